@@ -1,1 +1,17 @@
-//! To be written.
+//! Log segments and snapshots on disk, behind [`disk::Disk`].
+//!
+//! Blocking, one writer, no async. Knows records (numbered entries, votes, snapshot marks), never what
+//! they mean: no raft types, no commands, no keys. The format and the rule that tells a torn tail
+//! from a damaged log are in `format`; start reading at [`wal::Wal`].
+
+pub mod disk;
+pub mod error;
+pub mod record;
+pub mod snapshot;
+pub mod wal;
+
+pub use crate::disk::{Disk, DiskFile, RealDisk};
+pub use crate::error::{OpenError, WalError};
+pub use crate::record::{Entry, Record, Vote};
+pub use crate::snapshot::{RecoveredSnapshot, SnapshotReader, SnapshotWriter};
+pub use crate::wal::{Cut, Identity, Recovered, Wal, WalConfig};
