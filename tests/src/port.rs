@@ -1,0 +1,28 @@
+//! Ports for servers under test: from a block below the kernel's ephemeral range, so that no outgoing connection takes
+//! one between being picked and being listened on.
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// 21400 to 21499: outside the ephemeral range (32768 and up) and the registered ports of the programs used here.
+const FIRST: u16 = 21_400;
+const COUNT: u16 = 100;
+
+/// A port nobody listens on now, not given out before in this process while others are left.
+///
+/// # Panics
+/// When the whole block is taken.
+#[must_use]
+pub fn free() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(u16::MAX);
+    // Test processes side by side start at different places.
+    let start = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap_or(0);
+    let _ = NEXT.compare_exchange(u16::MAX, start, Ordering::Relaxed, Ordering::Relaxed);
+    for _ in 0..COUNT {
+        let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between {FIRST} and {}", FIRST + COUNT - 1);
+}

@@ -1,0 +1,132 @@
+//! Where the programs stand that tests and demo run, and what to do when one is missing. Builds the demo's web server
+//! where needed, because it must be static, which the rest of the workspace is not.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// etcd's series used as peer; `scripts/deps.sh` fetches exactly this one.
+const ETCD_VERSION: &str = "3.5.1";
+
+/// A program of the official etcd 3.5 distribution: `etcd`, `etcdctl` or `etcdutl`.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn etcd_3_5(program: &str) -> PathBuf {
+    let cache = std::env::var_os("MUSTER_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| {
+            std::env::var_os("XDG_CACHE_HOME").map(|cache| PathBuf::from(cache).join("muster"))
+        })
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/muster")))
+        .unwrap_or_default();
+    present(cache.join(format!("etcd-{ETCD_VERSION}")).join(program))
+}
+
+/// Debian's or Ubuntu's `etcdctl` (3.4 in Debian 12).
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn etcdctl_of_distribution() -> PathBuf {
+    present(PathBuf::from("/usr/bin/etcdctl"))
+}
+
+/// The static busybox, a shell for images made from scratch.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn busybox() -> PathBuf {
+    present(PathBuf::from("/bin/busybox"))
+}
+
+/// A program looked up on `PATH` and in the folders for system programs.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn system(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path)
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+    let found = folders
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file());
+    present(found.unwrap_or_else(|| PathBuf::from(program)))
+}
+
+#[track_caller]
+fn present(program: PathBuf) -> PathBuf {
+    assert!(
+        program.is_file(),
+        "{} is missing\nhint: `make deps` installs it",
+        program.display()
+    );
+    program
+}
+
+/// The root of the source tree.
+///
+/// # Panics
+/// Never: this package stands in a folder of it.
+#[must_use]
+pub fn source() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package stands in a folder of the tree")
+}
+
+/// The demo's web server as a static binary, built once per process (a no-op when it is up to date).
+///
+/// # Panics
+/// When it does not build.
+#[must_use]
+pub fn demo_web() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build_demo_web).clone()
+}
+
+fn build_demo_web() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target = host_target();
+    // An explicit target keeps the flag away from build scripts, and the artefacts in a folder of their own.
+    let output = Command::new(cargo)
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "-p",
+            "demo-web",
+            "--target",
+            &target,
+        ])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .current_dir(source())
+        .output()
+        .unwrap_or_else(|cause| panic!("run cargo to build demo-web: {cause}"));
+    assert!(
+        output.status.success(),
+        "build demo-web:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let folder =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| source().join("target"), PathBuf::from);
+    present(folder.join(target).join("release/demo-web"))
+}
+
+/// The target triple this machine compiles for by itself.
+fn host_target() -> String {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .arg("-vV")
+        .output()
+        .unwrap_or_else(|cause| panic!("run rustc -vV: {cause}"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.unwrap_or_else(|| panic!("rustc -vV names no host: {text}"))
+        .to_owned()
+}
