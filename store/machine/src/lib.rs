@@ -1,1 +1,206 @@
-//! To be written.
+//! The replicated state: the same commands in the same order give the same bytes on every member.
+//!
+//! Pure: no time, no randomness, no files, no sockets, no raft and no wire types. Deadlines of
+//! leases belong to `store/member`, who has been shown what to `store/watch`.
+
+pub mod alarm;
+mod apply;
+pub mod command;
+pub mod error;
+mod lease;
+mod members;
+mod mvcc;
+mod quota;
+pub mod reply;
+pub mod request;
+pub mod revision;
+pub mod snapshot;
+mod txn;
+mod varint;
+
+use bytes::Bytes;
+
+use crate::alarm::{Alarm, Alarms};
+use crate::error::Refusal;
+pub use crate::lease::LeaseRecord;
+use crate::lease::Leases;
+pub use crate::members::MemberRecord;
+use crate::members::Members;
+use crate::mvcc::Keyspace;
+use crate::reply::{Event, RangeReply, TxnReply};
+use crate::request::{RangeRequest, TxnRequest};
+use crate::revision::{Index, LeaseId, Revision};
+
+/// Bounds that must be equal on all members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes the state may account for before `NoSpace`; `u64::MAX` = off.
+    pub quota_bytes: u64,
+}
+
+/// The replicated state of one store.
+#[derive(Clone)]
+pub struct Machine {
+    limits: Limits,
+    /// Last index applied or passed.
+    applied: Index,
+    keyspace: Keyspace,
+    leases: Leases,
+    alarms: Alarms,
+    members: Members,
+}
+
+impl Machine {
+    /// An empty store at [`Revision::FIRST`].
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            applied: Index(0),
+            keyspace: Keyspace::new(),
+            leases: Leases::default(),
+            alarms: Alarms::default(),
+            members: Members::default(),
+        }
+    }
+
+    /// Notes that the entry at `index` was passed: raft's own, without a command.
+    ///
+    /// # Panics
+    /// When `index` does not lie above [`Machine::applied`].
+    pub fn pass(&mut self, index: Index) {
+        assert!(
+            index > self.applied,
+            "entry {index} after entry {}",
+            self.applied
+        );
+        self.applied = index;
+    }
+
+    /// Last index applied or passed; 0 before the first.
+    #[must_use]
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// Current revision.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.keyspace.revision()
+    }
+
+    /// Last compaction; reads at it still work. `Revision(0)` before the first (reference A.5).
+    #[must_use]
+    pub fn compacted(&self) -> Revision {
+        self.keyspace.compacted()
+    }
+
+    /// Reads a range.
+    ///
+    /// # Errors
+    /// `Compacted` or `FutureRevision` for a revision that cannot be read, `Corrupt` while that
+    /// alarm is raised.
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeReply, Refusal> {
+        self.check_sound()?;
+        self.keyspace.range(request)
+    }
+
+    /// Runs a transaction that holds no write: [`TxnRequest::writes`] is false.
+    ///
+    /// # Errors
+    /// As [`Machine::range`].
+    pub fn read_txn(&self, request: &TxnRequest) -> Result<TxnReply, Refusal> {
+        self.check_sound()?;
+        let chosen = txn::choose(request, &self.keyspace);
+        let mut reply = txn::read(&chosen, &self.keyspace)?;
+        txn::stamp(&mut reply, self.revision());
+        Ok(reply)
+    }
+
+    /// Calls `visit` with the events of each revision in `from..=to`, oldest first and each
+    /// revision whole, until it returns false. `from` may be the last compaction itself: what was
+    /// written or deleted exactly there is kept (etcd issues 18089, 19179), only without the
+    /// former pairs.
+    ///
+    /// # Errors
+    /// `Compacted` when `from` lies below the last compaction.
+    pub fn events(
+        &self,
+        from: Revision,
+        to: Revision,
+        visit: &mut dyn FnMut(Revision, &[Event]) -> bool,
+    ) -> Result<(), Refusal> {
+        self.keyspace.events(from, to, visit)
+    }
+
+    /// Goes on removing what the last compaction made unreachable: looks at up to `records_max`
+    /// keys and versions. True when nothing is left to do. Reads do not change by it.
+    pub fn scrub(&mut self, records_max: usize) -> bool {
+        self.keyspace.scrub(records_max)
+    }
+
+    /// One lease.
+    #[must_use]
+    pub fn lease(&self, id: LeaseId) -> Option<LeaseRecord> {
+        self.leases.get(id)
+    }
+
+    /// All leases by id.
+    #[must_use]
+    pub fn leases(&self) -> Vec<LeaseRecord> {
+        self.leases.iter().copied().collect()
+    }
+
+    /// Keys attached to a lease, in key order.
+    #[must_use]
+    pub fn lease_keys(&self, id: LeaseId) -> Vec<Bytes> {
+        self.leases.keys(id)
+    }
+
+    /// Raised alarms, in order.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.alarms.iter().copied().collect()
+    }
+
+    /// The members by id, as far as they have published themselves.
+    #[must_use]
+    pub fn members(&self) -> Vec<MemberRecord> {
+        self.members.iter().cloned().collect()
+    }
+
+    /// Keys that exist now.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        self.keyspace.keys()
+    }
+
+    /// Bytes the state accounts for, as compared with the quota. Equal on all members at the same
+    /// index, however far each has scrubbed.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.keyspace.size_bytes() + self.leases.size_bytes()
+    }
+
+    /// Bytes that would remain if the current revision were compacted.
+    #[must_use]
+    pub fn size_in_use_bytes(&self) -> u64 {
+        self.keyspace.size_in_use_bytes() + self.leases.size_bytes()
+    }
+
+    /// Checksum of all versions up to `revision` (0 = the current one) that the last compaction
+    /// keeps: (checksum, last compaction, revision hashed). Equal on members at the same revision
+    /// and compaction, however far each has scrubbed. Takes time in proportion to the store.
+    ///
+    /// # Errors
+    /// `Compacted` or `FutureRevision`.
+    pub fn hash_kv(&self, revision: Revision) -> Result<(u32, Revision, Revision), Refusal> {
+        self.keyspace.check(revision)?;
+        let at = if revision.0 <= 0 {
+            self.revision()
+        } else {
+            revision
+        };
+        Ok((self.keyspace.hash(at), self.compacted(), at))
+    }
+}

@@ -1,0 +1,131 @@
+//! Replicated commands; their byte form is in the children `encode` and `decode`.
+//!
+//! A command says everything its effect depends on: applying it reads no clock and no randomness.
+
+mod decode;
+mod encode;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use crate::alarm::AlarmKind;
+use crate::request::{DeleteRequest, PutRequest, TxnRequest};
+use crate::revision::{LeaseId, Revision};
+
+/// Something every member does at the same index of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Write a pair.
+    Put(PutRequest),
+    /// Remove keys.
+    Delete(DeleteRequest),
+    /// Run a transaction.
+    Txn(TxnRequest),
+    /// Forget what was overwritten at or below this revision.
+    Compact {
+        /// The last revision that stays readable.
+        revision: Revision,
+    },
+    /// Create a lease. The proposer has already picked the id and raised the TTL to the minimum.
+    LeaseGrant {
+        /// Its id, not zero.
+        id: LeaseId,
+        /// Seconds.
+        ttl_seconds: i64,
+    },
+    /// Remove a lease and, in one revision, all its keys in key order.
+    LeaseRevoke {
+        /// Which lease.
+        id: LeaseId,
+        /// Raft term of the leader whose clock decided; 0 when a client asked. A term older than
+        /// one already seen revokes nothing (etcd issue 15247).
+        term: u64,
+    },
+    /// Record how long leases still had to live, so that a new leader does not reset them.
+    LeaseCheckpoint {
+        /// Remaining seconds per lease; unknown leases are skipped.
+        remaining: Vec<(LeaseId, i64)>,
+        /// As in `LeaseRevoke`.
+        term: u64,
+    },
+    /// Raise an alarm.
+    AlarmRaise {
+        /// The member concerned.
+        member: u64,
+        /// What is wrong.
+        kind: AlarmKind,
+    },
+    /// Take an alarm back.
+    AlarmClear {
+        /// The member concerned.
+        member: u64,
+        /// Which.
+        kind: AlarmKind,
+    },
+    /// A member announces, after its start, how clients call and reach it.
+    MemberPublish {
+        /// The member.
+        id: u64,
+        /// Its name.
+        name: String,
+        /// Where clients reach it.
+        client_urls: Vec<String>,
+    },
+}
+
+/// First byte of the form written today; a change of any layout gets the next number, and `decode`
+/// goes on reading all former ones: they stand in logs.
+const FORMAT: u8 = 1;
+
+/// A byte form that no version of this program has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeError {
+    /// Byte offset at which decoding stopped.
+    pub offset: usize,
+    /// What was expected there.
+    pub expected: &'static str,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "decode command: expected {} at byte {}",
+            self.expected, self.offset
+        )
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// Numbers of the command kinds in the byte form. Never reused.
+mod tag {
+    pub(super) const PUT: u8 = 1;
+    pub(super) const DELETE: u8 = 2;
+    pub(super) const TXN: u8 = 3;
+    pub(super) const COMPACT: u8 = 4;
+    pub(super) const LEASE_GRANT: u8 = 5;
+    pub(super) const LEASE_REVOKE: u8 = 6;
+    pub(super) const LEASE_CHECKPOINT: u8 = 7;
+    pub(super) const ALARM_RAISE: u8 = 8;
+    pub(super) const ALARM_CLEAR: u8 = 9;
+    pub(super) const MEMBER_PUBLISH: u8 = 10;
+}
+
+/// Numbers of the operations of a transaction. Never reused.
+mod op_tag {
+    pub(super) const RANGE: u8 = 1;
+    pub(super) const PUT: u8 = 2;
+    pub(super) const DELETE: u8 = 3;
+    pub(super) const TXN: u8 = 4;
+}
+
+/// Bits of the flag bytes.
+mod flag {
+    pub(super) const PREV_KV: u8 = 1;
+    pub(super) const IGNORE_VALUE: u8 = 2;
+    pub(super) const IGNORE_LEASE: u8 = 4;
+    pub(super) const KEYS_ONLY: u8 = 1;
+    pub(super) const COUNT_ONLY: u8 = 2;
+}

@@ -1,0 +1,42 @@
+//! Why the machine refuses something. A refusal is a value: it changes nothing and every member
+//! reaches the same one. The texts and codes clients see are in `store/server/src/grpc/errors.rs`.
+
+use std::fmt;
+
+/// Reason for a refusal; the names follow etcd's error table (reference A.12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The revision asked for lies below the last compaction.
+    Compacted,
+    /// The revision asked for lies above the store's.
+    FutureRevision,
+    /// `ignore_value` or `ignore_lease` on a key that does not exist.
+    KeyNotFound,
+    /// No lease of that id.
+    LeaseNotFound,
+    /// A lease of that id exists already.
+    LeaseExists,
+    /// The quota is used up and the command would grow the store.
+    NoSpace,
+    /// The store was found to differ between members.
+    Corrupt,
+    /// A lease command of a leader that has been followed by another; no client ever sees it.
+    StaleTerm,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Compacted => "required revision has been compacted",
+            Self::FutureRevision => "required revision is a future revision",
+            Self::KeyNotFound => "key not found",
+            Self::LeaseNotFound => "requested lease not found",
+            Self::LeaseExists => "lease already exists",
+            Self::NoSpace => "database space exceeded",
+            Self::Corrupt => "corrupt cluster",
+            Self::StaleTerm => "lease command of a former leader",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,1 @@
+//! A consistent copy of the state in chunks, while writes go on.
