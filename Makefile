@@ -16,7 +16,7 @@ help: ## list the targets
 
 .PHONY: demo
 demo: deps ## the whole loop on this machine: containers, registry, nginx on 127.0.0.1:8080 (ONCE=1: run through and exit)
-	cargo build --release --quiet -p muster -p end-to-end --bin muster --bin demo
+	cargo build --release --quiet -p muster -p demo
 	$(WITH_DOCKER) target/release/demo --muster target/release/muster $(if $(filter-out 0,$(ONCE)),--once)
 
 .PHONY: test

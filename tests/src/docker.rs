@@ -209,13 +209,21 @@ impl Container {
 
     /// `docker <verb> <id>`: `kill`, `stop`, `restart`, `pause`, …
     ///
+    /// # Errors
+    /// What it says when it fails.
+    pub fn try_does(&self, verb: &[&str]) -> Result<(), String> {
+        let mut arguments = verb.to_vec();
+        arguments.push(&self.id);
+        self.engine.run(&arguments).map(drop)
+    }
+
+    /// [`Container::try_does`] for tests.
+    ///
     /// # Panics
     /// When it fails.
     #[track_caller]
     pub fn does(&self, verb: &[&str]) {
-        let mut arguments = verb.to_vec();
-        arguments.push(&self.id);
-        if let Err(reason) = self.engine.run(&arguments) {
+        if let Err(reason) = self.try_does(verb) {
             panic!("{reason}");
         }
     }
