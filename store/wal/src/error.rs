@@ -1,7 +1,7 @@
 //! What can go wrong with a log, and what a person can do about it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::wal::Identity;
 
@@ -72,6 +72,14 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    pub(crate) fn io(operation: &'static str, file: &Path, source: io::Error) -> Self {
+        Self::Io {
+            operation,
+            file: file.to_owned(),
+            source,
+        }
+    }
+
     /// What a person can do.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -134,6 +142,20 @@ pub enum WalError {
 }
 
 impl WalError {
+    /// `NoSpace` where the system says so, else `Io`.
+    pub(crate) fn io(operation: &'static str, file: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace {
+                file: file.to_owned(),
+            },
+            _ => Self::Io {
+                operation,
+                file: file.to_owned(),
+                source,
+            },
+        }
+    }
+
     /// The process must end: what is on disk is unknown until the folder is opened anew.
     #[must_use]
     pub const fn is_fatal(&self) -> bool {

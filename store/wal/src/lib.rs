@@ -2,11 +2,17 @@
 //!
 //! Blocking, one writer, no async. Knows records (numbered entries, votes, snapshot marks), never what
 //! they mean: no raft types, no commands, no keys. The format and the rule that tells a torn tail
-//! from a damaged log are in `format`; start reading at [`wal::Wal`].
+//! from a damaged log are in `format.rs`; start reading at [`wal::Wal`].
 
 pub mod disk;
 pub mod error;
+mod folder;
+mod format;
 pub mod record;
+mod recovery;
+mod replay;
+mod reserve;
+pub mod sim;
 pub mod snapshot;
 pub mod wal;
 
@@ -14,4 +20,4 @@ pub use crate::disk::{Disk, DiskFile, RealDisk};
 pub use crate::error::{OpenError, WalError};
 pub use crate::record::{Entry, Record, Vote};
 pub use crate::snapshot::{RecoveredSnapshot, SnapshotReader, SnapshotWriter};
-pub use crate::wal::{Cut, Identity, Recovered, Wal, WalConfig};
+pub use crate::wal::{Cut, ENTRY_BYTES_MAX, Identity, Recovered, Wal, WalConfig};

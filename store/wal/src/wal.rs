@@ -1,27 +1,60 @@
-//! The log: one writer, segments, a spare, snapshots.
+//! The log: one writer, a row of segments, a spare one, snapshots.
+//!
+//! Owns what happens in which order on disk. The byte format is in [`crate::format`], reading it back
+//! in `recovery.rs`, the making of a spare segment in `reserve.rs`.
+//!
+//! # Room
+//! An append never allocates as long as its caller keeps this rule: *while [`Wal::has_reserve`] was last seen
+//! true, the bytes admitted since then and not yet appended are at most [`Wal::reserve_bytes`]* (an
+//! entry counts its body and [`ENTRY_BYTES_MAX`]). All of them fit into the spare segment, whatever is left
+//! of the active one. When the spare is used up, admission closes until [`Wal::prepare_reserve`] has made
+//! another; what was admitted before still fits. The caller should keep to half of it: votes and
+//! snapshot marks take room, too.
 
-use std::path::PathBuf;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::error::{OpenError, WalError};
+use crate::folder::Folder;
+use crate::format::{
+    ALIGN, CARRY_BYTES, ENTRY_BYTES, HEAD_BYTES, Item, Mark, Place, Seed, Start, encode_frame,
+    frame_bytes,
+};
 use crate::record::{Entry, Record, Vote};
+use crate::recovery::{self, Found, Sealed};
+use crate::replay::Replay;
+use crate::reserve::{Reserve, fill};
 use crate::snapshot::{RecoveredSnapshot, SnapshotWriter};
+
+/// What an entry takes besides its body, at most: its record, and a frame if it is appended alone.
+pub const ENTRY_BYTES_MAX: u64 = (ENTRY_BYTES + HEAD_BYTES + ALIGN) as u64;
+
+/// Smallest segment: room for the first frame and something useful.
+const SEGMENT_BYTES_MIN: u64 = 4096;
+/// Largest segment: recovery reads one whole, and lengths are 32 bits.
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// Kept of the encoding buffer after a larger append.
+const BUFFER_BYTES_MAX: usize = 4 << 20;
 
 /// Where and how large.
 #[derive(Clone, Debug)]
 pub struct WalConfig {
     /// The data folder.
     pub dir: PathBuf,
-    /// Size of a segment file.
+    /// Size of a segment file, a multiple of 8 between 4 KiB and 1 GiB (rounded and clamped). One append
+    /// must fit into one segment.
     pub segment_bytes: u64,
-    /// Snapshot files kept, at least 1.
+    /// Snapshot files kept; at least 1.
     pub snapshots_max: usize,
 }
 
 impl WalConfig {
-    /// The defaults in this folder.
+    /// The defaults, in this folder.
+    ///
+    /// 64 MiB: at 20 MB/s of log a segment lasts three seconds, so rotation (about a millisecond) does not
+    /// show, and a small store takes 128 MiB with its spare. 2 snapshots: one to start from and one to
+    /// fall back on; each is as large as the whole state.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -41,13 +74,15 @@ pub struct Identity {
     pub member: u64,
 }
 
-/// What the folder held.
+/// What the folder held. All of it is durable.
 pub struct Recovered<D: Disk> {
     /// The folder was new.
     pub fresh: bool,
-    /// Newest snapshot.
+    /// The newest snapshot that is whole and that the log continues.
     pub snapshot: Option<RecoveredSnapshot<D>>,
-    /// Last vote.
+    /// Why newer snapshots were passed over.
+    pub snapshots_refused: Vec<OpenError>,
+    /// The last vote.
     pub vote: Option<Vote>,
     /// Entries above the snapshot, without a gap.
     pub entries: Vec<Entry>,
@@ -55,7 +90,7 @@ pub struct Recovered<D: Disk> {
     pub cut: Option<Cut>,
 }
 
-/// A torn tail that was removed: writes that were under way, never acknowledged, at the crash.
+/// A torn tail that was removed: writes that were under way, never acknowledged, at a crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// In which file.
@@ -68,102 +103,657 @@ pub struct Cut {
 
 /// An open log.
 pub struct Wal<D: Disk> {
-    _disk: D,
+    disk: D,
+    folder: Folder,
+    identity: Identity,
+    segment_bytes: u64,
+    snapshots_max: usize,
+    active: Active<D::File>,
+    /// Older segments, ascending.
+    sealed: VecDeque<Sealed>,
+    reserve: Reserve<D::File>,
+    /// Sequence of the next frame.
+    sequence_next: u64,
+    /// Sequence of the last frame known durable; below `sequence_next`.
+    durable: u64,
+    /// Last entry appended; 0 before the first.
+    last_index: u64,
+    vote: Option<Vote>,
+    mark: Option<Mark>,
+    /// A write or sync failed: what is on disk is unknown.
+    poisoned: bool,
+    /// The frame being built; kept for its memory.
+    buffer: Vec<u8>,
+    _lock: D::Lock,
+}
+
+/// The segment being written.
+struct Active<F> {
+    number: u64,
+    path: PathBuf,
+    file: F,
+    seed: Seed,
+    /// Where the next frame goes.
+    end: u64,
+    /// Its size.
+    bytes: u64,
+    /// As in [`Sealed`].
+    last_index: u64,
 }
 
 impl<D: Disk> Wal<D> {
-    /// Who the folder belongs to; `None` when it is new. Needs no lock and changes nothing.
+    /// Whose the folder is; `None` when it is new. Needs no lock and changes nothing.
     ///
     /// # Errors
-    /// See [`OpenError`].
-    pub fn identity(_disk: &D, _dir: &std::path::Path) -> Result<Option<Identity>, OpenError> {
-        todo!()
+    /// When the identity file is damaged, of another version, or cannot be read.
+    pub fn identity(disk: &D, dir: &Path) -> Result<Option<Identity>, OpenError> {
+        Folder::new(dir).identity(disk)
     }
+
     /// Opens the folder, or makes it.
     ///
     /// # Errors
-    /// See [`OpenError`].
+    /// See [`OpenError`]; a log that was refused is as it was.
     pub fn open(
-        _disk: D,
-        _config: WalConfig,
-        _identity: Identity,
+        disk: D,
+        config: WalConfig,
+        identity: Identity,
     ) -> Result<(Self, Recovered<D>), OpenError> {
-        todo!()
+        let folder = Folder::new(config.dir);
+        let dir = folder.dir().to_owned();
+        let segment_bytes = config
+            .segment_bytes
+            .clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
+            / ALIGN as u64
+            * ALIGN as u64;
+        disk.create_dir(&dir)
+            .map_err(|e| OpenError::io("create", &dir, e))?;
+        let lock = disk
+            .lock(&folder.lock())
+            .map_err(|e| OpenError::io("lock", &folder.lock(), e))?
+            .ok_or_else(|| OpenError::Locked { dir: dir.clone() })?;
+        let found = folder.identity(&disk)?;
+        match found {
+            Some(found) if found != identity => {
+                return Err(OpenError::OtherIdentity {
+                    dir,
+                    found,
+                    expected: identity,
+                });
+            }
+            Some(_) => {}
+            None => make(&disk, &folder, identity, segment_bytes)?,
+        }
+        let Found {
+            replay,
+            sealed,
+            active,
+            end,
+            active_bytes,
+            sequence_next,
+            cut,
+        } = recovery::read(&disk, &folder, identity)?;
+        let (snapshot, snapshots_refused) = choose(&disk, &folder, identity, &replay)?;
+        let path = folder.segment(active.number);
+        let file = disk
+            .open(&path)
+            .map_err(|e| OpenError::io("open", &path, e))?;
+        let active = Active {
+            number: active.number,
+            seed: Seed::new(identity, active.number),
+            path,
+            file,
+            end,
+            bytes: active_bytes,
+            last_index: active.last_index,
+        };
+        let Replay {
+            entries,
+            vote,
+            mark,
+        } = replay;
+        let mut wal = Self {
+            reserve: Reserve::found(&disk, &folder, segment_bytes),
+            disk,
+            folder,
+            identity,
+            segment_bytes,
+            snapshots_max: config.snapshots_max.max(1),
+            active,
+            sealed: sealed.into(),
+            sequence_next,
+            durable: sequence_next - 1,
+            last_index: entries
+                .back()
+                .map_or(mark.map_or(0, |m| m.index), |e| e.index),
+            vote,
+            mark,
+            poisoned: false,
+            buffer: Vec::new(),
+            _lock: lock,
+        };
+        wal.settle(cut.is_some())?;
+        let above = snapshot.as_ref().map_or(0, |s| s.index);
+        let entries = entries
+            .into_iter()
+            .skip_while(|e| e.index <= above)
+            .collect();
+        let fresh = found.is_none();
+        Ok((
+            wal,
+            Recovered {
+                fresh,
+                snapshot,
+                snapshots_refused,
+                vote,
+                entries,
+                cut,
+            },
+        ))
     }
-    /// Writes the records; durable only after [`Wal::sync`].
+
+    /// Makes what was read durable (a killed process leaves its last writes in memory only), removes a
+    /// torn tail and what was never finished.
+    fn settle(&mut self, torn: bool) -> Result<(), OpenError> {
+        let Active {
+            path,
+            file,
+            end,
+            bytes,
+            ..
+        } = &self.active;
+        let synced = if torn {
+            fill(file, *end, bytes - end)
+        } else {
+            file.sync_data()
+        };
+        synced.map_err(|e| OpenError::io("sync", path, e))?;
+        let snapshots = self.folder.snapshots();
+        for dir in [self.folder.dir(), &snapshots] {
+            self.disk
+                .sync_dir(dir)
+                .map_err(|e| OpenError::io("sync", dir, e))?;
+            for name in self
+                .disk
+                .list(dir)
+                .map_err(|e| OpenError::io("list", dir, e))?
+            {
+                if name.ends_with(".new") {
+                    let path = dir.join(name);
+                    self.disk
+                        .remove(&path)
+                        .map_err(|e| OpenError::io("remove", &path, e))?;
+                }
+            }
+        }
+        self.mark_end().map_err(|error| match error {
+            WalError::Io {
+                operation,
+                file,
+                source,
+            } => OpenError::Io {
+                operation,
+                file,
+                source,
+            },
+            other => OpenError::io("write", &self.active.path, std::io::Error::other(other)),
+        })
+    }
+
+    /// Writes an empty frame and syncs: what is before it can from now on be told from a torn tail.
+    fn mark_end(&mut self) -> Result<(), WalError> {
+        if self.active.end + HEAD_BYTES as u64 <= self.active.bytes {
+            self.write_frame(std::iter::empty())?;
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the records as one frame: after a crash, all of them are there or none, once everything appended
+    /// before is there. Durable only after [`Wal::sync`].
     ///
     /// # Errors
-    /// See [`WalError`]; with `NoSpace` and `TooLarge` nothing was written.
-    pub fn append(&mut self, _records: &[Record]) -> Result<(), WalError> {
-        todo!()
+    /// `NoSpace` and `TooLarge`: nothing was written. Others are fatal.
+    ///
+    /// # Panics
+    /// When an entry leaves a gap after the one before it: such a log could not be opened again.
+    pub fn append(&mut self, records: &[Record]) -> Result<(), WalError> {
+        self.check()?;
+        let mut last = self.last_index;
+        let mut bytes = 0;
+        for record in records {
+            bytes += Item::from(record).bytes();
+            if let Record::Entry(entry) = record {
+                assert!(
+                    last == 0 || entry.index <= last + 1,
+                    "entry {} appended to a log that ends at {last}",
+                    entry.index
+                );
+                last = entry.index;
+            }
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.make_room(bytes)?;
+        self.write_frame(records.iter().map(Item::from))?;
+        self.last_index = last;
+        for record in records {
+            match record {
+                Record::Entry(entry) => {
+                    self.active.last_index = self.active.last_index.max(entry.index);
+                }
+                Record::Vote(vote) => self.vote = Some(*vote),
+            }
+        }
+        Ok(())
     }
-    /// Makes everything appended durable.
+
+    /// Makes everything appended durable. Does nothing when it is already.
     ///
     /// # Errors
-    /// Fatal.
+    /// Fatal: after one, nothing is known about what was appended since the last success, and a second
+    /// attempt may report success for bytes the system has dropped.
     pub fn sync(&mut self) -> Result<(), WalError> {
-        todo!()
+        self.check()?;
+        if self.durable + 1 == self.sequence_next {
+            return Ok(());
+        }
+        let synced = self.active.file.sync_data();
+        self.poison(synced, "sync")?;
+        self.durable = self.sequence_next - 1;
+        Ok(())
     }
-    /// Bytes of records that can be admitted while [`Wal::has_reserve`] and always fit.
-    pub fn reserve_bytes(&self) -> u64 {
-        todo!()
+
+    /// Bytes of records that always fit while there is a spare segment; also the largest append. See
+    /// the part on room above.
+    #[must_use]
+    pub const fn reserve_bytes(&self) -> u64 {
+        self.segment_bytes - CARRY_BYTES as u64
     }
+
     /// The spare segment stands ready.
-    pub fn has_reserve(&self) -> bool {
-        todo!()
+    #[must_use]
+    pub const fn has_reserve(&self) -> bool {
+        self.reserve.is_ready()
     }
-    /// Does a slice (a few milliseconds) of the work of making the spare segment; true when ready.
-    /// To be called when idle, while [`Wal::has_reserve`] is false.
+
+    /// Does a slice of the work of making the spare segment, about a millisecond; true when it is ready. To be
+    /// called again and again, between appends, while [`Wal::has_reserve`] is false.
     ///
     /// # Errors
-    /// `NoSpace`: close admission, call again later. Others are fatal.
+    /// `NoSpace`: close admission and try again later. Others are fatal.
     pub fn prepare_reserve(&mut self) -> Result<bool, WalError> {
-        todo!()
+        self.check()?;
+        self.reserve
+            .prepare(&self.disk, &self.folder, self.segment_bytes)
     }
+
     /// Begins a snapshot of everything up to entry `index`, of `term`.
     ///
     /// # Errors
-    /// `NoSpace` and `Io`; the log is not harmed.
+    /// `NoSpace`, `TooLarge` and `Io`; the log is not harmed.
     pub fn snapshot_begin(
         &mut self,
-        _index: u64,
-        _term: u64,
-        _meta: Bytes,
+        index: u64,
+        term: u64,
+        meta: &[u8],
     ) -> Result<SnapshotWriter<D>, WalError> {
-        todo!()
+        self.check()?;
+        SnapshotWriter::create(&self.disk, &self.folder, self.identity, (index, term), meta)
     }
-    /// Makes the snapshot durable and the one to start from; syncs the log too.
+
+    /// Makes the snapshot durable and the one to start from, and syncs the log. One that does not continue
+    /// the log (it came from another member) replaces it: the next entry is `index + 1`. One that is
+    /// older than the newest is dropped.
     ///
     /// # Errors
-    /// See [`WalError`].
-    pub fn snapshot_finish(&mut self, _writer: SnapshotWriter<D>) -> Result<(), WalError> {
-        todo!()
+    /// `NoSpace`: the snapshot is given up, the log is not harmed. Others are fatal.
+    pub fn snapshot_finish(&mut self, writer: SnapshotWriter<D>) -> Result<(), WalError> {
+        self.check()?;
+        let mark = Mark {
+            index: writer.index,
+            term: writer.term,
+        };
+        if self.mark.is_some_and(|newest| newest.index >= mark.index) {
+            writer.abort();
+            return Ok(());
+        }
+        self.make_room(Item::Mark(mark).bytes())?;
+        writer.finish(&self.folder)?;
+        self.write_frame(std::iter::once(Item::Mark(mark)))?;
+        self.sync()?;
+        self.mark = Some(mark);
+        self.last_index = self.last_index.max(mark.index);
+        self.drop_snapshots()
     }
+
+    /// Removes the oldest snapshots beyond the bound.
+    fn drop_snapshots(&mut self) -> Result<(), WalError> {
+        let dir = self.folder.snapshots();
+        let names = self
+            .disk
+            .list(&dir)
+            .map_err(|e| WalError::io("list", &dir, e))?;
+        let found = Folder::snapshot_names(&names);
+        let extra = found.len().saturating_sub(self.snapshots_max);
+        for (index, term) in &found[..extra] {
+            let path = self.folder.snapshot(*term, *index);
+            self.disk
+                .remove(&path)
+                .map_err(|e| WalError::io("remove", &path, e))?;
+        }
+        Ok(())
+    }
+
     /// Opens the newest snapshot, to send it to another member.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn snapshot(&self) -> Result<Option<RecoveredSnapshot<D>>, OpenError> {
-        todo!()
+        self.mark
+            .map(|mark| {
+                RecoveredSnapshot::open(
+                    &self.disk,
+                    &self.folder,
+                    self.identity,
+                    (mark.index, mark.term),
+                )
+            })
+            .transpose()
     }
-    /// Entries up to and including `index` are no longer needed: removes segments that hold nothing
-    /// else. Never goes beyond the newest snapshot. Returns how many were removed.
+
+    /// Entries up to and including `index` are no longer needed: removes the segments that hold nothing
+    /// else (the first of them becomes the spare, if there is none). Never goes beyond the newest snapshot.
+    /// Returns how many were removed.
+    ///
+    /// An older snapshot can only be fallen back on while the entries above it are there.
     ///
     /// # Errors
-    /// See [`WalError`].
-    pub fn purge(&mut self, _index: u64) -> Result<usize, WalError> {
-        todo!()
+    /// Fatal.
+    pub fn purge(&mut self, index: u64) -> Result<usize, WalError> {
+        self.check()?;
+        let index = index.min(self.mark.map_or(0, |mark| mark.index));
+        let mut removed = 0;
+        while let Some(oldest) = self.sealed.front().filter(|s| s.last_index <= index) {
+            let path = self.folder.segment(oldest.number);
+            let recycle = matches!(self.reserve, Reserve::None) && self.is_whole(&path);
+            let gone = if recycle {
+                self.disk.rename(&path, &self.folder.reserve())
+            } else {
+                self.disk.remove(&path)
+            };
+            // One by one, oldest first: a power cut must not leave a hole.
+            let gone = gone.and_then(|()| self.disk.sync_dir(self.folder.dir()));
+            self.poisoned |= gone.is_err();
+            gone.map_err(|source| WalError::Io {
+                operation: "remove",
+                file: path,
+                source,
+            })?;
+            if recycle {
+                self.reserve = Reserve::Ready { recycled: true };
+            }
+            self.sealed.pop_front();
+            removed += 1;
+        }
+        Ok(removed)
     }
-    /// Number of segment files in use. Grows with what lies above the purged index; take a snapshot
-    /// when it passes the bound (`max-wals`).
+
+    /// The file is of the size segments have now.
+    fn is_whole(&self, path: &Path) -> bool {
+        self.disk
+            .open(path)
+            .and_then(|file| file.bytes())
+            .is_ok_and(|bytes| bytes == self.segment_bytes)
+    }
+
+    /// Number of segment files in use, the spare not counted. Grows with what lies above the purged index:
+    /// when it passes the bound (`max-wals`), it is time for a snapshot.
+    #[must_use]
     pub fn segments(&self) -> usize {
-        todo!()
+        self.sealed.len() + 1
     }
-    /// Syncs, marks the end, and lets go of the folder.
+
+    /// Syncs, marks the end, so that everything before it can be told from a torn tail, and lets go of the
+    /// folder.
     ///
     /// # Errors
     /// As [`Wal::sync`].
-    pub fn close(self) -> Result<(), WalError> {
-        todo!()
+    pub fn close(mut self) -> Result<(), WalError> {
+        self.sync()?;
+        self.mark_end()
+    }
+
+    fn check(&self) -> Result<(), WalError> {
+        if self.poisoned {
+            Err(WalError::Poisoned)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// From here on, a failure leaves the disk in an unknown state. A full disk is no exception: where
+    /// blocks are allocated ahead it cannot be, and elsewhere part of the frame may have been written.
+    fn poison(
+        &mut self,
+        result: std::io::Result<()>,
+        operation: &'static str,
+    ) -> Result<(), WalError> {
+        result.map_err(|source| {
+            self.poisoned = true;
+            WalError::Io {
+                operation,
+                file: self.active.path.clone(),
+                source,
+            }
+        })
+    }
+
+    /// Goes over to the next segment unless a frame with so many bytes of records fits.
+    fn make_room(&mut self, records_bytes: usize) -> Result<(), WalError> {
+        let bytes = frame_bytes(records_bytes) as u64;
+        if bytes > self.reserve_bytes() {
+            return Err(WalError::TooLarge {
+                bytes,
+                bytes_max: self.reserve_bytes(),
+            });
+        }
+        if self.active.end + bytes > self.active.bytes {
+            self.rotate()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes one frame at the end of the active segment, where there is room for it.
+    fn write_frame<'a>(&mut self, items: impl Iterator<Item = Item<'a>>) -> Result<(), WalError> {
+        let place = Place {
+            sequence: self.sequence_next,
+            durable: self.durable,
+        };
+        encode_frame(
+            &mut self.buffer,
+            self.active.seed,
+            self.active.end,
+            place,
+            items,
+        );
+        let written = self.active.file.write_at(&self.buffer, self.active.end);
+        self.poison(written, "write")?;
+        self.active.end += self.buffer.len() as u64;
+        self.sequence_next += 1;
+        self.buffer.shrink_to(BUFFER_BYTES_MAX);
+        Ok(())
+    }
+
+    /// Begins the next segment. It gets its name when everything before it, and its own first frame, are
+    /// durable.
+    fn rotate(&mut self) -> Result<(), WalError> {
+        // Only where the caller did not keep to the rule on room.
+        while !self.prepare_reserve()? {}
+        self.sync()?;
+        let number = self.active.number + 1;
+        let recycled = matches!(self.reserve, Reserve::Ready { recycled: true });
+        let seed = Seed::new(self.identity, number);
+        let place = Place {
+            sequence: self.sequence_next,
+            durable: self.durable,
+        };
+        let start = Start {
+            number,
+            previous_end: self.active.end,
+            recycled,
+        };
+        let (spare, path) = (self.folder.reserve(), self.folder.segment(number));
+        encode_frame(
+            &mut self.buffer,
+            seed,
+            0,
+            place,
+            carry(start, self.mark, self.vote),
+        );
+        let begun = self.disk.open(&spare).and_then(|file| {
+            file.write_at(&self.buffer, 0)?;
+            file.sync_data()?;
+            self.disk.rename(&spare, &path)?;
+            self.disk.sync_dir(self.folder.dir())?;
+            Ok(file)
+        });
+        self.poisoned |= begun.is_err();
+        let file = begun.map_err(|source| WalError::Io {
+            operation: "begin",
+            file: path.clone(),
+            source,
+        })?;
+        self.sealed.push_back(Sealed {
+            number: self.active.number,
+            last_index: self.active.last_index,
+        });
+        let end = self.buffer.len() as u64;
+        self.active = Active {
+            number,
+            path,
+            file,
+            seed,
+            end,
+            bytes: self.segment_bytes,
+            last_index: 0,
+        };
+        self.reserve = Reserve::None;
+        self.durable = self.sequence_next;
+        self.sequence_next += 1;
+        Ok(())
+    }
+}
+
+/// The records of a first frame.
+fn carry(
+    start: Start,
+    mark: Option<Mark>,
+    vote: Option<Vote>,
+) -> impl Iterator<Item = Item<'static>> {
+    std::iter::once(Item::Start(start))
+        .chain(mark.map(Item::Mark))
+        .chain(vote.map(Item::Vote))
+}
+
+/// Makes a new folder with an empty first segment.
+fn make<D: Disk>(
+    disk: &D,
+    folder: &Folder,
+    identity: Identity,
+    segment_bytes: u64,
+) -> Result<(), OpenError> {
+    folder.begin(disk, identity)?;
+    let path = folder.segment(1);
+    let start = Start {
+        number: 1,
+        previous_end: 0,
+        recycled: false,
+    };
+    let mut frame = Vec::new();
+    let place = Place {
+        sequence: 1,
+        durable: 0,
+    };
+    encode_frame(
+        &mut frame,
+        Seed::new(identity, 1),
+        0,
+        place,
+        carry(start, None, None),
+    );
+    let write = || {
+        let file = disk.create(&path)?;
+        file.preallocate(segment_bytes)?;
+        fill(&file, 0, segment_bytes)?;
+        file.write_at(&frame, 0)?;
+        file.sync_data()?;
+        disk.sync_dir(folder.dir())
+    };
+    write().map_err(|e| OpenError::io("write", &path, e))?;
+    folder.commit(disk)
+}
+
+/// The newest snapshot that is whole and that the log continues, and why newer ones are not.
+#[allow(clippy::type_complexity)]
+fn choose<D: Disk>(
+    disk: &D,
+    folder: &Folder,
+    identity: Identity,
+    replay: &Replay,
+) -> Result<(Option<RecoveredSnapshot<D>>, Vec<OpenError>), OpenError> {
+    let mut refused = Vec::new();
+    let Some(mark) = replay.mark else {
+        return if replay.continues(0) {
+            Ok((None, refused))
+        } else {
+            Err(missing(folder, None))
+        };
+    };
+    let dir = folder.snapshots();
+    let names = disk
+        .list(&dir)
+        .map_err(|e| OpenError::io("list", &dir, e))?;
+    let found = Folder::snapshot_names(&names);
+    if !found.contains(&(mark.index, mark.term)) {
+        refused.push(missing(folder, Some(mark)));
+    }
+    // One above the mark was never finished: the log goes on as if it were not there.
+    for name in found
+        .into_iter()
+        .rev()
+        .filter(|(index, _)| *index <= mark.index)
+    {
+        if !replay.continues(name.0) {
+            break;
+        }
+        match RecoveredSnapshot::open_checked(disk, folder, identity, name) {
+            Ok(snapshot) => return Ok((Some(snapshot), refused)),
+            Err(error) => refused.push(error),
+        }
+    }
+    if replay.continues(0) {
+        return Ok((None, refused));
+    }
+    Err(if refused.is_empty() {
+        missing(folder, Some(mark))
+    } else {
+        refused.swap_remove(0)
+    })
+}
+
+fn missing(folder: &Folder, mark: Option<Mark>) -> OpenError {
+    let what = match mark {
+        Some(mark) => {
+            let path = folder.snapshot(mark.term, mark.index);
+            format!("the snapshot {}", path.display())
+        }
+        None => "the beginning of the log".to_owned(),
+    };
+    OpenError::Missing {
+        dir: folder.dir().to_owned(),
+        what,
     }
 }

@@ -1,0 +1,276 @@
+//! Crash images: a workload is cut off at every single operation, and what may then be on disk is opened again.
+//!
+//! Promises: everything synced is there; nothing is there that was not appended; the order is kept, so what is
+//! there is a prefix of what was appended; an append is there whole or not at all; a torn tail is never taken
+//! for damage.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use store_wal::sim::{SimDisk, Tear};
+use store_wal::{Entry, Identity, Record, Recovered, Vote, Wal, WalConfig, WalError};
+
+const IDENTITY: Identity = Identity {
+    cluster: 7,
+    member: 3,
+};
+
+fn config() -> WalConfig {
+    WalConfig {
+        segment_bytes: 4096,
+        ..WalConfig::new("/data")
+    }
+}
+
+fn open(disk: &SimDisk) -> (Wal<SimDisk>, Recovered<SimDisk>) {
+    match Wal::open(disk.clone(), config(), IDENTITY) {
+        Ok(opened) => opened,
+        Err(error) => panic!("refused: {error}"),
+    }
+}
+
+/// What a log should say, kept the dumb way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Twin {
+    entries: BTreeMap<u64, Entry>,
+    vote: Option<Vote>,
+    snapshot: Option<(u64, u64, Vec<Bytes>)>,
+}
+
+impl Twin {
+    fn append(&mut self, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::Entry(entry) => {
+                    self.entries.split_off(&entry.index);
+                    self.entries.insert(entry.index, entry.clone());
+                }
+                Record::Vote(vote) => self.vote = Some(*vote),
+            }
+        }
+    }
+
+    fn snapshot(&mut self, index: u64, term: u64, chunks: Vec<Bytes>) {
+        if self.entries.get(&index).is_none_or(|e| e.term != term) {
+            self.entries.clear();
+        }
+        self.entries = self.entries.split_off(&(index + 1));
+        self.snapshot = Some((index, term, chunks));
+    }
+
+    fn of(recovered: Recovered<SimDisk>) -> Self {
+        let snapshot = recovered.snapshot.map(|mut snapshot| {
+            let mut chunks = Vec::new();
+            while let Some(chunk) = snapshot.chunks.next_chunk().unwrap() {
+                chunks.push(chunk);
+            }
+            assert_eq!(snapshot.meta, format!("meta {}", snapshot.index));
+            (snapshot.index, snapshot.term, chunks)
+        });
+        Self {
+            entries: recovered
+                .entries
+                .into_iter()
+                .map(|e| (e.index, e))
+                .collect(),
+            vote: recovered.vote,
+            snapshot,
+        }
+    }
+}
+
+fn entry(index: u64, term: u64, bytes: usize) -> Record {
+    let body = Bytes::from(vec![(index * 31 + term) as u8; bytes]);
+    Record::Entry(Entry {
+        index,
+        term,
+        kind: (index % 3) as u8,
+        body,
+    })
+}
+
+/// States the log may be in after a cut: the last one known durable, and each one appended since.
+struct History {
+    states: Vec<Twin>,
+    durable: usize,
+}
+
+/// One of everything: batches, an override, votes, rotations, a spare made ahead and one made late, a local
+/// snapshot, a purge with reuse, a snapshot from elsewhere. Stops where the power is cut.
+struct Run {
+    history: History,
+    twin: Twin,
+}
+
+impl Run {
+    fn append(&mut self, wal: &mut Wal<SimDisk>, records: &[Record]) -> Result<(), WalError> {
+        self.twin.append(records);
+        self.history.states.push(self.twin.clone());
+        wal.append(records)
+    }
+
+    fn sync(&mut self, wal: &mut Wal<SimDisk>) -> Result<(), WalError> {
+        wal.sync()?;
+        self.history.durable = self.history.states.len() - 1;
+        Ok(())
+    }
+
+    fn snapshot(&mut self, wal: &mut Wal<SimDisk>, index: u64, term: u64) -> Result<(), WalError> {
+        let mut writer = wal.snapshot_begin(index, term, format!("meta {index}").as_bytes())?;
+        let chunks: Vec<_> = (1..4)
+            .map(|n| Bytes::from(vec![n as u8; 300 * n]))
+            .collect();
+        for chunk in &chunks {
+            writer.write(chunk)?;
+        }
+        self.twin.snapshot(index, term, chunks);
+        self.history.states.push(self.twin.clone());
+        wal.snapshot_finish(writer)?;
+        self.history.durable = self.history.states.len() - 1;
+        Ok(())
+    }
+
+    fn work(&mut self, disk: &SimDisk) -> Result<(), Box<dyn std::error::Error>> {
+        let (mut wal, recovered) = Wal::open(disk.clone(), config(), IDENTITY)?;
+        assert!(recovered.fresh);
+        let wal = &mut wal;
+        let mut index = 0;
+        let mut next = |n: u64| {
+            index += n;
+            index - n + 1..=index
+        };
+        self.append(
+            wal,
+            &[Record::Vote(Vote {
+                term: 1,
+                vote: 3,
+                commit: 0,
+            })],
+        )?;
+        self.sync(wal)?;
+        for batch in 1..5 {
+            let records: Vec<_> = next(batch)
+                .map(|i| entry(i, 1, 100 + 90 * batch as usize))
+                .collect();
+            self.append(wal, &records)?;
+            self.append(
+                wal,
+                &[Record::Vote(Vote {
+                    term: 1,
+                    vote: 3,
+                    commit: batch,
+                })],
+            )?;
+            if batch != 2 {
+                self.sync(wal)?;
+            }
+        }
+        while !wal.prepare_reserve()? {}
+        // A new leader overwrites from 8 on.
+        let records: Vec<_> = (8..=12).map(|i| entry(i, 2, 150)).collect();
+        self.append(wal, &records)?;
+        self.append(
+            wal,
+            &[
+                entry(13, 2, 700),
+                Record::Vote(Vote {
+                    term: 2,
+                    vote: 1,
+                    commit: 9,
+                }),
+            ],
+        )?;
+        self.sync(wal)?;
+        self.snapshot(wal, 9, 2)?;
+        assert_eq!(wal.purge(9)?, 1, "one segment goes");
+        assert!(wal.has_reserve(), "and becomes the spare");
+        for i in 14..24 {
+            self.append(wal, &[entry(i, 2, 600)])?;
+            if i % 3 == 0 {
+                self.sync(wal)?;
+            }
+        }
+        self.snapshot(wal, 20, 2)?;
+        wal.purge(20)?;
+        self.append(wal, &[entry(24, 2, 600)])?;
+        // From a leader far ahead.
+        self.snapshot(wal, 100, 5)?;
+        wal.purge(100)?;
+        self.append(wal, &[entry(101, 5, 10), entry(102, 5, 10)])?;
+        self.sync(wal)?;
+        self.append(wal, &[entry(103, 5, 1500)])?;
+        self.append(
+            wal,
+            &[
+                entry(104, 5, 10),
+                Record::Vote(Vote {
+                    term: 5,
+                    vote: 0,
+                    commit: 103,
+                }),
+            ],
+        )?;
+        Ok(())
+    }
+}
+
+fn run_until(operations: Option<u64>) -> (SimDisk, History, bool) {
+    let disk = SimDisk::new();
+    if let Some(operations) = operations {
+        disk.cut_power_after(operations);
+    }
+    let history = History {
+        states: vec![Twin::default()],
+        durable: 0,
+    };
+    let mut run = Run {
+        history,
+        twin: Twin::default(),
+    };
+    let done = run.work(&disk).is_ok();
+    (disk, run.history, done)
+}
+
+fn check(image: &SimDisk, history: &History, context: &str) -> bool {
+    let (wal, recovered) = match Wal::open(image.clone(), config(), IDENTITY) {
+        Ok(opened) => opened,
+        Err(error) => panic!("{context}: refused: {error}"),
+    };
+    let cut = recovered.cut.is_some();
+    let found = Twin::of(recovered);
+    let allowed = &history.states[history.durable..];
+    assert!(
+        allowed.contains(&found),
+        "{context}: found {found:?}\nlast durable {:?}",
+        allowed[0]
+    );
+    drop(wal);
+    // Opened twice is the same, even if the power is cut right after the first.
+    let again = image.after_power_cut(Tear::Lose, 0);
+    let (_, recovered) = open(&again);
+    assert!(recovered.cut.is_none(), "{context}: cut again");
+    assert_eq!(Twin::of(recovered), found, "{context}: opened again");
+    cut
+}
+
+#[test]
+fn every_cut_leaves_a_prefix_with_all_that_was_synced() {
+    let (disk, _, done) = run_until(None);
+    assert!(done);
+    let operations = disk.operations();
+    let mut cuts = 0;
+    for at in 0..=operations {
+        let (disk, history, _) = run_until(Some(at));
+        for tear in [Tear::Lose, Tear::Keep] {
+            let context = format!("cut at operation {at}, {tear:?}");
+            check(&disk.after_power_cut(tear, 0), &history, &context);
+        }
+        for seed in 0..12 {
+            for tear in [Tear::Sectors, Tear::Bytes] {
+                let context = format!("cut at operation {at}, {tear:?}, seed {seed}");
+                cuts += usize::from(check(&disk.after_power_cut(tear, seed), &history, &context));
+            }
+        }
+    }
+    assert!(cuts > 100, "the images tear something: {cuts}");
+}
