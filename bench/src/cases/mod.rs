@@ -1,0 +1,149 @@
+//! What is measured: one small file per noun, and the table of all.
+//!
+//! A case gets a contender that serves and gives back one [`Sample`]. To add one: write its file,
+//! put it into [`CASES`]; choosing, interleaving, pinning and reporting come with the table.
+
+mod put;
+mod range;
+mod sync;
+mod watch;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::contender::{Contender, Server};
+use crate::cores::Mode;
+use crate::load::LoadError;
+use crate::process::ProcessError;
+use crate::sample::Sample;
+
+/// Paths of the methods that cases call.
+pub(crate) const PUT: &str = "/etcdserverpb.KV/Put";
+/// See [`PUT`].
+pub(crate) const RANGE: &str = "/etcdserverpb.KV/Range";
+/// See [`PUT`].
+pub(crate) const WATCH: &str = "/etcdserverpb.Watch/Watch";
+
+/// All cases, in the order of the report.
+pub(crate) const CASES: &[&Case] = &[
+    &put::MANY,
+    &put::ONE,
+    &sync::DISK,
+    &range::LINEARIZABLE,
+    &range::SERIALIZABLE,
+    &watch::DELIVERY,
+];
+
+/// Both ways of sharing the machine.
+pub(crate) const BOTH_MODES: &[Mode] = &[Mode::Pinned, Mode::Free];
+
+/// One thing that is measured.
+pub(crate) struct Case {
+    /// Short, for the command line and the table.
+    pub(crate) name: &'static str,
+    /// One line for people: what an operation is, from where to where its latency goes.
+    pub(crate) about: &'static str,
+    /// Ways of sharing the machine that make a difference.
+    pub(crate) modes: &'static [Mode],
+    /// Who can take part.
+    pub(crate) contenders: &'static [Contender],
+    /// Runs it once.
+    pub(crate) run: fn(&Bout<'_>) -> Result<Sample, CaseError>,
+}
+
+/// How much of everything.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Settings {
+    /// Clients of the cases with many.
+    pub(crate) clients: usize,
+    /// Connections they share.
+    pub(crate) connections: usize,
+    /// Bytes of a key.
+    pub(crate) key_bytes: usize,
+    /// Bytes of a value.
+    pub(crate) value_bytes: usize,
+    /// Different keys.
+    pub(crate) keys: u64,
+    /// Milliseconds before anything counts.
+    pub(crate) warm_up_ms: u64,
+    /// Milliseconds that count, per run.
+    pub(crate) measured_ms: u64,
+}
+
+impl Settings {
+    fn warm_up(&self) -> Duration {
+        Duration::from_millis(self.warm_up_ms)
+    }
+
+    fn measured(&self) -> Duration {
+        Duration::from_millis(self.measured_ms)
+    }
+}
+
+/// One run: a case against a contender.
+pub(crate) struct Bout<'a> {
+    /// Who is measured.
+    pub(crate) server: &'a Server,
+    /// How much of everything.
+    pub(crate) settings: &'a Settings,
+    /// For the choice of keys: the same for all contenders of a round, another one each round.
+    pub(crate) seed: u64,
+}
+
+impl Bout<'_> {
+    fn addresses(&self) -> [SocketAddr; 1] {
+        [self.server.address()]
+    }
+}
+
+/// Why a run gave no sample.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CaseError {
+    /// The load failed.
+    #[error("run the load")]
+    Load(#[from] LoadError),
+    /// The server went away.
+    #[error("measure the server")]
+    Process(#[from] ProcessError),
+    /// A file of the case.
+    #[error("{operation}")]
+    File {
+        /// What was being done.
+        operation: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The server said something else than it should.
+    #[error("the server {what}")]
+    Unexpected {
+        /// What it did.
+        what: String,
+    },
+}
+
+impl From<crate::wire::WireError> for CaseError {
+    fn from(error: crate::wire::WireError) -> CaseError {
+        CaseError::Load(LoadError::Wire(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_case_can_run() {
+        let names: BTreeSet<_> = CASES.iter().map(|case| case.name).collect();
+        assert_eq!(names.len(), CASES.len());
+        for case in CASES {
+            assert!(
+                !case.modes.is_empty() && !case.contenders.is_empty(),
+                "{}",
+                case.name
+            );
+            assert!(!case.about.ends_with('.'), "{}", case.name);
+        }
+    }
+}

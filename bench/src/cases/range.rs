@@ -1,0 +1,109 @@
+//! Reads of one key out of many.
+
+use bytes::Bytes;
+use prost::Message;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use store_proto::etcdserverpb::RangeRequest;
+
+use super::put::{EveryPut, KEY_AT, write_digits};
+use super::{BOTH_MODES, Bout, Case, CaseError, RANGE};
+use crate::contender::Contender;
+use crate::load::{self, Asker, Shape};
+use crate::sample::{Meter, Sample};
+
+/// Reads that see every write acknowledged before them.
+pub(crate) const LINEARIZABLE: Case = Case {
+    name: "range",
+    about: "linearizable read of one random key, many clients; request sent to answer received",
+    modes: BOTH_MODES,
+    contenders: &[Contender::Etcd, Contender::Muster, Contender::Nothing],
+    run: |bout| run(bout, false),
+};
+
+/// Reads of whatever the member has.
+pub(crate) const SERIALIZABLE: Case = Case {
+    name: "range-serializable",
+    about: "serializable read of one random key, many clients; request sent to answer received",
+    modes: BOTH_MODES,
+    contenders: &[Contender::Etcd, Contender::Muster, Contender::Nothing],
+    run: |bout| run(bout, true),
+};
+
+fn run(bout: &Bout<'_>, serializable: bool) -> Result<Sample, CaseError> {
+    let settings = bout.settings;
+    let mut unmeasured = Meter::new(&[]);
+    let mut puts = EveryPut::new(settings);
+    load::exhaust(
+        &bout.addresses(),
+        settings.connections,
+        settings.clients,
+        &mut puts,
+        &mut unmeasured,
+    )?;
+    let shape = Shape {
+        connections: settings.connections,
+        clients: settings.clients,
+        warm_up: settings.warm_up(),
+        measured: settings.measured(),
+    };
+    let mut reads = RandomReads::new(settings.key_bytes, settings.keys, serializable, bout.seed);
+    let mut meter = Meter::new(&bout.server.processes());
+    load::measure(&bout.addresses(), shape, &mut reads, &mut meter)?;
+    Ok(meter.finish()?)
+}
+
+/// Reads of random keys without end, encoded once: only the key's digits change.
+struct RandomReads {
+    bytes: Vec<u8>,
+    key_bytes: usize,
+    keys: u64,
+    random: SmallRng,
+}
+
+impl RandomReads {
+    fn new(key_bytes: usize, keys: u64, serializable: bool, seed: u64) -> RandomReads {
+        let key = Bytes::from(vec![b'0'; key_bytes]);
+        let request = RangeRequest {
+            key,
+            serializable,
+            ..RangeRequest::default()
+        };
+        RandomReads {
+            bytes: request.encode_to_vec(),
+            key_bytes,
+            keys,
+            random: SmallRng::seed_from_u64(seed),
+        }
+    }
+}
+
+impl Asker for RandomReads {
+    fn ask(&mut self, message: &mut Vec<u8>) -> Option<&'static str> {
+        let number = self.random.random_range(0..self.keys);
+        write_digits(&mut self.bytes[KEY_AT..KEY_AT + self.key_bytes], number);
+        message.extend_from_slice(&self.bytes);
+        Some(RANGE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_decode_to_keys_in_the_key_space() {
+        let mut reads = RandomReads::new(8, 3, true, 1);
+        for _ in 0..20 {
+            let mut message = Vec::new();
+            assert_eq!(reads.ask(&mut message), Some(RANGE));
+            let request = RangeRequest::decode(&message[..]).unwrap();
+            assert!(request.serializable);
+            assert!(
+                ["00000000", "00000001", "00000002"]
+                    .iter()
+                    .any(|key| request.key == *key)
+            );
+        }
+    }
+}

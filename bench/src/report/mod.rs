@@ -1,0 +1,115 @@
+//! The figures of a whole run: rows with their ratios, and the two forms they are written in.
+
+mod machine;
+mod markdown;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use machine::{Machine, today};
+pub(crate) use markdown::{DocumentError, insert, tables};
+
+use crate::cases::{Case, Settings};
+use crate::contender::Contender;
+use crate::cores::Mode;
+use crate::sample::Summary;
+
+/// Everything a reader needs to judge the figures, and to get them again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// Day, UTC.
+    pub(crate) date: String,
+    /// Commit measured; with a mark if files were changed since.
+    pub(crate) commit: String,
+    /// Command line.
+    pub(crate) command: String,
+    /// Something that disturbed the figures; empty if nothing is known.
+    pub(crate) note: String,
+    /// Where.
+    pub(crate) machine: Machine,
+    /// What the programs say they are.
+    pub(crate) versions: Vec<String>,
+    /// How much of everything.
+    pub(crate) settings: Settings,
+    /// Runs per row.
+    pub(crate) rounds: usize,
+    /// The figures.
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One case, one way of sharing the machine, one contender.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
+    /// The case's name.
+    pub(crate) case: String,
+    /// How the machine was shared.
+    pub(crate) mode: Mode,
+    /// Who was measured.
+    pub(crate) contender: Contender,
+    /// Operations per second, median of the runs.
+    pub(crate) rate: f64,
+    /// Slowest and fastest run.
+    pub(crate) rate_bounds: (f64, f64),
+    /// Median latency in microseconds.
+    pub(crate) p50_us: f64,
+    /// 99th percentile.
+    pub(crate) p99_us: f64,
+    /// 99.9th percentile.
+    pub(crate) p999_us: f64,
+    /// Server CPU per operation, in microseconds.
+    pub(crate) cpu_us: f64,
+    /// Resident memory of the server at the end, in MiB.
+    pub(crate) resident_mib: f64,
+    /// Peak.
+    pub(crate) peak_mib: f64,
+    /// Bytes the server wrote to disk per operation.
+    pub(crate) written_bytes: f64,
+    /// Share of one core the generator used; near 1 it was the bottleneck.
+    pub(crate) generator_share: f64,
+    /// Operations refused.
+    pub(crate) refusals: u64,
+}
+
+impl Row {
+    /// The row of a summary.
+    pub(crate) fn new(case: &Case, mode: Mode, contender: Contender, summary: &Summary) -> Row {
+        let micros = |quantile| summary.quantile(quantile) as f64 / 1000.0;
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        Row {
+            case: case.name.to_owned(),
+            mode,
+            contender,
+            rate: summary.rate,
+            rate_bounds: summary.rate_bounds,
+            p50_us: micros(0.5),
+            p99_us: micros(0.99),
+            p999_us: micros(0.999),
+            cpu_us: summary.server_nanos_per_operation() / 1000.0,
+            resident_mib: mib(summary.server.resident_bytes),
+            peak_mib: mib(summary.server.peak_bytes),
+            written_bytes: summary.server.written_bytes as f64 / summary.operations.max(1) as f64,
+            generator_share: summary.generator_share(),
+            refusals: summary.refusals,
+        }
+    }
+}
+
+impl Report {
+    /// The row of `contender` beside `row`.
+    pub(crate) fn beside(&self, row: &Row, contender: Contender) -> Option<&Row> {
+        self.rows.iter().find(|other| {
+            other.case == row.case && other.mode == row.mode && other.contender == contender
+        })
+    }
+
+    /// Cases in the order they were run, each with its rows.
+    pub(crate) fn by_case(&self) -> Vec<(&str, Vec<&Row>)> {
+        let mut cases: Vec<(&str, Vec<&Row>)> = Vec::new();
+        for row in &self.rows {
+            match cases.iter_mut().find(|(case, _)| *case == row.case) {
+                Some((_, rows)) => rows.push(row),
+                None => cases.push((&row.case, vec![row])),
+            }
+        }
+        cases
+    }
+}

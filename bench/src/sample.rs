@@ -1,0 +1,251 @@
+//! What one run of one case against one contender gave, and how runs are put together.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::process::{ProcessError, Usage};
+
+/// Longest latency told apart, in nanoseconds: a minute. Slower ones count as this long.
+const LATENCY_NANOS_MAX: u64 = 60_000_000_000;
+
+/// Significant digits of latencies: three tell 1.00 ms from 1.001 ms, in 200 KiB per histogram.
+const LATENCY_DIGITS: u8 = 3;
+
+/// One run.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    /// Operations that succeeded in the measured time.
+    pub(crate) operations: u64,
+    /// Operations that were refused in the measured time.
+    pub(crate) refusals: u64,
+    /// The measured time.
+    pub(crate) elapsed: Duration,
+    /// Latencies of the operations that succeeded, in nanoseconds.
+    pub(crate) latency: Histogram<u64>,
+    /// What all server processes used in the measured time; memory as it was at its end.
+    pub(crate) server: Usage,
+    /// What the generator used in the measured time.
+    pub(crate) generator: Usage,
+}
+
+impl Sample {
+    /// Operations per second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.operations as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// Takes the figures of one run.
+pub(crate) struct Meter {
+    servers: Vec<u32>,
+    began: Option<(Instant, Usage, Usage)>,
+    operations: u64,
+    refusals: u64,
+    latency: Histogram<u64>,
+}
+
+impl Meter {
+    /// For a run against the processes `servers`. Nothing counts before [`Meter::begin`].
+    pub(crate) fn new(servers: &[u32]) -> Meter {
+        Meter {
+            servers: servers.to_vec(),
+            began: None,
+            operations: 0,
+            refusals: 0,
+            latency: histogram(),
+        }
+    }
+
+    /// The measured time begins.
+    pub(crate) fn begin(&mut self) -> Result<(), ProcessError> {
+        self.began = Some((Instant::now(), Usage::of(&self.servers)?, Usage::own()?));
+        Ok(())
+    }
+
+    /// Counts an operation that succeeded.
+    pub(crate) fn count(&mut self, latency: Duration) {
+        if self.began.is_some() {
+            self.operations += 1;
+            let nanos = u64::try_from(latency.as_nanos()).unwrap_or(LATENCY_NANOS_MAX);
+            self.latency
+                .saturating_record(nanos.clamp(1, LATENCY_NANOS_MAX));
+        }
+    }
+
+    /// Counts an operation that was refused.
+    pub(crate) fn refuse(&mut self) {
+        if self.began.is_some() {
+            self.refusals += 1;
+        }
+    }
+
+    /// The measured time is over.
+    pub(crate) fn finish(self) -> Result<Sample, ProcessError> {
+        let now = Instant::now();
+        let server_after = Usage::of(&self.servers)?;
+        let generator_after = Usage::own()?;
+        let (began, server_before, generator_before) =
+            self.began.unwrap_or((now, server_after, generator_after));
+        Ok(Sample {
+            operations: self.operations,
+            refusals: self.refusals,
+            elapsed: now - began,
+            latency: self.latency,
+            server: since(server_before, server_after),
+            generator: since(generator_before, generator_after),
+        })
+    }
+}
+
+/// What was used between two looks; memory is a level, so the later one counts.
+fn since(before: Usage, after: Usage) -> Usage {
+    Usage {
+        cpu: after.cpu.saturating_sub(before.cpu),
+        written_bytes: after.written_bytes.saturating_sub(before.written_bytes),
+        ..after
+    }
+}
+
+/// An empty histogram of latencies.
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_NANOS_MAX, LATENCY_DIGITS)
+        .expect("1 ns to a minute in three digits is a range that a histogram can have")
+}
+
+/// All runs of one case against one contender.
+#[derive(Clone, Debug)]
+pub(crate) struct Summary {
+    /// Operations per second: the median of the runs, so that one disturbed run does not count.
+    pub(crate) rate: f64,
+    /// Lowest and highest run, operations per second.
+    pub(crate) rate_bounds: (f64, f64),
+    /// Latencies of all runs together.
+    pub(crate) latency: Histogram<u64>,
+    /// Operations, refusals and time of all runs together.
+    pub(crate) operations: u64,
+    /// See above.
+    pub(crate) refusals: u64,
+    /// See above.
+    pub(crate) elapsed: Duration,
+    /// Server CPU and bytes written of all runs together, memory of the hungriest.
+    pub(crate) server: Usage,
+    /// The generator's CPU of all runs together.
+    pub(crate) generator: Usage,
+}
+
+impl Summary {
+    /// Puts runs together; `None` of none.
+    pub(crate) fn of(samples: &[Sample]) -> Option<Summary> {
+        let mut rates: Vec<f64> = samples.iter().map(Sample::rate).collect();
+        rates.sort_by(f64::total_cmp);
+        let (lowest, highest) = (*rates.first()?, *rates.last()?);
+        let middle = rates.len() / 2;
+        let median = if rates.len() % 2 == 1 {
+            rates[middle]
+        } else {
+            f64::midpoint(rates[middle - 1], rates[middle])
+        };
+        let mut summary = Summary {
+            rate: median,
+            rate_bounds: (lowest, highest),
+            latency: histogram(),
+            operations: 0,
+            refusals: 0,
+            elapsed: Duration::ZERO,
+            server: Usage::default(),
+            generator: Usage::default(),
+        };
+        for sample in samples {
+            summary.operations += sample.operations;
+            summary.refusals += sample.refusals;
+            summary.elapsed += sample.elapsed;
+            // The histograms have the same bounds: adding cannot fail.
+            let _ = summary.latency.add(&sample.latency);
+            add(&mut summary.server, sample.server);
+            add(&mut summary.generator, sample.generator);
+        }
+        Some(summary)
+    }
+
+    /// Latency below which the share `quantile` of the operations was, in nanoseconds.
+    pub(crate) fn quantile(&self, quantile: f64) -> u64 {
+        self.latency.value_at_quantile(quantile)
+    }
+
+    /// Server CPU per operation, in nanoseconds.
+    pub(crate) fn server_nanos_per_operation(&self) -> f64 {
+        self.server.cpu.as_nanos() as f64 / self.operations.max(1) as f64
+    }
+
+    /// Share of one core that the generator used.
+    pub(crate) fn generator_share(&self) -> f64 {
+        self.generator.cpu.as_secs_f64() / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+fn add(sum: &mut Usage, run: Usage) {
+    sum.cpu += run.cpu;
+    sum.written_bytes += run.written_bytes;
+    sum.resident_bytes = sum.resident_bytes.max(run.resident_bytes);
+    sum.peak_bytes = sum.peak_bytes.max(run.peak_bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(operations: u64, resident_bytes: u64) -> Sample {
+        let mut latency = histogram();
+        latency.record_n(1000 * operations, operations).unwrap();
+        Sample {
+            operations,
+            refusals: 1,
+            elapsed: Duration::from_secs(1),
+            latency,
+            server: Usage {
+                cpu: Duration::from_millis(500),
+                written_bytes: 10,
+                resident_bytes,
+                peak_bytes: 9,
+            },
+            generator: Usage {
+                cpu: Duration::from_millis(250),
+                ..Usage::default()
+            },
+        }
+    }
+
+    #[test]
+    fn the_median_run_speaks_for_the_rate() {
+        let summary = Summary::of(&[sample(100, 7), sample(10, 8), sample(90, 6)]).unwrap();
+        assert_eq!(summary.rate, 90.0);
+        assert_eq!(summary.rate_bounds, (10.0, 100.0));
+        assert_eq!((summary.operations, summary.refusals), (200, 3));
+        assert_eq!(summary.server.resident_bytes, 8);
+        assert_eq!(summary.server.written_bytes, 30);
+        assert_eq!(
+            summary.server_nanos_per_operation(),
+            1_500_000_000.0 / 200.0
+        );
+        assert_eq!(summary.generator_share(), 0.25);
+        let even = Summary::of(&[sample(100, 7), sample(10, 8)]).unwrap();
+        assert_eq!(even.rate, 55.0);
+        assert!(Summary::of(&[]).is_none());
+    }
+
+    #[test]
+    fn nothing_counts_before_the_beginning() {
+        let mut meter = Meter::new(&[std::process::id()]);
+        meter.count(Duration::from_secs(1));
+        meter.refuse();
+        meter.begin().unwrap();
+        meter.count(Duration::from_micros(5));
+        meter.count(Duration::from_secs(3600));
+        meter.refuse();
+        let sample = meter.finish().unwrap();
+        assert_eq!((sample.operations, sample.refusals), (2, 1));
+        assert_eq!(sample.latency.len(), 2);
+        assert!(sample.latency.max() >= 59_000_000_000);
+    }
+}
