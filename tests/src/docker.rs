@@ -2,12 +2,11 @@
 //! label with the pid of who started it: a container goes by its id when its value is dropped, and what an aborted run
 //! left behind goes when the next one begins.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::process::{Process, Signal};
-use crate::{programs, wait};
+use crate::programs;
 
 /// On everything that is started here; the value is the pid of the owner.
 pub const OWNER_LABEL: &str = "muster.test.owner";
@@ -40,6 +39,11 @@ impl Engine {
             engine.sweep();
         });
         engine
+    }
+
+    /// The engine at an address, whether it answers or not.
+    pub(crate) fn at(host: String) -> Self {
+        Self { host }
     }
 
     /// Where agents reach it: `unix:///path`.
@@ -265,122 +269,5 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         let _ = self.engine.run(&["rm", "--force", "--volumes", &self.id]);
-    }
-}
-
-/// An engine of the test's own, so that the machine's is not disturbed when it is stopped or killed. Needs root, as
-/// every engine does.
-pub struct OwnEngine {
-    folder: tempfile::TempDir,
-    process: Option<Process>,
-    options: Vec<String>,
-}
-
-impl OwnEngine {
-    /// Starts one: own data, own containerd, own socket, no default bridge and no packet filter rules.
-    ///
-    /// # Panics
-    /// When it does not answer.
-    #[track_caller]
-    #[must_use]
-    pub fn start(options: &[&str]) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("engine")
-            .tempdir()
-            .expect("temporary folder");
-        let options = options.iter().map(|&option| option.to_owned()).collect();
-        let mut engine = Self {
-            folder,
-            process: None,
-            options,
-        };
-        engine.restart();
-        engine
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("docker.sock")
-    }
-
-    /// The engine to run commands on.
-    #[must_use]
-    pub fn engine(&self) -> Engine {
-        Engine {
-            host: format!("unix://{}", self.socket().display()),
-        }
-    }
-
-    /// Starts it on the data it had and waits until it answers.
-    ///
-    /// # Panics
-    /// When it does not.
-    #[track_caller]
-    pub fn restart(&mut self) {
-        let folder = self.folder.path();
-        let mut command = Command::new(programs::system("dockerd"));
-        command
-            .arg("--host")
-            .arg(format!("unix://{}", self.socket().display()))
-            .arg("--data-root")
-            .arg(folder.join("data"))
-            .arg("--exec-root")
-            .arg(folder.join("exec"))
-            .arg("--pidfile")
-            .arg(folder.join("pid"))
-            .args([
-                "--bridge=none",
-                "--iptables=false",
-                "--ip-forward=false",
-                "--ip-masq=false",
-            ])
-            .args(&self.options);
-        self.process = Some(Process::spawn("the test's own dockerd", &mut command));
-        let engine = self.engine();
-        wait::until(
-            "the test's own Docker engine to answer",
-            wait::LONG * 3,
-            || {
-                if let Some(process) = &mut self.process
-                    && let Some(status) = process.exited()
-                {
-                    return Ok(Err(format!("dockerd ended: {status}\n{}", process.tail())));
-                }
-                engine
-                    .run(&["version", "--format", "{{.Server.Version}}"])
-                    .map(|_| Ok(()))
-            },
-        )
-        .unwrap_or_else(|reason: String| panic!("{reason}"));
-    }
-
-    /// Ends it as a service manager does; containers go with it unless `--live-restore` was given.
-    ///
-    /// # Panics
-    /// When it does not end.
-    #[track_caller]
-    pub fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.signal(Signal::TERM);
-            process.wait_exit(wait::LONG * 3);
-        }
-    }
-
-    /// Kills the daemon alone; containerd and containers live on.
-    pub fn kill(&mut self) {
-        if let Some(process) = &mut self.process {
-            process.kill();
-        }
-    }
-}
-
-impl Drop for OwnEngine {
-    fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.signal(Signal::TERM);
-            // Its containerd goes with it; a daemon that does not end is killed when `process` is dropped.
-            let _ = wait::try_until("dockerd to end", wait::LONG, || {
-                process.exited().ok_or_else(String::new)
-            });
-        }
     }
 }

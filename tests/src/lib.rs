@@ -9,6 +9,7 @@ pub mod docker;
 pub mod etcdctl;
 pub mod http;
 pub mod nginx;
+pub mod own_engine;
 pub mod port;
 pub mod process;
 pub mod programs;
