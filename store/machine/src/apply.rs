@@ -121,7 +121,7 @@ impl Machine {
     fn put(&mut self, put: &PutRequest, events: &mut Vec<Event>) -> Result<Reply, Refusal> {
         self.check_sound()?;
         self.check_space(quota::put_cost(put))?;
-        if (put.ignore_value || put.ignore_lease) && self.keyspace.get(&put.key).is_none() {
+        if (put.ignore_value || put.ignore_lease) && !self.keyspace.exists(&put.key) {
             return Err(Refusal::KeyNotFound);
         }
         if !put.ignore_lease {

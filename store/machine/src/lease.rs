@@ -1,11 +1,13 @@
 //! Leases as recorded facts: what was granted, what the last checkpoint said, which keys hang on
 //! which lease. Never deadlines: those are the leader's, in `store/member`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
 use crate::error::Refusal;
+use crate::keymap::KeyMap;
 use crate::quota;
 use crate::revision::LeaseId;
 
@@ -21,16 +23,25 @@ pub struct LeaseRecord {
 }
 
 /// All leases of the store.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone)]
 pub(crate) struct Leases {
     records: BTreeMap<LeaseId, LeaseRecord>,
-    /// Which key hangs on which lease. Invariant: equal to the lease fields of the live pairs.
-    attached: BTreeSet<(LeaseId, Bytes)>,
+    /// Which key hangs on which lease: lease id in eight bytes, key. Invariant: equal to the lease
+    /// fields of the current pairs.
+    attached: KeyMap<()>,
     /// Highest term a lease command carried. A command of an older one decides nothing.
     term: u64,
 }
 
 impl Leases {
+    pub(crate) fn new() -> Self {
+        Self {
+            records: BTreeMap::new(),
+            attached: KeyMap::new(),
+            term: 0,
+        }
+    }
+
     pub(crate) fn get(&self, id: LeaseId) -> Option<LeaseRecord> {
         self.records.get(&id).copied()
     }
@@ -94,24 +105,37 @@ impl Leases {
     }
 
     /// Moves a key from one lease to another; [`LeaseId::NONE`] stands for no lease.
-    pub(crate) fn attach(&mut self, key: &Bytes, from: LeaseId, to: LeaseId) {
+    pub(crate) fn attach(&mut self, key: &[u8], from: LeaseId, to: LeaseId) {
         if from == to {
             return;
         }
         if from != LeaseId::NONE {
-            self.attached.remove(&(from, key.clone()));
+            self.attached
+                .update(&attachment(from, key), |attached| *attached = None);
         }
         if to != LeaseId::NONE {
-            self.attached.insert((to, key.clone()));
+            self.attached
+                .update(&attachment(to, key), |attached| *attached = Some(()));
         }
     }
 
     /// Keys on the lease, in key order.
     pub(crate) fn keys(&self, id: LeaseId) -> Vec<Bytes> {
-        self.attached
-            .range((id, Bytes::new())..)
-            .take_while(|(lease, _)| *lease == id)
-            .map(|(_, key)| key.clone())
-            .collect()
+        let prefix = attachment(id, &[]);
+        let mut keys = Vec::new();
+        self.attached.walk(&prefix, |attachment, ()| {
+            match attachment.strip_prefix(&prefix[..]) {
+                Some(key) => {
+                    keys.push(Bytes::copy_from_slice(key));
+                    ControlFlow::Continue(())
+                }
+                None => ControlFlow::Break(()),
+            }
+        });
+        keys
     }
+}
+
+fn attachment(id: LeaseId, key: &[u8]) -> Vec<u8> {
+    [&id.0.to_be_bytes(), key].concat()
 }

@@ -7,6 +7,7 @@ pub mod alarm;
 mod apply;
 pub mod command;
 pub mod error;
+mod keymap;
 mod lease;
 mod members;
 mod mvcc;
@@ -15,6 +16,8 @@ pub mod reply;
 pub mod request;
 pub mod revision;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
 mod txn;
 mod varint;
 
@@ -58,7 +61,7 @@ impl Machine {
             limits,
             applied: Index(0),
             keyspace: Keyspace::new(),
-            leases: Leases::default(),
+            leases: Leases::new(),
             alarms: Alarms::default(),
             members: Members::default(),
         }

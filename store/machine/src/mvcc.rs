@@ -1,6 +1,179 @@
 //! The keyspace: every pair in every version that has not been compacted.
+//!
+//! `index` knows the versions of each key, `history` holds their records in the order of revisions.
+//! Writes gather under the next revision until [`Keyspace::commit`]. Never leases' keys, quota or
+//! transactions.
 
-mod naive;
+mod account;
+mod compact;
+mod events;
+mod hash;
+mod history;
+mod index;
+mod range;
+mod record;
+mod segment;
 mod select;
 
-pub(crate) use naive::Keyspace;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::keymap::KeyMap;
+use crate::reply::{Event, EventKind, KeyValue};
+use crate::request::{KeyRange, RangeEnd};
+use crate::revision::{LeaseId, Revision};
+use account::Account;
+use compact::Scrub;
+use history::History;
+use index::{Version, Versions};
+pub(crate) use record::Record;
+pub(crate) use segment::Segment;
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Keyspace {
+    /// Last finished revision.
+    revision: Revision,
+    /// The next revision has begun.
+    dirty: bool,
+    /// Last compaction; -1 before the first, so that compacting 0 works once (reference A.5).
+    compacted: i64,
+    index: KeyMap<Versions>,
+    history: History,
+    account: Account,
+    /// `None` when nothing is left to scrub.
+    scrub: Option<Scrub>,
+}
+
+impl Keyspace {
+    pub(crate) fn new() -> Self {
+        Self {
+            revision: Revision::FIRST,
+            dirty: false,
+            compacted: -1,
+            index: KeyMap::new(),
+            history: History::new(),
+            account: Account::default(),
+            scrub: None,
+        }
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub(crate) fn compacted(&self) -> Revision {
+        Revision(self.compacted.max(0))
+    }
+
+    /// Keys that exist now.
+    pub(crate) fn keys(&self) -> u64 {
+        self.index.weight()
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.account.kept()
+    }
+
+    pub(crate) fn size_in_use_bytes(&self) -> u64 {
+        self.account.current()
+    }
+
+    /// Writes a pair at the next revision.
+    pub(crate) fn put(&mut self, key: &Bytes, value: Bytes, lease: LeaseId) -> Event {
+        let revision = self.revision.next();
+        let mut kv = KeyValue {
+            key: key.clone(),
+            create_revision: revision,
+            mod_revision: revision,
+            version: 1,
+            value,
+            lease,
+        };
+        let prev = self.write(key, |prev| {
+            if let Some(prev) = prev {
+                kv.create_revision = prev.create_revision;
+                kv.version = prev.version + 1;
+            }
+            Record {
+                key: kv.key.clone(),
+                value: kv.value.clone(),
+                modified: revision.0,
+                created: kv.create_revision.0,
+                version: kv.version,
+                lease,
+            }
+        });
+        Event {
+            kind: EventKind::Put,
+            kv,
+            prev,
+        }
+    }
+
+    /// Deletes every key of the range at the next revision.
+    pub(crate) fn delete(&mut self, keys: &KeyRange) -> Vec<Event> {
+        let revision = self.revision.next().0;
+        let mut found = Vec::new();
+        if let RangeEnd::Single = keys.end {
+            found.extend(self.exists(&keys.start).then(|| keys.start.clone()));
+        } else {
+            self.walk(keys, |kv| {
+                found.push(kv.key);
+                ControlFlow::Continue(())
+            });
+        }
+        let mut events = Vec::with_capacity(found.len());
+        for key in found {
+            let prev = self.write(&key, |_| Record::deleted(key.clone(), revision));
+            events.push(events::deleted(key, revision, prev));
+        }
+        events
+    }
+
+    /// Adds the record that `make` derives from the current pair, and returns that pair.
+    fn write(
+        &mut self,
+        key: &[u8],
+        make: impl FnOnce(Option<&KeyValue>) -> Record,
+    ) -> Option<KeyValue> {
+        self.dirty = true;
+        let (history, account) = (&mut self.history, &mut self.account);
+        self.index.update(key, |versions| {
+            let last = versions.as_ref().map(Versions::last);
+            let prev = last
+                .filter(|last| !last.place.is_delete())
+                .map(|last| history.read(last.place).into_pair());
+            let record = make(prev.as_ref());
+            let modified = record.modified;
+            if let Some(prev) = &prev {
+                let bytes = account::cost(prev.key.len(), prev.value.len());
+                account.supersede(bytes, prev.mod_revision.0, modified);
+            }
+            let bytes = account::cost(record.key.len(), record.value.len());
+            if record.is_delete() {
+                account.delete(bytes, modified);
+            } else {
+                account.put(bytes);
+            }
+            let version = Version {
+                modified,
+                place: history.append(record),
+            };
+            match versions {
+                Some(versions) => versions.push(version),
+                None => *versions = Some(Versions::new(version)),
+            }
+            prev
+        })
+    }
+
+    /// Ends the revision under which writes have gathered, if there were any.
+    pub(crate) fn commit(&mut self) {
+        if std::mem::take(&mut self.dirty) {
+            self.revision = self.revision.next();
+        }
+    }
+}

@@ -3,6 +3,8 @@
 //! Three passes, so that a refused transaction changes nothing and needs no undoing: choose every
 //! branch on the state before the transaction, check every operation that can refuse, then run.
 
+use std::ops::ControlFlow;
+
 use crate::apply::Writes;
 use crate::error::Refusal;
 use crate::lease::Leases;
@@ -48,10 +50,14 @@ fn holds(compare: &Compare, keyspace: &Keyspace) -> bool {
     }
     let mut found = false;
     let mut all = true;
-    keyspace.walk(&compare.keys, &mut |kv| {
+    keyspace.walk(&compare.keys, |kv| {
         found = true;
         all = holds_for(compare, Some(&kv));
-        all
+        if all {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     });
     if found { all } else { holds_for(compare, None) }
 }
@@ -138,7 +144,7 @@ impl<'a> Check<'a> {
             TxnOp::Delete(delete) => delete.keys.contains(&put.key).then_some(false),
             TxnOp::Range(_) | TxnOp::Txn(_) => None,
         });
-        touched.unwrap_or_else(|| self.keyspace.get(&put.key).is_some())
+        touched.unwrap_or_else(|| self.keyspace.exists(&put.key))
     }
 }
 

@@ -5,18 +5,25 @@ use std::cmp::Ordering;
 use crate::reply::KeyValue;
 use crate::request::{RangeRequest, SortOrder, SortTarget};
 
-/// Most pairs the walk over the keys needs to bring, in key order; `None` = all of them, because
-/// filters or a sort come before the limit. One more than the limit tells whether there are more.
-pub(super) fn walk_limit(request: &RangeRequest) -> Option<usize> {
-    let natural =
-        request.sort_target == SortTarget::Key && request.sort_order != SortOrder::Descend;
-    if request.limit == 0 || !natural || filters(request) {
-        return None;
+/// Most pairs the walk over the keys needs to bring, in the order it is asked to walk; everything
+/// when filters or a sort come before the limit. One more than the limit tells whether there are
+/// more.
+pub(super) fn walk_limit(request: &RangeRequest) -> usize {
+    if request.limit == 0 || request.sort_target != SortTarget::Key || filters(request) {
+        return usize::MAX;
     }
-    usize::try_from(request.limit).ok()?.checked_add(1)
+    usize::try_from(request.limit)
+        .unwrap_or(usize::MAX)
+        .saturating_add(1)
 }
 
-/// Filters, sorts and cuts pairs that are in key order; true when the limit cut something.
+/// Whether the walk should go from the last key to the first.
+pub(super) fn descends(request: &RangeRequest) -> bool {
+    request.sort_target == SortTarget::Key && request.sort_order == SortOrder::Descend
+}
+
+/// Filters, sorts and cuts pairs that are in key order, or already in the asked one; true when the
+/// limit cut something.
 pub(super) fn finish(request: &RangeRequest, kvs: &mut Vec<KeyValue>) -> bool {
     if filters(request) {
         kvs.retain(|kv| passes(request, kv));

@@ -1,0 +1,60 @@
+//! Compaction: recording it, which changes what may be read at once, and scrubbing, which gives
+//! back the memory bit by bit.
+
+use std::ops::ControlFlow;
+
+use super::Keyspace;
+use crate::error::Refusal;
+use crate::revision::Revision;
+
+/// How far the scrub of the last compaction has come.
+#[derive(Clone, Debug)]
+pub(super) struct Scrub {
+    /// First key not yet looked at.
+    next: Vec<u8>,
+}
+
+impl Keyspace {
+    /// Records a compaction. Zero is a compaction too, once (reference A.5).
+    pub(crate) fn compact(&mut self, revision: Revision) -> Result<(), Refusal> {
+        if revision.0 <= self.compacted {
+            return Err(Refusal::Compacted);
+        }
+        if revision > self.revision {
+            return Err(Refusal::FutureRevision);
+        }
+        self.compacted = revision.0;
+        self.account.compact(revision.0);
+        self.scrub = Some(Scrub { next: Vec::new() });
+        Ok(())
+    }
+
+    /// Drops what the last compaction made unreachable, key by key from where it stopped; looks at
+    /// up to `records_max` keys and versions, but for a key whole. True when done.
+    pub(crate) fn scrub(&mut self, records_max: usize) -> bool {
+        let Some(scrub) = self.scrub.take() else {
+            return true;
+        };
+        let (history, compacted) = (&mut self.history, self.compacted);
+        let mut left = records_max.max(1);
+        let mut next = None;
+        let mut gone: Vec<Vec<u8>> = Vec::new();
+        self.index.walk_mut(&scrub.next, |key, versions| {
+            if left == 0 {
+                next = Some(key.to_vec());
+                return ControlFlow::Break(());
+            }
+            let superseded = versions.superseded(compacted);
+            left = left.saturating_sub(superseded + 1);
+            if superseded > 0 && !versions.trim(superseded, |v| history.drop_record(v.place)) {
+                gone.push(key.to_vec());
+            }
+            ControlFlow::Continue(())
+        });
+        for key in gone {
+            self.index.update(&key, |versions| *versions = None);
+        }
+        self.scrub = next.map(|next| Scrub { next });
+        self.scrub.is_none()
+    }
+}

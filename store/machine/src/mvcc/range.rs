@@ -1,0 +1,175 @@
+//! Reading the keyspace at one revision.
+
+use std::ops::ControlFlow;
+
+use super::index::Version;
+use super::{Keyspace, select};
+use crate::error::Refusal;
+use crate::reply::{KeyValue, RangeReply};
+use crate::request::{KeyRange, RangeEnd, RangeRequest};
+use crate::revision::Revision;
+
+/// What a walk brings.
+struct Collected {
+    /// No more than it was limited to.
+    kvs: Vec<KeyValue>,
+    /// All keys of the range.
+    count: u64,
+}
+
+impl Keyspace {
+    /// Whether a read at `revision` has an answer; 0 and below mean the latest.
+    pub(crate) fn check(&self, revision: Revision) -> Result<(), Refusal> {
+        if revision.0 <= 0 {
+            Ok(())
+        } else if revision > self.revision {
+            Err(Refusal::FutureRevision)
+        } else if revision.0 < self.compacted {
+            Err(Refusal::Compacted)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The pair as it is now, writes of an unfinished revision included.
+    pub(crate) fn get(&self, key: &[u8]) -> Option<KeyValue> {
+        self.pair(self.index.get(key)?.last())
+    }
+
+    /// Visits the pairs as they are now in key order, until told to stop.
+    pub(crate) fn walk(&self, keys: &KeyRange, mut visit: impl FnMut(KeyValue) -> ControlFlow<()>) {
+        self.index.walk(&keys.start, |key, versions| {
+            if !keys.contains(key) {
+                return ControlFlow::Break(());
+            }
+            self.pair(versions.last())
+                .map_or(ControlFlow::Continue(()), &mut visit)
+        });
+    }
+
+    /// Answers a range request (reference A.2).
+    pub(crate) fn range(&self, request: &RangeRequest) -> Result<RangeReply, Refusal> {
+        self.check(request.revision)?;
+        // The current revision asked for by number is the latest state, unless a transaction has
+        // begun to write the next one.
+        let past = request.revision.0 > 0 && (request.revision < self.revision || self.dirty);
+        let limit = if request.count_only {
+            0
+        } else {
+            select::walk_limit(request)
+        };
+        let Collected { mut kvs, count } = if past {
+            let limit = if select::descends(request) {
+                usize::MAX
+            } else {
+                limit
+            };
+            self.collect_past(&request.keys, request.revision.0, limit)
+        } else {
+            self.collect_latest(request, limit)
+        };
+        let more = select::finish(request, &mut kvs);
+        Ok(RangeReply { kvs, more, count })
+    }
+
+    /// Counts by weights and walks only as far as the limit.
+    fn collect_latest(&self, request: &RangeRequest, limit: usize) -> Collected {
+        let keys = &request.keys;
+        let mut collected = Collected {
+            kvs: Vec::new(),
+            count: self.count(keys),
+        };
+        if limit == 0 || collected.count == 0 {
+            return collected;
+        }
+        let known = usize::try_from(collected.count).unwrap_or(usize::MAX);
+        collected.kvs.reserve_exact(known.min(limit));
+        let mut take = |version: Version| {
+            if let Some(kv) = self.pair(version) {
+                collected.kvs.push(kv);
+            }
+            if collected.kvs.len() == limit {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        if let RangeEnd::Single = keys.end {
+            let _ = self
+                .index
+                .get(&keys.start)
+                .map(|versions| take(versions.last()));
+        } else if select::descends(request) {
+            self.index.walk_back(keys.end_key(), |key, versions| {
+                if key < &keys.start[..] {
+                    return ControlFlow::Break(());
+                }
+                take(versions.last())
+            });
+        } else {
+            self.index.walk(&keys.start, |key, versions| {
+                if !keys.contains(key) {
+                    return ControlFlow::Break(());
+                }
+                take(versions.last())
+            });
+        }
+        collected
+    }
+
+    /// Walks over all keys of the range, because what existed then is not counted anywhere.
+    fn collect_past(&self, keys: &KeyRange, revision: i64, limit: usize) -> Collected {
+        let mut collected = Collected {
+            kvs: Vec::new(),
+            count: 0,
+        };
+        self.index.walk(&keys.start, |key, versions| {
+            if !keys.contains(key) {
+                return ControlFlow::Break(());
+            }
+            if let Some(version) = versions
+                .at(revision)
+                .filter(|version| !version.place.is_delete())
+            {
+                collected.count += 1;
+                if collected.kvs.len() < limit {
+                    collected.kvs.extend(self.pair(version));
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        collected
+    }
+
+    /// Keys of the range that exist now.
+    fn count(&self, keys: &KeyRange) -> u64 {
+        let end = match &keys.end {
+            RangeEnd::Single => return u64::from(self.exists(&keys.start)),
+            RangeEnd::Open => self.index.weight(),
+            RangeEnd::Before(end) => self.index.weight_below(end),
+        };
+        end.saturating_sub(self.index.weight_below(&keys.start))
+    }
+
+    /// Whether the key exists now.
+    pub(crate) fn exists(&self, key: &[u8]) -> bool {
+        self.index
+            .get(key)
+            .is_some_and(|versions| !versions.last().place.is_delete())
+    }
+
+    /// The pair a version left, if it left one.
+    pub(super) fn pair(&self, version: Version) -> Option<KeyValue> {
+        (!version.place.is_delete()).then(|| self.history.read(version.place).into_pair())
+    }
+}
+
+impl KeyRange {
+    /// First key behind the set, if there is one; not for a single key.
+    fn end_key(&self) -> Option<&[u8]> {
+        match &self.end {
+            RangeEnd::Before(end) => Some(end),
+            RangeEnd::Single | RangeEnd::Open => None,
+        }
+    }
+}
