@@ -1,1 +1,34 @@
-//! To be written.
+//! One store process as a value: raft, the machine, the watch hub and the leader's lease deadlines.
+//!
+//! Pure: no threads, files, sockets or clock. A shell feeds facts with [`Member::step`], once per
+//! turn collects orders with [`Member::settle`], performs them, and reports back with more facts.
+//! Nothing that depends on durability leaves before the shell has reported [`Input::Synced`].
+//!
+//! Start at `member.rs` (the turn), then `input.rs` and `effects.rs` (what goes in and out).
+//!
+//! [`Input::Synced`]: input::Input::Synced
+
+pub mod answer;
+mod apply;
+pub mod config;
+pub mod effects;
+mod election;
+mod expiry;
+pub mod input;
+pub mod limits;
+mod log;
+pub mod member;
+pub mod moment;
+mod proposals;
+mod random;
+mod reading;
+mod reads;
+pub mod record;
+mod snapshots;
+mod space;
+
+pub use config::Config;
+pub use effects::Effects;
+pub use input::Input;
+pub use member::Member;
+pub use moment::Moment;

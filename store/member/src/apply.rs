@@ -1,0 +1,159 @@
+//! Committed and durable entries become state: apply, publish to watchers, answer who waits.
+
+use raft::eraftpb::{ConfChange, ConfChangeV2, Entry as RaftEntry, EntryType};
+use store_machine::command::Command;
+use store_machine::error::Refusal;
+use store_machine::reply::Reply;
+use store_machine::revision::{Index, LeaseId};
+
+use crate::answer::{Body, Failure};
+use crate::effects::{Effects, Fatal};
+use crate::log;
+use crate::member::Member;
+use crate::moment::Moment;
+use crate::proposals::{self, Arrived};
+
+/// What the member must remember of a command that the machine consumes.
+enum Aftermath {
+    None,
+    Revoked(LeaseId),
+    Checkpointed(Vec<(LeaseId, i64)>),
+    Compacted,
+}
+
+impl Member {
+    pub(crate) fn apply(&mut self, now: Moment, committed: Vec<RaftEntry>, out: &mut Effects) {
+        let Some(last) = committed.last().map(|entry| entry.index) else {
+            return;
+        };
+        let term = committed.last().map_or(0, |entry| entry.term);
+        for entry in committed {
+            if out.fatal.is_some() {
+                return;
+            }
+            self.apply_entry(now, entry, out);
+        }
+        self.snapshots.note_applied(last, term);
+        self.node.advance_apply_to(last);
+    }
+
+    fn apply_entry(&mut self, now: Moment, entry: RaftEntry, out: &mut Effects) {
+        let index = Index(entry.index);
+        if entry.get_entry_type() != EntryType::EntryNormal {
+            self.change_members(&entry, out);
+            self.machine.pass(index);
+            return;
+        }
+        if entry.data.is_empty() {
+            self.machine.pass(index);
+            return;
+        }
+        let term = entry.term;
+        let (token, command) = match self.proposals.arrive(entry.index, term) {
+            Some(Arrived { token, command }) => (token, command),
+            None => match proposals::decode(entry.data) {
+                Ok(command) => (None, command),
+                Err(error) => {
+                    out.fatal = Some(Fatal::Undecodable {
+                        index: entry.index,
+                        term,
+                        offset: error.offset,
+                        expected: error.expected,
+                    });
+                    return;
+                }
+            },
+        };
+        let aftermath = aftermath(&command);
+        let applied = self.machine.apply(index, command);
+        if !applied.events.is_empty() {
+            self.hub.publish(applied.revision, applied.events);
+            self.watch_dirty = true;
+        }
+        self.conclude(now, aftermath, &applied.reply, out);
+        if let Some(token) = token {
+            let outcome = applied.reply.map(Body::Applied).map_err(Failure::Refused);
+            self.reply(token, outcome, out);
+        }
+    }
+
+    /// Carries what a command did over to what only this member knows.
+    fn conclude(
+        &mut self,
+        now: Moment,
+        aftermath: Aftermath,
+        reply: &Result<Reply, Refusal>,
+        out: &mut Effects,
+    ) {
+        match reply {
+            Ok(Reply::LeaseGrant { id, ttl_seconds }) => {
+                self.expiry.granted(now, *id, *ttl_seconds);
+            }
+            Ok(Reply::Alarm(_)) => self.space.note_alarms(&self.machine.alarms()),
+            Err(Refusal::NoSpace) => self.space.note_refusal(),
+            _ => {}
+        }
+        match aftermath {
+            Aftermath::None => {}
+            Aftermath::Compacted => {
+                self.scrubbing |= reply.is_ok();
+                // Watchers below the compaction are to be told.
+                self.watch_dirty = true;
+            }
+            Aftermath::Revoked(id) => {
+                // Refused as an old leader's, the lease lives on; as unknown, it is gone.
+                if self.machine.lease(id).is_none() {
+                    for token in self.expiry.revoked(id) {
+                        self.reply(token, Ok(Body::KeepAlive(0)), out);
+                    }
+                }
+            }
+            Aftermath::Checkpointed(remaining) => {
+                for (id, seconds) in remaining {
+                    let (tokens, ttl) = self.expiry.checkpointed(now, id, seconds);
+                    for token in tokens {
+                        self.reply(token, Ok(Body::KeepAlive(ttl)), out);
+                    }
+                }
+            }
+        }
+    }
+
+    fn change_members(&mut self, entry: &RaftEntry, out: &mut Effects) {
+        let changed = if entry.get_entry_type() == EntryType::EntryConfChange {
+            parse::<ConfChange>(&entry.data).and_then(|change| {
+                self.node
+                    .apply_conf_change(&change)
+                    .map_err(|e| e.to_string())
+            })
+        } else {
+            parse::<ConfChangeV2>(&entry.data).and_then(|change| {
+                self.node
+                    .apply_conf_change(&change)
+                    .map_err(|e| e.to_string())
+            })
+        };
+        match changed {
+            Ok(state) => self.voters = log::voters(&state),
+            Err(reason) => {
+                out.fatal = Some(Fatal::Members {
+                    index: entry.index,
+                    reason,
+                });
+            }
+        }
+    }
+}
+
+fn parse<M: protobuf::Message>(bytes: &[u8]) -> Result<M, String> {
+    M::parse_from_bytes(bytes).map_err(|error| error.to_string())
+}
+
+fn aftermath(command: &Command) -> Aftermath {
+    match command {
+        Command::LeaseRevoke { id, .. } => Aftermath::Revoked(*id),
+        Command::LeaseCheckpoint { remaining, .. } => Aftermath::Checkpointed(remaining.clone()),
+        Command::Compact { .. } => Aftermath::Compacted,
+        _ => Aftermath::None,
+    }
+}

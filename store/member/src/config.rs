@@ -1,0 +1,74 @@
+//! What a member must be told once. Owns the numbers a person may set; fixed bounds are in
+//! `limits.rs`.
+
+use store_machine::Limits;
+
+use crate::answer::MemberInfo;
+
+/// Everything that is fixed for the life of a member.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Cluster id, for headers.
+    pub cluster: u64,
+    /// This member's id, not 0.
+    pub id: u64,
+    /// The members of a new cluster, this one included; ignored where the disk says otherwise.
+    pub members: Vec<MemberInfo>,
+    /// Leader's heartbeat period. etcd's default 100.
+    pub heartbeat_ms: u64,
+    /// Shortest silence after which a follower campaigns; at least 5 heartbeats. etcd's default
+    /// 1000.
+    pub election_ms: u64,
+    /// Applied entries after which a snapshot is taken. etcd's default 10,000.
+    pub snapshot_count: u64,
+    /// Entries kept in memory and on disk behind a snapshot, so that a member that lags a little
+    /// needs no snapshot. etcd's default 5,000.
+    pub catch_up_entries: u64,
+    /// Period of watch progress for watchers that asked for it. etcd's default 10 minutes.
+    pub progress_ms: u64,
+    /// Bounds of the machine; equal on all members.
+    pub limits: Limits,
+    /// Source of election jitter, lease ids and read rounds. Must differ from life to life and from
+    /// member to member.
+    pub seed: u64,
+}
+
+impl Config {
+    /// Defaults for one member.
+    #[must_use]
+    pub fn new(cluster: u64, id: u64, seed: u64) -> Self {
+        Self {
+            cluster,
+            id,
+            members: vec![MemberInfo {
+                id,
+                name: String::new(),
+                peer_urls: Vec::new(),
+                client_urls: Vec::new(),
+                learner: false,
+            }],
+            heartbeat_ms: 100,
+            election_ms: 1_000,
+            snapshot_count: 10_000,
+            catch_up_entries: 5_000,
+            progress_ms: 10 * 60 * 1_000,
+            limits: Limits {
+                quota_bytes: 2 << 30,
+            },
+            seed,
+        }
+    }
+
+    /// The least time to live a lease is given, in seconds: one and a half election timeouts,
+    /// rounded up, so that a leader change alone cannot end a lease (etcd reference A.7).
+    #[must_use]
+    pub fn lease_ttl_seconds_min(&self) -> i64 {
+        i64::try_from((self.election_ms * 3).div_ceil(2_000)).unwrap_or(i64::MAX)
+    }
+
+    /// How long a request waits for its outcome: etcd's 5 seconds and two elections.
+    #[must_use]
+    pub fn request_timeout_ms(&self) -> u64 {
+        5_000 + 2 * self.election_ms
+    }
+}

@@ -1,0 +1,146 @@
+//! The orders a member gives. One value collects those of a turn; the shell performs all of them
+//! and may reuse the value.
+//!
+//! Order is data: within one list the order is binding, between lists there is none, because
+//! whatever must wait for the disk stands in the `then` of the [`Append`] it waits for.
+
+use bytes::Bytes;
+use store_watch::batch::{Batch, StreamId};
+
+use crate::answer::{Body, Failure, Header};
+use crate::input::Token;
+use crate::record::{Entry, Mark, Vote};
+
+/// Write, then sync, then release `then`, then report [`crate::input::Input::Synced`].
+#[derive(Debug, Default, PartialEq)]
+pub struct Append {
+    /// Ascending. Reporting the last of several appends written with one sync is enough.
+    pub number: u64,
+    /// To be written, if any, after the entries: its commit index counts them.
+    pub vote: Option<Vote>,
+    /// To be written first; possibly none, when only `then` must wait for earlier appends.
+    pub entries: Vec<Entry>,
+    /// To be sent once this and everything before is durable.
+    pub then: Vec<Envelope>,
+}
+
+/// A message and where it goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Envelope {
+    /// The member it is for.
+    pub to: u64,
+    /// What it says.
+    pub message: PeerMessage,
+}
+
+/// What members say to each other.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PeerMessage {
+    /// Raft's own.
+    Raft(Box<raft::eraftpb::Message>),
+}
+
+/// The outcome of one request.
+#[derive(Debug, PartialEq)]
+pub struct Reply {
+    /// Which request.
+    pub token: Token,
+    /// To be sent with it.
+    pub header: Header,
+    /// What came of it.
+    pub outcome: Result<Body, Failure>,
+}
+
+/// A step of writing a snapshot; begun, filled by chunks, finished. One at a time.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SnapshotOrder {
+    /// Start a new snapshot of this position; an unfinished one is abandoned.
+    Begin(Mark),
+    /// Append these bytes.
+    Chunk(Bytes),
+    /// Complete it, sync it, and report [`crate::input::Input::SnapshotSynced`].
+    Finish,
+}
+
+/// Something a person may want to know; for the shell's log and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// This member leads.
+    Leads {
+        /// Since this term.
+        term: u64,
+    },
+    /// This member follows another.
+    Follows {
+        /// Whom.
+        leader: u64,
+        /// Its term.
+        term: u64,
+    },
+    /// Nobody leads, as far as this member knows.
+    Leaderless {
+        /// Current term.
+        term: u64,
+    },
+}
+
+/// A promise of the design is broken: the process must end, and say why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fatal {
+    /// A committed entry of the log cannot be read as a command.
+    #[error("decode log entry {index} of term {term}: expected {expected} at byte {offset}")]
+    Undecodable {
+        /// Position of the entry.
+        index: u64,
+        /// Its term.
+        term: u64,
+        /// Where decoding stopped.
+        offset: usize,
+        /// What should have stood there.
+        expected: &'static str,
+    },
+    /// A committed change of the voter set cannot be carried out.
+    #[error("change members by log entry {index}: {reason}")]
+    Members {
+        /// Position of the entry.
+        index: u64,
+        /// What raft says.
+        reason: String,
+    },
+}
+
+/// The orders of one turn.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// For the disk, ascending.
+    pub appends: Vec<Append>,
+    /// For the network, at once.
+    pub sends: Vec<Envelope>,
+    /// For waiting requests.
+    pub replies: Vec<Reply>,
+    /// For watch streams; each stream's in order.
+    pub watch: Vec<(StreamId, Batch)>,
+    /// For the snapshot file, in order.
+    pub snapshot: Vec<SnapshotOrder>,
+    /// The log at and below this index is no longer needed on disk.
+    pub purge: Option<u64>,
+    /// For the log.
+    pub notices: Vec<Notice>,
+    /// End the process.
+    pub fatal: Option<Fatal>,
+}
+
+impl Effects {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.appends.is_empty()
+            && self.sends.is_empty()
+            && self.replies.is_empty()
+            && self.watch.is_empty()
+            && self.snapshot.is_empty()
+            && self.purge.is_none()
+            && self.notices.is_empty()
+            && self.fatal.is_none()
+    }
+}

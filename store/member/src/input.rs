@@ -1,0 +1,124 @@
+//! The facts a member is told. Each stands for something that has already happened.
+
+use store_machine::command::Command;
+use store_machine::request::{RangeRequest, TxnRequest};
+use store_machine::revision::{LeaseId, Revision};
+use store_watch::batch::{StreamId, WatchId};
+use store_watch::watcher::WatchSpec;
+
+use crate::answer::Consistency;
+use crate::effects::PeerMessage;
+
+/// Names a waiting request towards the shell; every token is answered exactly once, unless the
+/// member is dropped before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// A fact.
+#[derive(Debug)]
+pub enum Input {
+    /// A client wants something replicated.
+    Propose {
+        /// Whom to answer.
+        token: Token,
+        /// What.
+        command: Command,
+    },
+    /// A client wants a lease.
+    LeaseGrant {
+        /// Whom to answer.
+        token: Token,
+        /// Wanted id; [`LeaseId::NONE`] = the member picks one.
+        id: LeaseId,
+        /// Wanted seconds; raised to the minimum.
+        ttl_seconds: i64,
+    },
+    /// A client wants to look at something.
+    Read {
+        /// Whom to answer.
+        token: Token,
+        /// What.
+        read: Read,
+        /// How fresh.
+        consistency: Consistency,
+    },
+    /// Something happened on a watch stream.
+    Watch {
+        /// Which stream.
+        stream: StreamId,
+        /// What.
+        event: StreamEvent,
+    },
+    /// Every append up to and including this number is durable.
+    Synced {
+        /// Number of the last append contained, see [`crate::effects::Append`].
+        number: u64,
+    },
+    /// The snapshot begun last is complete and durable.
+    SnapshotSynced,
+    /// The snapshot begun last could not be written; the log stays as it is.
+    SnapshotFailed,
+    /// The disk has no room for more log.
+    DiskFull,
+    /// It has again.
+    DiskFree,
+    /// A message from a peer.
+    PeerSaid {
+        /// Who said it.
+        from: u64,
+        /// What.
+        message: PeerMessage,
+    },
+    /// The last message to this peer was not delivered.
+    PeerUnreachable {
+        /// Which peer.
+        member: u64,
+    },
+}
+
+/// What to look at.
+#[derive(Debug)]
+pub enum Read {
+    /// A range.
+    Range(RangeRequest),
+    /// A transaction without writes.
+    Txn(TxnRequest),
+    /// Renews a lease. A read to raft: nothing is replicated, but only a proven leader may do it
+    /// (etcd issue 15247).
+    KeepAlive(LeaseId),
+    /// Time left of a lease.
+    LeaseLife {
+        /// Which.
+        id: LeaseId,
+        /// List its keys too.
+        keys: bool,
+    },
+    /// All leases.
+    Leases,
+    /// All members.
+    Members,
+    /// State of this member.
+    Status,
+    /// Checksum up to a revision; 0 = the current one.
+    HashKv(Revision),
+}
+
+/// What happened on a watch stream.
+#[derive(Debug)]
+pub enum StreamEvent {
+    /// It is open and can take this many responses.
+    Opened {
+        /// Responses.
+        credit: usize,
+    },
+    /// The client asks for a watcher.
+    Create(WatchSpec),
+    /// The client is done with a watcher.
+    Cancel(WatchId),
+    /// The client asks how far the stream is.
+    Progress,
+    /// The stream can take this many responses more.
+    Credit(usize),
+    /// The client is gone.
+    Closed,
+}

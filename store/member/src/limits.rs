@@ -1,0 +1,61 @@
+//! Every bound of a member that is not a setting, with its reason.
+
+/// Ticks per heartbeat. Raft counts time in ticks; ten per heartbeat give the election jitter a
+/// hundred different values at etcd's defaults, so that five members rarely collide.
+pub const TICKS_PER_HEARTBEAT: u64 = 10;
+
+/// Ticks a single turn may catch up: one heartbeat. A member that was paused must hear what its
+/// peers said meanwhile before it may conclude anything from the time that passed.
+pub const TICKS_PER_TURN_MAX: u64 = TICKS_PER_HEARTBEAT;
+
+/// Proposals that wait for their outcome: five times the 10,000 clients the store is meant for.
+pub const PROPOSALS_MAX: usize = 50_000;
+
+/// Bytes of proposals that wait for their outcome: about half a second of a slow disk's writes.
+pub const PROPOSAL_BYTES_MAX: u64 = 64 << 20;
+
+/// Reads that wait for their round; as [`PROPOSALS_MAX`], with keep-alives counted in.
+pub const READS_MAX: usize = 100_000;
+
+/// Bytes of entries handed to one append: keeps one sync below about 10 ms on a 1 GB/s disk.
+pub const APPEND_BYTES_MAX: u64 = 8 << 20;
+
+/// Bytes of entries in one message to a peer. etcd's value.
+pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+
+/// Messages on their way to a peer without an answer: 256 MiB of window at most, typically a few
+/// hundred KiB. Half of etcd's 512.
+pub const MESSAGES_IN_FLIGHT_MAX: usize = 256;
+
+/// Bytes of committed entries applied between two looks at raft.
+pub const APPLY_BYTES_MAX: u64 = 4 << 20;
+
+/// Looks at raft in one turn. Ends a turn after at most `APPLY_BYTES_MAX` times this many bytes of
+/// entries, so that a long catch-up does not keep requests and heartbeats waiting.
+pub const READIES_PER_TURN_MAX: usize = 8;
+
+/// Superseded versions removed per turn after a compaction: some 100 µs of work, so that the p99 of
+/// a put hardly notices.
+pub const SCRUB_RECORDS_PER_TURN: usize = 512;
+
+/// Bytes of a snapshot chunk, one per turn: some 100 µs to copy.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+
+/// Bytes of log in memory that call for a snapshot before `snapshot_count` entries are reached,
+/// unless the state itself is larger: entries may be 1.5 MiB each.
+pub const LOG_BYTES_BEFORE_SNAPSHOT: u64 = 64 << 20;
+
+/// Leases whose revoke may be under way at once. Keeps room for clients when very many end at the
+/// same moment: 1,000 are applied within one or two batches.
+pub const REVOKES_IN_FLIGHT_MAX: usize = 1_000;
+
+/// Leases per checkpoint command: 16 KiB.
+pub const CHECKPOINT_LEASES_MAX: usize = 1_000;
+
+/// Period of lease checkpoints, and the shortest time to live that gets any (etcd: the same 5
+/// minutes). Shorter leases start anew on a leader change: they are late by at most this much.
+pub const CHECKPOINT_PERIOD_MS: u64 = 5 * 60 * 1_000;
+
+/// Share of the quota, in percent, that must be free again before the NOSPACE alarm is taken back:
+/// enough that it does not flap with each delete.
+pub const SPACE_FREE_PERCENT: u64 = 5;

@@ -1,0 +1,234 @@
+//! The entries since the last snapshot, in memory, as raft reads them. What is here has been
+//! handed to the disk; whether it is durable is known to raft (`on_persist_ready`), not here.
+
+use std::collections::VecDeque;
+
+use raft::eraftpb::{ConfState, Entry as RaftEntry, EntryType, HardState, Snapshot};
+use raft::{GetEntriesContext, RaftState, Storage, StorageError};
+
+use crate::record::{Entry, EntryKind, Mark, Recovered, Vote, Voters};
+
+/// Bytes an entry costs beside its body, as raft estimates it.
+const ENTRY_OVERHEAD: u64 = 12;
+
+/// Where a new cluster's log begins: an implied entry 1 of term 1 that stands for the first voter
+/// set. A member that joins later has nothing at 1, so it is sent a snapshot, and with it the
+/// voters.
+pub(crate) const FIRST_INDEX: u64 = 1;
+/// See [`FIRST_INDEX`].
+pub(crate) const FIRST_TERM: u64 = 1;
+
+/// The log as raft sees it.
+pub(crate) struct Log {
+    /// Consecutive, from `start.0 + 1` on.
+    entries: VecDeque<RaftEntry>,
+    /// Index and term of the entry before the first one held. Moves only in `compact`.
+    start: (u64, u64),
+    /// Bytes of the bodies held.
+    bytes: u64,
+    /// What raft asks once, when it starts.
+    initial: RaftState,
+}
+
+impl Log {
+    /// The log as found on disk; `voters` are those of a new cluster.
+    pub(crate) fn open(recovered: Recovered, voters: Voters) -> Self {
+        let first_start = recovered.mark.is_none();
+        let mark = recovered.mark.unwrap_or(Mark {
+            index: FIRST_INDEX,
+            term: FIRST_TERM,
+            voters,
+        });
+        let mut log = Self {
+            entries: VecDeque::new(),
+            start: (mark.index, mark.term),
+            bytes: 0,
+            initial: RaftState::default(),
+        };
+        let tail = recovered
+            .entries
+            .into_iter()
+            .skip_while(|entry| entry.index <= mark.index)
+            .map(to_raft)
+            .collect();
+        log.append(tail);
+        let mut hard = HardState::default();
+        hard.term = recovered.vote.term.max(mark.term);
+        if hard.term == recovered.vote.term {
+            hard.vote = recovered.vote.voted_for;
+        }
+        if first_start && recovered.vote == Vote::default() {
+            hard.term = FIRST_TERM;
+        }
+        hard.commit = recovered.vote.commit.clamp(mark.index, log.last().0);
+        log.initial = RaftState::new(hard, conf_state(&mark.voters));
+        log
+    }
+
+    /// Index and term of the last entry.
+    pub(crate) fn last(&self) -> (u64, u64) {
+        self.entries
+            .back()
+            .map_or(self.start, |entry| (entry.index, entry.term))
+    }
+
+    /// Bytes of the bodies held.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Adds entries; one at a position already held replaces it and all after it.
+    pub(crate) fn append(&mut self, entries: Vec<RaftEntry>) {
+        let Some(first) = entries.first().map(|entry| entry.index) else {
+            return;
+        };
+        while self.last().0 >= first && !self.entries.is_empty() {
+            let dropped = self.entries.pop_back();
+            self.bytes -= dropped.as_ref().map_or(0, cost);
+        }
+        assert_eq!(
+            first,
+            self.last().0 + 1,
+            "entries must follow the log without a gap"
+        );
+        self.bytes += entries.iter().map(cost).sum::<u64>();
+        self.entries.extend(entries);
+    }
+
+    /// Forgets all entries up to and including `index`, which must be applied.
+    pub(crate) fn compact(&mut self, index: u64) {
+        while let Some(front) = self.entries.front() {
+            if front.index > index {
+                break;
+            }
+            self.start = (front.index, front.term);
+            self.bytes -= cost(front);
+            self.entries.pop_front();
+        }
+    }
+
+    /// Position of an index in `entries`; it must be held.
+    fn position(&self, index: u64) -> usize {
+        usize::try_from(index - self.start.0 - 1).unwrap_or(usize::MAX)
+    }
+}
+
+impl Storage for Log {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(self.initial.clone())
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> raft::Result<Vec<RaftEntry>> {
+        if low <= self.start.0 {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
+        if high > self.last().0 + 1 {
+            return Err(raft::Error::Store(StorageError::Unavailable));
+        }
+        let wanted = self.entries.range(self.position(low)..self.position(high));
+        let Some(max) = max_size.into() else {
+            return Ok(wanted.cloned().collect());
+        };
+        let mut bytes = 0;
+        Ok(wanted
+            .take_while(|entry| {
+                let first = bytes == 0;
+                bytes += cost(entry);
+                first || bytes <= max
+            })
+            .cloned()
+            .collect())
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        if index == self.start.0 {
+            return Ok(self.start.1);
+        }
+        if index < self.start.0 {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
+        self.entries
+            .get(self.position(index))
+            .map(|entry| entry.term)
+            .ok_or(raft::Error::Store(StorageError::Unavailable))
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.start.0 + 1)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last().0)
+    }
+
+    /// Snapshots travel in chunks beside raft's messages; until a peer link carries them, raft is
+    /// told to come back later.
+    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        Err(raft::Error::Store(
+            StorageError::SnapshotTemporarilyUnavailable,
+        ))
+    }
+}
+
+fn cost(entry: &RaftEntry) -> u64 {
+    entry.data.len() as u64 + ENTRY_OVERHEAD
+}
+
+fn to_raft(entry: Entry) -> RaftEntry {
+    let mut raft_entry = RaftEntry::default();
+    raft_entry.set_entry_type(match entry.kind {
+        EntryKind::Normal => EntryType::EntryNormal,
+        EntryKind::Members => EntryType::EntryConfChange,
+        EntryKind::MembersJoint => EntryType::EntryConfChangeV2,
+    });
+    raft_entry.term = entry.term;
+    raft_entry.index = entry.index;
+    raft_entry.data = entry.body;
+    raft_entry
+}
+
+/// The record of a raft entry; the body is shared.
+pub(crate) fn to_record(entry: &RaftEntry) -> Entry {
+    Entry {
+        index: entry.index,
+        term: entry.term,
+        kind: match entry.get_entry_type() {
+            EntryType::EntryNormal => EntryKind::Normal,
+            EntryType::EntryConfChange => EntryKind::Members,
+            EntryType::EntryConfChangeV2 => EntryKind::MembersJoint,
+        },
+        body: entry.data.clone(),
+    }
+}
+
+fn conf_state(voters: &Voters) -> ConfState {
+    let mut state = ConfState::default();
+    state.set_voters(voters.voters.clone());
+    state.set_learners(voters.learners.clone());
+    state.set_voters_outgoing(voters.voters_outgoing.clone());
+    state.set_learners_next(voters.learners_next.clone());
+    state.set_auto_leave(voters.auto_leave);
+    state
+}
+
+/// The voter set of a raft configuration, ordered.
+pub(crate) fn voters(state: &ConfState) -> Voters {
+    let sorted = |ids: &[u64]| {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids
+    };
+    Voters {
+        voters: sorted(state.get_voters()),
+        learners: sorted(state.get_learners()),
+        voters_outgoing: sorted(state.get_voters_outgoing()),
+        learners_next: sorted(state.get_learners_next()),
+        auto_leave: state.get_auto_leave(),
+    }
+}

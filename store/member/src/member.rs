@@ -1,0 +1,680 @@
+//! The member and its turn: facts in, orders out.
+//!
+//! [`Member::step`] only notes and answers what can be answered at once; [`Member::settle`] does
+//! everything that is worth doing once per turn: propose all that is queued as one batch, begin one
+//! read round, take what raft has ready, apply, publish. Raft's disk progress is asynchronous: an
+//! entry is applied once raft knows it both committed and durable here.
+
+use raft::eraftpb::{Entry as RaftEntry, Message, MessageType};
+use raft::{RawNode, StateRole};
+use store_machine::Machine;
+use store_machine::command::Command;
+use store_machine::error::Refusal;
+use store_machine::reply::Event;
+use store_machine::revision::{Index, LeaseId, Revision};
+use store_watch::batch::StreamId;
+use store_watch::hub::{History, Hub};
+
+use crate::answer::{Body, Failure, Header};
+use crate::config::Config;
+use crate::effects::{Append, Effects, Envelope, Notice, PeerMessage, Reply};
+use crate::election::{Election, leads_alone};
+use crate::expiry::Expiry;
+use crate::input::{Input, StreamEvent, Token};
+use crate::limits;
+use crate::log::{self, Log};
+use crate::moment::Moment;
+use crate::proposals::Proposals;
+use crate::random::Random;
+use crate::reads::Reads;
+use crate::record::{Recovered, Vote, Voters};
+use crate::snapshots::Snapshots;
+use crate::space::Space;
+
+/// Running numbers since the member was opened, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Leader changes seen.
+    pub leader_changes: u64,
+    /// Entries known to be committed: the highest index.
+    pub committed_index: u64,
+    /// Entries applied: the highest index.
+    pub applied_index: u64,
+    /// Proposals that ended without being applied, or with unknown outcome.
+    pub proposals_failed: u64,
+    /// Proposals without an outcome now.
+    pub proposals_pending: u64,
+    /// Leases revoked because their time was up.
+    pub leases_expired: u64,
+    /// Id of the leader; 0 = none.
+    pub leader: u64,
+    /// Raft term.
+    pub term: u64,
+}
+
+/// Whom this member follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Role {
+    term: u64,
+    /// 0 = nobody.
+    leader: u64,
+    leads: bool,
+}
+
+/// One store process as a value.
+pub struct Member {
+    pub(crate) config: Config,
+    pub(crate) node: RawNode<Log>,
+    pub(crate) machine: Machine,
+    pub(crate) hub: Hub,
+    pub(crate) proposals: Proposals,
+    pub(crate) reads: Reads,
+    pub(crate) expiry: Expiry,
+    pub(crate) space: Space,
+    pub(crate) snapshots: Snapshots,
+    election: Election,
+    random: Random,
+    /// As of the last look; differences become notices.
+    role: Role,
+    /// Voter set as of the last entry applied.
+    pub(crate) voters: Voters,
+    /// Last append ordered, last append reported durable, last append that held a vote.
+    appended: u64,
+    synced: u64,
+    vote_appended: u64,
+    /// Vote as it stands in the last append that held one.
+    vote: Vote,
+    /// Number of the last ready taken from raft, and which append makes it durable.
+    last_ready: u64,
+    /// A compaction has left versions to be removed.
+    pub(crate) scrubbing: bool,
+    /// Watch streams may have something to be shown.
+    pub(crate) watch_dirty: bool,
+    next_progress: Moment,
+    /// The turn ended before all was done: another should follow at once.
+    more: bool,
+    pub(crate) counts: Counts,
+}
+
+/// A member cannot be opened on what was found.
+#[derive(Debug, thiserror::Error)]
+#[error("open member {id:016x} on its log")]
+pub struct OpenError {
+    id: u64,
+    #[source]
+    source: raft::Error,
+}
+
+impl Member {
+    /// A member on what the shell found on disk; `machine` holds the state of `recovered.mark`.
+    /// The first [`Member::settle`] may already have orders.
+    ///
+    /// # Errors
+    /// When the settings contradict each other (raft's words).
+    pub fn open(
+        config: Config,
+        mut machine: Machine,
+        recovered: Recovered,
+        now: Moment,
+    ) -> Result<Self, OpenError> {
+        let mut random = Random::new(config.seed);
+        let voters = recovered
+            .mark
+            .as_ref()
+            .map_or_else(|| bootstrap_voters(&config), |mark| mark.voters.clone());
+        if machine.applied().0 < log::FIRST_INDEX {
+            machine.pass(Index(log::FIRST_INDEX));
+        }
+        let vote = recovered.vote;
+        let log = Log::open(recovered, voters.clone());
+        let mut election = Election::new(
+            config.heartbeat_ms,
+            config.election_ms,
+            now,
+            Random::new(random.next()),
+        );
+        let (heartbeat_tick, _) = election.ticks(config.heartbeat_ms);
+        let (_, election_tick) = election.ticks(config.heartbeat_ms);
+        let raft_config = raft::Config {
+            id: config.id,
+            election_tick,
+            heartbeat_tick,
+            applied: machine.applied().0,
+            max_size_per_msg: limits::MESSAGE_BYTES_MAX,
+            max_inflight_msgs: limits::MESSAGES_IN_FLIGHT_MAX,
+            max_committed_size_per_ready: limits::APPLY_BYTES_MAX,
+            check_quorum: true,
+            pre_vote: true,
+            ..raft::Config::default()
+        };
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let id = config.id;
+        let failed = |source| OpenError { id, source };
+        let mut node = RawNode::new(&raft_config, log, &logger).map_err(failed)?;
+        if voters.voters == [id] {
+            // Nobody else can win: no need to wait and see.
+            node.campaign().map_err(failed)?;
+        }
+        election.fix_timeout(&mut node);
+        let mut space = Space::default();
+        space.note_alarms(&machine.alarms());
+        Ok(Self {
+            reads: Reads::new(id, random.next()),
+            snapshots: Snapshots::new(machine.applied().0),
+            next_progress: now.plus_ms(config.progress_ms),
+            config,
+            node,
+            machine,
+            hub: Hub::new(),
+            proposals: Proposals::default(),
+            expiry: Expiry::default(),
+            space,
+            election,
+            random,
+            role: Role::default(),
+            voters,
+            appended: 0,
+            synced: 0,
+            vote_appended: 0,
+            vote,
+            last_ready: 0,
+            scrubbing: false,
+            watch_dirty: false,
+            more: true,
+            counts: Counts::default(),
+        })
+    }
+
+    /// Takes note of a fact. Orders it calls for at once are added to `out`; the rest comes with
+    /// the turn's [`Member::settle`].
+    pub fn step(&mut self, now: Moment, input: Input, out: &mut Effects) {
+        match input {
+            Input::Propose { token, command } => self.propose(now, token, command, out),
+            Input::LeaseGrant {
+                token,
+                id,
+                ttl_seconds,
+            } => {
+                let command = self.lease_grant(id, ttl_seconds);
+                self.propose(now, token, command, out);
+            }
+            Input::Read {
+                token,
+                read,
+                consistency,
+            } => self.read(now, token, read, consistency, out),
+            Input::Watch { stream, event } => self.watch(stream, event),
+            Input::Synced { number } => self.synced(number),
+            Input::SnapshotSynced => self.snapshot_synced(out),
+            Input::SnapshotFailed => self.snapshots.abandon(),
+            Input::DiskFull => self.space.disk_full = true,
+            Input::DiskFree => self.space.disk_full = false,
+            Input::PeerSaid { from, message } => self.peer_said(from, message),
+            Input::PeerUnreachable { member } => self.node.report_unreachable(member),
+        }
+    }
+
+    /// Ends a turn: everything the facts since the last one call for.
+    pub fn settle(&mut self, now: Moment, out: &mut Effects) {
+        self.more = false;
+        self.election.advance(now, &mut self.node);
+        self.note_role(now, out);
+        self.give_up_waiting(now, out);
+        self.propose_due(now);
+        self.propose_queued();
+        self.begin_read_round(now);
+        for _ in 0..limits::READIES_PER_TURN_MAX {
+            if out.fatal.is_some() || !self.node.has_ready() {
+                break;
+            }
+            self.take_ready(now, out);
+        }
+        self.more |= self.node.has_ready();
+        self.note_role(now, out);
+        self.answer_ripe_reads(now, out);
+        self.work_in_slices(out);
+        self.feed_watchers(now, out);
+        self.counts.committed_index = self.node.raft.raft_log.committed;
+        self.counts.applied_index = self.machine.applied().0;
+        self.counts.proposals_pending = self.proposals.pending() as u64;
+    }
+
+    /// When to call [`Member::settle`] even if no fact has arrived.
+    #[must_use]
+    pub fn next_deadline(&self, now: Moment) -> Moment {
+        if self.more || self.proposals.has_queued() && self.may_propose() {
+            return now;
+        }
+        self.election
+            .next_deadline(&self.node)
+            .min(self.expiry.next_deadline())
+            .min(self.proposals.next_deadline())
+            .min(self.reads.next_deadline(self.config.election_ms))
+            .min(self.next_progress)
+    }
+
+    /// The header of an answer made now.
+    #[must_use]
+    pub fn header(&self) -> Header {
+        Header {
+            cluster: self.config.cluster,
+            member: self.config.id,
+            revision: self.machine.revision(),
+            term: self.node.raft.term,
+        }
+    }
+
+    /// The state, to look at.
+    #[must_use]
+    pub const fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Running numbers, for metrics.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Whether this member leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+
+    /// Whether a linearizable request would be served: a leader is known and, where it is this
+    /// member, has committed in its term.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        if self.leads() {
+            self.node.raft.commit_to_current_term()
+        } else {
+            self.node.raft.leader_id != raft::INVALID_ID
+        }
+    }
+
+    pub(crate) fn reply(&self, token: Token, outcome: Result<Body, Failure>, out: &mut Effects) {
+        out.replies.push(Reply {
+            token,
+            header: self.header(),
+            outcome,
+        });
+    }
+
+    /// Term and leader, as rounds of reads remember them.
+    const fn under(&self) -> (u64, u64) {
+        (self.node.raft.r.term, self.node.raft.r.leader_id)
+    }
+
+    fn propose(&mut self, now: Moment, token: Token, command: Command, out: &mut Effects) {
+        if self.space.disk_full {
+            self.reply(token, Err(Failure::Refused(Refusal::NoSpace)), out);
+            return;
+        }
+        if !self.proposals.admits() {
+            self.reply(token, Err(Failure::TooManyRequests), out);
+            return;
+        }
+        let deadline = now.plus_ms(self.config.request_timeout_ms());
+        self.proposals.queue(Some(token), deadline, command);
+    }
+
+    /// Completes what a client left open: the id, and the least time to live.
+    fn lease_grant(&mut self, id: LeaseId, ttl_seconds: i64) -> Command {
+        let mut id = id;
+        while id == LeaseId::NONE {
+            // Positive, as etcd's.
+            let drawn = LeaseId(self.random.next().cast_signed() & i64::MAX);
+            if self.machine.lease(drawn).is_none() {
+                id = drawn;
+            }
+        }
+        Command::LeaseGrant {
+            id,
+            ttl_seconds: ttl_seconds.max(self.config.lease_ttl_seconds_min()),
+        }
+    }
+
+    fn watch(&mut self, stream: StreamId, event: StreamEvent) {
+        self.watch_dirty = true;
+        match event {
+            StreamEvent::Opened { credit } => self.hub.open(stream, credit),
+            StreamEvent::Create(spec) => self.hub.create(stream, spec, &Past(&self.machine)),
+            StreamEvent::Cancel(id) => self.hub.cancel(stream, id),
+            StreamEvent::Progress => self.hub.progress(stream),
+            StreamEvent::Credit(responses) => self.hub.credit(stream, responses),
+            StreamEvent::Closed => self.hub.close(stream),
+        }
+    }
+
+    fn synced(&mut self, number: u64) {
+        assert!(
+            self.synced <= number && number <= self.appended,
+            "synced append {number} is outside {}..={}",
+            self.synced,
+            self.appended
+        );
+        self.synced = number;
+        self.node.on_persist_ready(number);
+        self.election.fix_timeout(&mut self.node);
+    }
+
+    fn peer_said(&mut self, from: u64, message: PeerMessage) {
+        let PeerMessage::Raft(message) = message;
+        if message.from != from || message.to != self.config.id {
+            return;
+        }
+        match message.get_msg_type() {
+            // See reads.rs: a follower's round joins one of ours.
+            MessageType::MsgReadIndex => {
+                if self.leads()
+                    && let [entry] = message.get_entries()
+                {
+                    self.reads.add_remote(from, entry.data.clone());
+                }
+            }
+            // Raft's own forwarding can duplicate a proposal; members forward by themselves.
+            MessageType::MsgPropose => {}
+            _ => {
+                // An error means: not for this member, or not now. The peer will try again.
+                let _ = self.node.step(*message);
+                self.election.fix_timeout(&mut self.node);
+            }
+        }
+    }
+
+    /// Notices a change of leader or term, with what follows from it.
+    fn note_role(&mut self, now: Moment, out: &mut Effects) {
+        let raft = &self.node.raft;
+        let role = Role {
+            term: raft.term,
+            leader: raft.leader_id,
+            leads: raft.state == StateRole::Leader,
+        };
+        if role == self.role {
+            return;
+        }
+        let before = std::mem::replace(&mut self.role, role);
+        if before.leads {
+            let mut lost = Vec::new();
+            self.proposals.lose_in_flight(|token| lost.push(token));
+            self.expiry.stop(|token| lost.push(token));
+            self.space.forget();
+            self.counts.proposals_failed += lost.len() as u64;
+            for token in lost {
+                self.reply(token, Err(Failure::LeaderChanged), out);
+            }
+        }
+        if role.leads {
+            self.expiry
+                .start(now, self.machine.leases(), self.config.election_ms);
+            out.notices.push(Notice::Leads { term: role.term });
+        } else if role.leader == raft::INVALID_ID {
+            out.notices.push(Notice::Leaderless { term: role.term });
+        } else {
+            out.notices.push(Notice::Follows {
+                leader: role.leader,
+                term: role.term,
+            });
+        }
+        if before.leader != role.leader && role.leader != raft::INVALID_ID {
+            self.counts.leader_changes += 1;
+        }
+        self.counts.leader = role.leader;
+        self.counts.term = role.term;
+    }
+
+    fn give_up_waiting(&mut self, now: Moment, out: &mut Effects) {
+        let mut given_up = Vec::new();
+        if self.proposals.next_deadline() <= now {
+            let mut unproposed = Vec::new();
+            self.proposals.give_up(
+                now,
+                |token| unproposed.push((token, Failure::NoLeader)),
+                |token| given_up.push((token, Failure::TimedOut)),
+            );
+            given_up.append(&mut unproposed);
+            self.counts.proposals_failed += given_up.len() as u64;
+        }
+        self.reads
+            .give_up(now, |token| given_up.push((token, Failure::TimedOut)));
+        for (token, failure) in given_up {
+            self.reply(token, Err(failure), out);
+        }
+        self.reads.check(now, self.under(), self.config.election_ms);
+    }
+
+    /// Whether a proposal would enter the log now.
+    fn may_propose(&self) -> bool {
+        self.leads() && self.node.raft.lead_transferee.is_none()
+    }
+
+    /// What the leader itself wants: ends of leases, their checkpoints, the quota alarm.
+    fn propose_due(&mut self, now: Moment) {
+        // Before the first commit of its term a leader does not know the leases for sure.
+        if !self.may_propose() || !self.node.raft.commit_to_current_term() || self.space.disk_full {
+            return;
+        }
+        let term = self.node.raft.term;
+        let proposals = &mut self.proposals;
+        let mut queue = |command| proposals.queue(None, Moment::NEVER, command);
+        self.expiry
+            .due(now, |id| queue(Command::LeaseRevoke { id, term }));
+        self.expiry.due_checkpoint(now, |remaining| {
+            queue(Command::LeaseCheckpoint { remaining, term });
+        });
+        if let Some(command) = self.space.wants(
+            self.config.id,
+            self.machine.size_bytes(),
+            self.config.limits.quota_bytes,
+        ) {
+            queue(command);
+        }
+    }
+
+    fn propose_queued(&mut self) {
+        if !self.may_propose() || !self.proposals.has_queued() {
+            return;
+        }
+        let node = &mut self.node;
+        let first_index = node.raft.raft_log.last_index() + 1;
+        let term = node.raft.term;
+        let propose = |entries: Vec<RaftEntry>| {
+            let mut message = Message::default();
+            message.set_msg_type(MessageType::MsgPropose);
+            message.from = node.raft.id;
+            message.set_entries(entries.into());
+            node.raft.step(message).is_ok()
+        };
+        self.proposals.propose(first_index, term, propose);
+    }
+
+    fn begin_read_round(&mut self, now: Moment) {
+        if self.ready()
+            && let Some(context) = self.reads.begin(now, self.under())
+        {
+            self.node.read_index(context);
+        }
+    }
+
+    /// Takes one ready from raft and carries it out.
+    fn take_ready(&mut self, now: Moment, out: &mut Effects) {
+        let mut ready = self.node.ready();
+        self.last_ready = ready.number();
+        let entries = ready.take_entries();
+        let hard = ready.hs().cloned();
+        let committed = ready.take_committed_entries();
+        let at_once = ready.take_messages();
+        let after_sync = ready.take_persisted_messages();
+        let read_states = ready.take_read_states();
+
+        out.sends.extend(at_once.into_iter().map(envelope));
+        let vote = hard.as_ref().map(|hard| Vote {
+            term: hard.term,
+            voted_for: hard.vote,
+            commit: hard.commit,
+        });
+        self.order_append(ready.number(), vote, &entries, after_sync, out);
+        self.node.mut_store().append(entries);
+        self.node.advance_append_async(ready);
+        if self.synced == self.appended {
+            // Nothing is on its way to the disk: this ready held nothing for it.
+            self.node.on_persist_ready(self.last_ready);
+        }
+        for state in read_states {
+            for remote in self.reads.confirm(&state.request_ctx, state.index) {
+                out.sends.push(self.read_index_answer(remote, state.index));
+            }
+        }
+        self.apply(now, committed, out);
+        self.election.fix_timeout(&mut self.node);
+    }
+
+    /// Orders what a ready has for the disk, and what must wait for it.
+    fn order_append(
+        &mut self,
+        number: u64,
+        vote: Option<Vote>,
+        entries: &[RaftEntry],
+        messages: Vec<Message>,
+        out: &mut Effects,
+    ) {
+        let current = vote.unwrap_or(self.vote);
+        let must_vote = (current.term, current.voted_for) != (self.vote.term, self.vote.voted_for);
+        if let Some(vote) = vote
+            && !must_vote
+        {
+            // Only the commit index moved: worth a record when one is written anyway.
+            self.vote.commit = vote.commit;
+        }
+        let mut then = Vec::new();
+        for message in messages {
+            // A heartbeat's answer promises nothing about the log; it may overtake entries on
+            // their way to the disk, but not a vote.
+            if message.get_msg_type() == MessageType::MsgHeartbeatResponse
+                && !must_vote
+                && self.vote_appended <= self.synced
+            {
+                out.sends.push(envelope(message));
+            } else {
+                then.push(envelope(message));
+            }
+        }
+        if entries.is_empty() && !must_vote {
+            if then.is_empty() {
+                return;
+            }
+            if self.synced == self.appended {
+                out.sends.append(&mut then);
+                return;
+            }
+        }
+        self.appended = number;
+        if must_vote {
+            self.vote = current;
+            self.vote_appended = number;
+        }
+        out.appends.push(Append {
+            number,
+            vote: Some(self.vote),
+            entries: entries.iter().map(log::to_record).collect(),
+            then,
+        });
+    }
+
+    fn read_index_answer(&self, remote: crate::reads::Remote, index: u64) -> Envelope {
+        let mut entry = RaftEntry::default();
+        entry.data = remote.context;
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgReadIndexResp);
+        message.to = remote.from;
+        message.from = self.config.id;
+        message.term = self.node.raft.term;
+        message.index = index;
+        message.set_entries(vec![entry].into());
+        envelope(message)
+    }
+
+    /// Work that must not hold up a turn: a slice of each.
+    fn work_in_slices(&mut self, out: &mut Effects) {
+        if self.scrubbing {
+            self.scrubbing = !self.machine.scrub(limits::SCRUB_RECORDS_PER_TURN);
+            self.more |= self.scrubbing;
+        }
+        self.more |= self.write_snapshot(out);
+    }
+
+    fn feed_watchers(&mut self, now: Moment, out: &mut Effects) {
+        if now >= self.next_progress {
+            self.next_progress = now.plus_ms(self.config.progress_ms);
+            self.hub.progress_due();
+            self.watch_dirty = true;
+        }
+        if self.watch_dirty {
+            self.watch_dirty = self.hub.drain(&Past(&self.machine), &mut out.watch);
+            self.more |= self.watch_dirty;
+        }
+    }
+
+    /// Whether this member is the only one.
+    #[must_use]
+    pub fn alone(&self) -> bool {
+        leads_alone(&self.node)
+    }
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member")
+            .field("id", &self.config.id)
+            .field("role", &self.role)
+            .field("applied", &self.machine.applied())
+            .field("revision", &self.machine.revision())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The machine as the watch hub sees it.
+struct Past<'a>(&'a Machine);
+
+impl History for Past<'_> {
+    fn revision(&self) -> Revision {
+        self.0.revision()
+    }
+    fn compacted(&self) -> Revision {
+        self.0.compacted()
+    }
+    fn events(
+        &self,
+        from: Revision,
+        to: Revision,
+        visit: &mut dyn FnMut(Revision, &[Event]) -> bool,
+    ) -> Result<(), Refusal> {
+        self.0.events(from, to, visit)
+    }
+}
+
+fn envelope(message: Message) -> Envelope {
+    Envelope {
+        to: message.to,
+        message: PeerMessage::Raft(Box::new(message)),
+    }
+}
+
+fn bootstrap_voters(config: &Config) -> Voters {
+    let ids = |learner: bool| {
+        let mut ids: Vec<u64> = config
+            .members
+            .iter()
+            .filter(|member| member.learner == learner)
+            .map(|member| member.id)
+            .collect();
+        ids.sort_unstable();
+        ids
+    };
+    Voters {
+        voters: ids(false),
+        learners: ids(true),
+        ..Voters::default()
+    }
+}

@@ -1,0 +1,131 @@
+//! Answers to reads: what each kind of read looks at.
+
+use store_machine::command::Command;
+
+use crate::answer::{Body, Consistency, Failure, LeaseLife, StatusReport};
+use crate::effects::Effects;
+use crate::expiry::{Renewal, ms_to_seconds};
+use crate::input::{Read, Token};
+use crate::member::Member;
+use crate::moment::Moment;
+
+impl Member {
+    /// Takes a read: answered at once, or after a round.
+    pub(crate) fn read(
+        &mut self,
+        now: Moment,
+        token: Token,
+        read: Read,
+        consistency: Consistency,
+        out: &mut Effects,
+    ) {
+        if consistency == Consistency::Serializable && !matches!(read, Read::KeepAlive(_)) {
+            self.answer_read(now, token, read, out);
+            return;
+        }
+        if !self.reads.admits() {
+            self.reply(token, Err(Failure::TooManyRequests), out);
+            return;
+        }
+        let deadline = now.plus_ms(self.config.request_timeout_ms());
+        self.reads.add(token, read, deadline);
+    }
+
+    /// Answers the reads whose index is applied.
+    pub(crate) fn answer_ripe_reads(&mut self, now: Moment, out: &mut Effects) {
+        while let Some(ripe) = self.reads.ripe(self.machine.applied().0) {
+            for waiting in ripe {
+                self.answer_read(now, waiting.token, waiting.read, out);
+            }
+        }
+    }
+
+    fn answer_read(&mut self, now: Moment, token: Token, read: Read, out: &mut Effects) {
+        let outcome = match read {
+            Read::Range(request) => self
+                .machine
+                .range(&request)
+                .map(Body::Range)
+                .map_err(Failure::Refused),
+            Read::Txn(request) => self
+                .machine
+                .read_txn(&request)
+                .map(Body::Txn)
+                .map_err(Failure::Refused),
+            Read::KeepAlive(id) => {
+                if !self.leads() {
+                    // The round was confirmed by a leader that this member is not.
+                    self.reply(token, Err(Failure::NoLeader), out);
+                    return;
+                }
+                match self.expiry.renew(now, id, token) {
+                    Renewal::Renewed(seconds) => Ok(Body::KeepAlive(seconds)),
+                    Renewal::Unknown => Ok(Body::KeepAlive(0)),
+                    Renewal::Waits => return,
+                    Renewal::WaitsForReset => {
+                        let command = Command::LeaseCheckpoint {
+                            remaining: vec![(id, 0)],
+                            term: self.node.raft.term,
+                        };
+                        self.proposals.queue(None, Moment::NEVER, command);
+                        return;
+                    }
+                }
+            }
+            Read::LeaseLife { id, keys } => {
+                let life = self.machine.lease(id).map(|lease| LeaseLife {
+                    granted_seconds: lease.ttl_seconds,
+                    remaining_seconds: self
+                        .expiry
+                        .left_ms(now, id)
+                        .map_or(lease.ttl_seconds, ms_to_seconds),
+                    keys: if keys {
+                        self.machine.lease_keys(id)
+                    } else {
+                        Vec::new()
+                    },
+                });
+                Ok(Body::LeaseLife(life))
+            }
+            Read::Leases => {
+                let mut leases: Vec<_> = self
+                    .machine
+                    .leases()
+                    .into_iter()
+                    .map(|lease| (self.expiry.left_ms(now, lease.id), lease.id))
+                    .collect();
+                leases.sort_unstable();
+                Ok(Body::Leases(
+                    leases.into_iter().map(|lease| lease.1).collect(),
+                ))
+            }
+            Read::Members => {
+                let mut members = self.config.members.clone();
+                members.sort_by_key(|member| member.id);
+                Ok(Body::Members(members))
+            }
+            Read::Status => Ok(Body::Status(Box::new(self.status()))),
+            Read::HashKv(revision) => self
+                .machine
+                .hash_kv(revision)
+                .map(|(hash, compacted, hashed)| Body::HashKv(hash, compacted, hashed))
+                .map_err(Failure::Refused),
+        };
+        self.reply(token, outcome, out);
+    }
+
+    fn status(&self) -> StatusReport {
+        StatusReport {
+            leader: self.node.raft.leader_id,
+            raft_index: self.node.raft.raft_log.last_index(),
+            applied_index: self.machine.applied().0,
+            size_bytes: self.machine.size_bytes(),
+            size_in_use_bytes: self.machine.size_bytes(),
+            quota_bytes: self.config.limits.quota_bytes,
+            compacted: self.machine.compacted(),
+            keys: 0,
+            learner: self.voters.learners.contains(&self.config.id),
+            alarms: self.machine.alarms(),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The one loop: takes what has arrived, lets the member decide, performs its orders.
+//!
+//! One OS thread owns the [`Member`]; nothing in it waits for anything but the inbox. See "the way
+//! of one write" in `ARCHITECTURE.md`.
+
+pub(crate) mod inbox;
+pub(crate) mod outbox;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use store_member::answer::{Failure, Header};
+use store_member::effects::{Effects, Notice};
+use store_member::input::{Input, StreamEvent, Token};
+use store_member::{Member, Moment};
+use store_watch::batch::{Batch, StreamId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::counters::Counters;
+use crate::disk::{DiskQueue, Order};
+use crate::driver::inbox::{Ask, Inbox, Knock, Outcome};
+use crate::driver::outbox::Outbox;
+use crate::fatal::Exit;
+
+/// Messages of one turn: enough that a batch for the disk is large, few enough that a turn stays
+/// below some 10 ms.
+const TURN_INPUTS_MAX: usize = 4_096;
+
+/// The driver thread's own state.
+pub(crate) struct Driver {
+    member: Member,
+    inbox: Arc<Inbox>,
+    disk: Arc<DiskQueue>,
+    outbox: Arc<Outbox>,
+    counters: Arc<Counters>,
+    /// [`Moment`] 0.
+    epoch: Instant,
+    waiting: Waiting,
+    streams: HashMap<StreamId, mpsc::UnboundedSender<(Header, Batch)>>,
+    effects: Effects,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        member: Member,
+        inbox: Arc<Inbox>,
+        disk: Arc<DiskQueue>,
+        outbox: Arc<Outbox>,
+        counters: Arc<Counters>,
+        epoch: Instant,
+    ) -> Self {
+        Self {
+            member,
+            inbox,
+            disk,
+            outbox,
+            counters,
+            epoch,
+            waiting: Waiting::default(),
+            streams: HashMap::new(),
+            effects: Effects::default(),
+        }
+    }
+
+    /// Runs until told to stop; then everybody who waits is told so.
+    pub(crate) fn run(mut self) {
+        let mut knocks = Vec::new();
+        let mut stop = false;
+        while !stop {
+            self.inbox.take(&mut knocks, self.wake_at());
+            let began = Instant::now();
+            let mut left = knocks.drain(..);
+            loop {
+                let now = moment(self.epoch);
+                for knock in left.by_ref().take(TURN_INPUTS_MAX) {
+                    self.counters.inputs.add(1);
+                    stop |= matches!(knock, Knock::Stop);
+                    self.tell_member(now, knock);
+                }
+                self.member.settle(now, &mut self.effects);
+                self.perform();
+                if left.len() == 0 {
+                    break;
+                }
+            }
+            drop(left);
+            self.publish_counts();
+            self.counters.turn.observe(began.elapsed());
+        }
+        self.stop();
+    }
+
+    /// When the member next wants a turn.
+    fn wake_at(&self) -> Option<Instant> {
+        let now = moment(self.epoch);
+        match self.member.next_deadline(now) {
+            Moment::NEVER => None,
+            deadline => Some(self.epoch + Duration::from_millis(deadline.0)),
+        }
+    }
+
+    fn tell_member(&mut self, now: Moment, knock: Knock) {
+        let input = match knock {
+            Knock::Ask { ask, answer } => {
+                let token = self.waiting.add(answer);
+                match ask {
+                    Ask::Propose(command) => Input::Propose { token, command },
+                    Ask::LeaseGrant { id, ttl_seconds } => Input::LeaseGrant {
+                        token,
+                        id,
+                        ttl_seconds,
+                    },
+                    Ask::Read(read, consistency) => Input::Read {
+                        token,
+                        read,
+                        consistency,
+                    },
+                }
+            }
+            Knock::OpenStream {
+                stream,
+                credit,
+                batches,
+            } => {
+                self.streams.insert(stream, batches);
+                Input::Watch {
+                    stream,
+                    event: StreamEvent::Opened { credit },
+                }
+            }
+            Knock::Stream { stream, event } => {
+                if matches!(event, StreamEvent::Closed) {
+                    self.streams.remove(&stream);
+                }
+                Input::Watch { stream, event }
+            }
+            Knock::Synced(number) => Input::Synced { number },
+            Knock::SnapshotSynced => Input::SnapshotSynced,
+            Knock::SnapshotFailed => Input::SnapshotFailed,
+            Knock::DiskFull => Input::DiskFull,
+            Knock::DiskFree => Input::DiskFree,
+            Knock::Stop => return,
+        };
+        self.member.step(now, input, &mut self.effects);
+    }
+
+    /// Performs the orders of a turn; the disk first, so that it works while the rest is done.
+    fn perform(&mut self) {
+        let effects = &mut self.effects;
+        if !effects.appends.is_empty() || !effects.snapshot.is_empty() || effects.purge.is_some() {
+            let appends = effects.appends.drain(..).map(Order::Append);
+            let chunks = effects.snapshot.drain(..).map(Order::Snapshot);
+            let purge = effects.purge.take().map(Order::Purge);
+            self.disk.order(appends.chain(chunks).chain(purge));
+        }
+        if !effects.sends.is_empty() {
+            self.outbox.send(std::mem::take(&mut effects.sends));
+        }
+        for reply in effects.replies.drain(..) {
+            if let Some(answer) = self.waiting.remove(reply.token) {
+                // Whoever asked may have gone.
+                let _ = answer.send((reply.header, reply.outcome));
+            }
+        }
+        if !effects.watch.is_empty() {
+            let header = self.member.header();
+            for (stream, batch) in effects.watch.drain(..) {
+                if let Some(batches) = self.streams.get(&stream) {
+                    // As above; the stream's end is on its way.
+                    let _ = batches.send((header, batch));
+                }
+            }
+        }
+        for notice in effects.notices.drain(..) {
+            log(notice);
+        }
+        if let Some(fatal) = effects.fatal.take() {
+            Exit::Invariant.end(&fatal, None);
+        }
+    }
+
+    fn publish_counts(&self) {
+        let counts = self.member.counts();
+        let machine = self.member.machine();
+        let counters = &self.counters;
+        counters.turns.add(1);
+        counters.leader.set(counts.leader);
+        counters.term.set(counts.term);
+        counters.leader_changes.set(counts.leader_changes);
+        counters.proposals_committed.set(counts.committed_index);
+        counters.proposals_applied.set(counts.applied_index);
+        counters.proposals_pending.set(counts.proposals_pending);
+        counters.proposals_failed.set(counts.proposals_failed);
+        counters.leases_expired.set(counts.leases_expired);
+        counters.revision.set(machine.revision().0.cast_unsigned());
+        counters
+            .compacted_revision
+            .set(machine.compacted().0.cast_unsigned());
+        counters.size_bytes.set(machine.size_bytes());
+        counters.watch_streams.set(self.streams.len() as u64);
+    }
+
+    fn stop(mut self) {
+        let header = self.member.header();
+        for knock in self.inbox.close() {
+            if let Knock::Ask { answer, .. } = knock {
+                let _ = answer.send((header, Err(Failure::Stopped)));
+            }
+        }
+        for answer in self.waiting.drain() {
+            let _ = answer.send((header, Err(Failure::Stopped)));
+        }
+        self.disk.order([Order::Stop]);
+    }
+}
+
+/// Requests without an answer; a token is a place here.
+#[derive(Default)]
+struct Waiting {
+    places: Vec<Option<oneshot::Sender<Outcome>>>,
+    free: Vec<u32>,
+}
+
+impl Waiting {
+    fn add(&mut self, answer: oneshot::Sender<Outcome>) -> Token {
+        if let Some(place) = self.free.pop() {
+            self.places[place as usize] = Some(answer);
+            return Token(u64::from(place));
+        }
+        self.places.push(Some(answer));
+        Token(self.places.len() as u64 - 1)
+    }
+
+    fn remove(&mut self, token: Token) -> Option<oneshot::Sender<Outcome>> {
+        let place = usize::try_from(token.0).ok()?;
+        let answer = self.places.get_mut(place)?.take()?;
+        self.free.push(u32::try_from(place).ok()?);
+        Some(answer)
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = oneshot::Sender<Outcome>> + '_ {
+        self.places.drain(..).flatten()
+    }
+}
+
+/// Milliseconds since the store started.
+pub(crate) fn moment(epoch: Instant) -> Moment {
+    Moment(u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
+fn log(notice: Notice) {
+    match notice {
+        Notice::Leads { term } => tracing::info!(term, "this member leads"),
+        Notice::Follows { leader, term } => {
+            tracing::info!(leader = format!("{leader:016x}"), term, "follows a leader");
+        }
+        Notice::Leaderless { term } => tracing::info!(term, "no leader"),
+    }
+}

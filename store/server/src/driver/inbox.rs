@@ -1,0 +1,156 @@
+//! What waits for the driver: one queue for requests, stream events and reports of the disk.
+//!
+//! The driver takes all there is in one go. A sender wakes it only when it sleeps, so that under
+//! load neither side makes a system call per message. Bounded by requests and their bytes; what
+//! reports facts (disk, closed streams) is always let in.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use store_machine::command::Command;
+use store_machine::revision::LeaseId;
+use store_member::answer::{Body, Consistency, Failure, Header};
+use store_member::input::{Read, StreamEvent};
+use store_watch::batch::{Batch, StreamId};
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests that may wait for the driver's next turn: ten turns of its largest batch, some 100 ms
+/// of work.
+const REQUESTS_MAX: usize = 40_960;
+
+/// Bytes of commands that may wait for the driver's next turn: as many as may be in flight behind it.
+const REQUEST_BYTES_MAX: usize = 24 << 20;
+
+/// What a request gets.
+pub(crate) type Outcome = (Header, Result<Body, Failure>);
+
+/// A request.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Propose(Command),
+    LeaseGrant { id: LeaseId, ttl_seconds: i64 },
+    Read(Read, Consistency),
+}
+
+/// A message for the driver.
+#[derive(Debug)]
+pub(crate) enum Knock {
+    Ask {
+        ask: Ask,
+        answer: oneshot::Sender<Outcome>,
+    },
+    OpenStream {
+        stream: StreamId,
+        credit: usize,
+        batches: mpsc::UnboundedSender<(Header, Batch)>,
+    },
+    Stream {
+        stream: StreamId,
+        event: StreamEvent,
+    },
+    /// Appends up to this number are durable.
+    Synced(u64),
+    SnapshotSynced,
+    SnapshotFailed,
+    DiskFull,
+    DiskFree,
+    Stop,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: Vec<Knock>,
+    requests: usize,
+    bytes: usize,
+    /// The driver sleeps and must be woken.
+    asleep: bool,
+    /// Nothing is taken any more.
+    closed: bool,
+}
+
+/// The queue; shared by handles, disk thread and driver.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+impl Inbox {
+    /// Leaves a message that is always let in. Dropped when the driver has stopped.
+    pub(crate) fn tell(&self, knock: Knock) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return;
+        }
+        state.queue.push(knock);
+        self.wake_driver(state);
+    }
+
+    /// Leaves a request of about `bytes`.
+    pub(crate) fn ask(
+        &self,
+        ask: Ask,
+        bytes: usize,
+        answer: oneshot::Sender<Outcome>,
+    ) -> Result<(), Failure> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return Err(Failure::Stopped);
+        }
+        if state.requests >= REQUESTS_MAX || state.bytes >= REQUEST_BYTES_MAX {
+            return Err(Failure::TooManyRequests);
+        }
+        state.requests += 1;
+        state.bytes += bytes;
+        state.queue.push(Knock::Ask { ask, answer });
+        self.wake_driver(state);
+        Ok(())
+    }
+
+    fn wake_driver(&self, mut state: std::sync::MutexGuard<'_, State>) {
+        let asleep = std::mem::take(&mut state.asleep);
+        drop(state);
+        if asleep {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Swaps all there is into `taken` (which must be empty), waiting for something until `until`;
+    /// `None` waits without end.
+    pub(crate) fn take(&self, taken: &mut Vec<Knock>, until: Option<Instant>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.queue.is_empty() {
+            state.asleep = true;
+            match until {
+                None => {
+                    state = self
+                        .wake
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break;
+                    }
+                    state = self
+                        .wake
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
+                }
+            }
+        }
+        state.asleep = false;
+        state.requests = 0;
+        state.bytes = 0;
+        std::mem::swap(&mut state.queue, taken);
+    }
+
+    /// Takes nothing any more; returns what was left.
+    pub(crate) fn close(&self) -> Vec<Knock> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.closed = true;
+        std::mem::take(&mut state.queue)
+    }
+}

@@ -1,0 +1,343 @@
+//! The store as a running thing: opens the folder, recovers, starts driver and disk thread, stops
+//! them in order.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use store_machine::{Limits, Machine};
+use store_member::answer::MemberInfo;
+use store_member::record::{self, EntryKind, Mark, Recovered, Voters};
+use store_member::{Config, Member};
+use store_wal::{Disk, Identity, RealDisk, Wal, WalConfig};
+
+use crate::counters::Counters;
+use crate::disk::{DiskQueue, DiskThread, kind};
+use crate::driver::inbox::{Inbox, Knock};
+use crate::driver::outbox::Outbox;
+use crate::driver::{Driver, moment};
+use crate::fatal::EndsWithThread;
+use crate::handle::Handle;
+use crate::identity;
+
+/// What a store must be told to start.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Name of this member.
+    pub name: String,
+    /// Its folder; made when it does not exist.
+    pub data_dir: PathBuf,
+    /// Part of the ids of a new cluster.
+    pub cluster_token: String,
+    /// Where peers are told to reach this member. Part of its id in a new cluster.
+    pub peer_urls: Vec<String>,
+    /// Where clients are told to reach this member.
+    pub client_urls: Vec<String>,
+    /// See [`Config::heartbeat_ms`].
+    pub heartbeat_ms: u64,
+    /// See [`Config::election_ms`].
+    pub election_ms: u64,
+    /// See [`Config::snapshot_count`].
+    pub snapshot_count: u64,
+    /// See [`Config::catch_up_entries`].
+    pub catch_up_entries: u64,
+    /// Snapshot files kept; at least 1.
+    pub snapshots_max: usize,
+    /// Bytes the state may take before writes are refused; `u64::MAX` = no bound.
+    pub quota_bytes: u64,
+    /// See [`Config::progress_ms`].
+    pub progress_ms: u64,
+    /// Sync before acknowledging. Without it a power cut loses acknowledged writes.
+    pub fsync: bool,
+}
+
+impl StoreConfig {
+    /// etcd's defaults, in this folder.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        let member = Config::new(0, 1, 0);
+        Self {
+            name: "default".to_owned(),
+            data_dir: data_dir.into(),
+            cluster_token: "etcd-cluster".to_owned(),
+            peer_urls: vec!["http://localhost:2380".to_owned()],
+            client_urls: vec!["http://localhost:2379".to_owned()],
+            heartbeat_ms: member.heartbeat_ms,
+            election_ms: member.election_ms,
+            snapshot_count: member.snapshot_count,
+            catch_up_entries: member.catch_up_entries,
+            snapshots_max: 2,
+            quota_bytes: member.limits.quota_bytes,
+            progress_ms: member.progress_ms,
+            fsync: true,
+        }
+    }
+}
+
+/// Why a store does not start. Nothing was changed that matters: the cause can be removed and the
+/// start tried again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The folder cannot be used.
+    #[error("open the data folder")]
+    Open(#[from] store_wal::OpenError),
+    /// A snapshot of this folder cannot be read as a state.
+    #[error("read snapshot {index} of data folder {}: {reason}", .dir.display())]
+    Snapshot {
+        /// The folder.
+        dir: PathBuf,
+        /// Last entry the snapshot covers.
+        index: u64,
+        /// What does not fit.
+        reason: String,
+    },
+    /// An entry of the log is of a kind this program does not know.
+    #[error("read entry {index} of data folder {}: unknown kind {kind}", .dir.display())]
+    EntryKind {
+        /// The folder.
+        dir: PathBuf,
+        /// Position of the entry.
+        index: u64,
+        /// Its kind.
+        kind: u8,
+    },
+    /// The settings contradict each other.
+    #[error("start the member")]
+    Member(#[from] store_member::member::OpenError),
+    /// The system refused a thread.
+    #[error("start the {thread} thread")]
+    Thread {
+        /// Which.
+        thread: &'static str,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl StartError {
+    /// What a person can do.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Open(error) => error.hint(),
+            Self::Snapshot { .. } => Some(
+                "keep a copy of the folder; restore a backup, or start the version that wrote it"
+                    .to_owned(),
+            ),
+            Self::EntryKind { .. } => Some("start the newer version that wrote it".to_owned()),
+            Self::Member(_) => {
+                Some("the election timeout must be at least five heartbeat intervals".to_owned())
+            }
+            Self::Thread { .. } => Some("raise the limit on processes and threads".to_owned()),
+        }
+    }
+}
+
+/// A running store. Dropped without [`Store::stop`], it stops in the background.
+#[derive(Debug)]
+pub struct Store {
+    handle: Handle,
+    inbox: Arc<Inbox>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Opens the folder, recovers, and starts. Blocks for as long as recovery takes; returns before
+    /// a leader is known: see [`Handle::ready`].
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(config: StoreConfig) -> Result<Self, StartError> {
+        if config.fsync {
+            Self::start_on(RealDisk, config)
+        } else {
+            Self::start_on(crate::unsynced::Unsynced(RealDisk), config)
+        }
+    }
+
+    /// As [`Store::start`], on another kind of disk.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_on<D: Disk>(disk: D, config: StoreConfig) -> Result<Self, StartError> {
+        let epoch = Instant::now();
+        // A folder keeps the ids it was made with, whatever the flags say now, as etcd's does.
+        let identity = match Wal::identity(&disk, &config.data_dir)? {
+            Some(identity) => identity,
+            None => identity::of_one(&config.peer_urls, &config.cluster_token),
+        };
+        let mut wal_config = WalConfig::new(&config.data_dir);
+        wal_config.snapshots_max = config.snapshots_max;
+        let (wal, found) = Wal::open(disk, wal_config, identity)?;
+        let member_config = member_config(&config, identity);
+        let (machine, recovered) = recover(&config, &member_config, found)?;
+        let took = epoch.elapsed();
+        tracing::info!(
+            cluster = format!("{:016x}", identity.cluster),
+            member = format!("{:016x}", identity.member),
+            revision = machine.revision().0,
+            entries = recovered.entries.len(),
+            ms = took.as_millis(),
+            "recovered"
+        );
+        let member = Member::open(member_config, machine, recovered, moment(epoch))?;
+
+        let counters = Arc::new(Counters::default());
+        let inbox = Arc::new(Inbox::default());
+        let queue = Arc::new(DiskQueue::default());
+        let outbox = Arc::new(Outbox::default());
+        let handle = Handle::new(
+            Arc::clone(&inbox),
+            Arc::clone(&counters),
+            (identity.cluster, identity.member),
+        );
+        let disk_thread = DiskThread::new(
+            wal,
+            Arc::clone(&queue),
+            Arc::clone(&inbox),
+            Arc::clone(&outbox),
+            Arc::clone(&counters),
+        );
+        let driver = Driver::new(member, Arc::clone(&inbox), queue, outbox, counters, epoch);
+        let threads = vec![
+            spawn("store-disk", move || disk_thread.run())?,
+            spawn("store-driver", move || driver.run())?,
+        ];
+        Ok(Self {
+            handle,
+            inbox,
+            threads,
+        })
+    }
+
+    /// The way in; may be cloned at will.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Stops: every waiting request is answered `Stopped`, every watch stream ends, the log is synced
+    /// and the folder let go. Blocks until that is done.
+    pub fn stop(mut self) {
+        self.inbox.tell(Knock::Stop);
+        for thread in self.threads.drain(..) {
+            // A panic in one has ended the process already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.inbox.tell(Knock::Stop);
+    }
+}
+
+fn spawn(
+    name: &'static str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let _guard = EndsWithThread(name);
+            run();
+        })
+        .map_err(|source| StartError::Thread {
+            thread: name,
+            source,
+        })
+}
+
+fn member_config(config: &StoreConfig, identity: Identity) -> Config {
+    Config {
+        members: vec![MemberInfo {
+            id: identity.member,
+            name: config.name.clone(),
+            peer_urls: config.peer_urls.clone(),
+            client_urls: config.client_urls.clone(),
+            learner: false,
+        }],
+        heartbeat_ms: config.heartbeat_ms,
+        election_ms: config.election_ms,
+        snapshot_count: config.snapshot_count,
+        catch_up_entries: config.catch_up_entries,
+        progress_ms: config.progress_ms,
+        limits: Limits {
+            quota_bytes: config.quota_bytes,
+        },
+        ..Config::new(identity.cluster, identity.member, rand::random())
+    }
+}
+
+/// Turns what the log held into what the member needs.
+fn recover<D: Disk>(
+    config: &StoreConfig,
+    member: &Config,
+    found: store_wal::Recovered<D>,
+) -> Result<(Machine, Recovered), StartError> {
+    if let Some(cut) = &found.cut {
+        tracing::warn!(
+            file = %cut.file.display(),
+            offset = cut.offset,
+            bytes = cut.bytes,
+            "removed a torn tail of the log: writes under way at the last crash, never acknowledged"
+        );
+    }
+    for refused in &found.snapshots_refused {
+        tracing::warn!("passed over a snapshot: {}", crate::fatal::chain(refused));
+    }
+    let mut machine = Machine::new(member.limits);
+    let mut mark = None;
+    if let Some(mut snapshot) = found.snapshot {
+        let damaged = |reason: &str| StartError::Snapshot {
+            dir: config.data_dir.clone(),
+            index: snapshot.index,
+            reason: reason.to_owned(),
+        };
+        let voters = Voters::decode(&snapshot.meta).ok_or_else(|| damaged("no list of voters"))?;
+        mark = Some(Mark {
+            index: snapshot.index,
+            term: snapshot.term,
+            voters,
+        });
+        while let Some(_chunk) = snapshot.chunks.next_chunk()? {}
+        machine = Machine::new(member.limits);
+    }
+    let entries = found.entries.into_iter().map(|entry| {
+        let kinds = [
+            EntryKind::Normal,
+            EntryKind::Members,
+            EntryKind::MembersJoint,
+        ];
+        let known = kinds.into_iter().find(|known| kind(*known) == entry.kind);
+        Ok(record::Entry {
+            index: entry.index,
+            term: entry.term,
+            kind: known.ok_or_else(|| StartError::EntryKind {
+                dir: config.data_dir.clone(),
+                index: entry.index,
+                kind: entry.kind,
+            })?,
+            body: entry.body,
+        })
+    });
+    let recovered = Recovered {
+        mark,
+        vote: found
+            .vote
+            .map_or_else(record::Vote::default, |vote| record::Vote {
+                term: vote.term,
+                voted_for: vote.vote,
+                commit: vote.commit,
+            }),
+        entries: entries.collect::<Result<_, StartError>>()?,
+    };
+    Ok((machine, recovered))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! A whole store of one member on a real folder, without the network.
+
+use bytes::Bytes;
+use store_machine::command::Command;
+use store_machine::reply::Reply;
+use store_machine::request::{KeyRange, PutRequest, RangeEnd, RangeRequest};
+use store_machine::revision::{LeaseId, Revision};
+use store_watch::batch::{Batch, WatchId};
+use store_watch::watcher::WatchSpec;
+
+use super::*;
+use crate::handle::{Consistency, Failure};
+
+fn put(key: &str, value: &str) -> Command {
+    Command::Put(PutRequest {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+        lease: LeaseId::NONE,
+        prev_kv: false,
+        ignore_value: false,
+        ignore_lease: false,
+    })
+}
+
+fn single(key: &str) -> KeyRange {
+    KeyRange {
+        start: Bytes::copy_from_slice(key.as_bytes()),
+        end: RangeEnd::Single,
+    }
+}
+
+fn config(dir: &tempfile::TempDir) -> StoreConfig {
+    StoreConfig::new(dir.path())
+}
+
+async fn get(handle: &Handle, key: &str) -> Option<(Bytes, Revision)> {
+    let answer = handle
+        .range(RangeRequest::latest(single(key)), Consistency::Linearizable)
+        .await
+        .unwrap();
+    answer
+        .body
+        .kvs
+        .first()
+        .map(|kv| (kv.value.clone(), kv.mod_revision))
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::start(config(&dir)).unwrap();
+    let handle = store.handle();
+    handle.ready().await.unwrap();
+    for i in 0..100 {
+        let answer = handle.propose(put("a", &i.to_string())).await.unwrap();
+        assert!(matches!(answer.body, Reply::Put(_)));
+        assert_eq!(answer.header.revision, Revision(i + 2));
+        assert_eq!(answer.header.member, handle.member_id());
+    }
+    assert_eq!(get(&handle, "a").await, Some(("99".into(), Revision(101))));
+    store.stop();
+    assert_eq!(
+        handle.propose(put("a", "late")).await.unwrap_err(),
+        Failure::Stopped
+    );
+
+    let store = Store::start(config(&dir)).unwrap();
+    let handle = store.handle();
+    assert_eq!(get(&handle, "a").await, Some(("99".into(), Revision(101))));
+    let status = handle.status().await.unwrap();
+    assert_eq!(status.body.leader, handle.member_id());
+    store.stop();
+}
+
+#[tokio::test]
+async fn many_clients_share_syncs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::start(config(&dir)).unwrap();
+    let handle = store.handle();
+    handle.ready().await.unwrap();
+    let tasks: Vec<_> = (0..64)
+        .map(|client| {
+            let handle = handle.clone();
+            tokio::spawn(async move {
+                for i in 0..50 {
+                    let key = format!("k/{client}/{i}");
+                    handle.propose(put(&key, "value")).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let status = handle.status().await.unwrap();
+    assert_eq!(status.header.revision, Revision(1 + 64 * 50));
+    let counters = handle.counters();
+    assert!(
+        counters.wal_sync.count() < counters.wal_entries.get(),
+        "{} syncs for {} entries",
+        counters.wal_sync.count(),
+        counters.wal_entries.get()
+    );
+    store.stop();
+}
+
+#[tokio::test]
+async fn a_watcher_sees_every_write_once_and_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::start(config(&dir)).unwrap();
+    let handle = store.handle();
+    let mut stream = handle.watch();
+    stream.create(WatchSpec {
+        keys: single("w"),
+        start: Revision(0),
+        id: WatchId(0),
+        no_put: false,
+        no_delete: false,
+        prev_kv: false,
+        progress_notify: false,
+        fragment: false,
+    });
+    let (_, created) = stream.next().await.unwrap();
+    assert!(matches!(created, Batch::Created { .. }), "{created:?}");
+    let writer = tokio::spawn({
+        let handle = handle.clone();
+        async move {
+            for i in 0..200 {
+                handle.propose(put("w", &i.to_string())).await.unwrap();
+            }
+        }
+    });
+    let mut seen = 0;
+    while seen < 200 {
+        let (_, batch) = stream.next().await.unwrap();
+        let Batch::Events { events, .. } = batch else {
+            panic!("{batch:?}");
+        };
+        for shared in events {
+            assert_eq!(shared.event.kv.value, seen.to_string());
+            seen += 1;
+        }
+    }
+    writer.await.unwrap();
+    store.stop();
+    assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_lease_ends_with_its_keys_unless_kept_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::start(StoreConfig {
+        heartbeat_ms: 10,
+        election_ms: 50,
+        ..config(&dir)
+    })
+    .unwrap();
+    let handle = store.handle();
+    let granted = handle.lease_grant(LeaseId::NONE, 1).await.unwrap();
+    let Reply::LeaseGrant { id, ttl_seconds } = granted.body else {
+        panic!("{granted:?}");
+    };
+    assert_eq!(ttl_seconds, 1);
+    let mut with_lease = put("leased", "x");
+    if let Command::Put(put) = &mut with_lease {
+        put.lease = id;
+    }
+    handle.propose(with_lease).await.unwrap();
+    assert_eq!(handle.lease_keep_alive(id).await.unwrap().body, 1);
+    let life = handle.lease_time_to_live(id, true).await.unwrap().body;
+    assert_eq!(life.unwrap().keys, [Bytes::from("leased")]);
+    let mut stream = handle.watch();
+    stream.create(WatchSpec {
+        keys: single("leased"),
+        start: Revision(0),
+        id: WatchId(0),
+        no_put: true,
+        no_delete: false,
+        prev_kv: false,
+        progress_notify: false,
+        fragment: false,
+    });
+    let (_, created) = stream.next().await.unwrap();
+    assert!(matches!(created, Batch::Created { .. }));
+    let (_, batch) = stream.next().await.unwrap();
+    assert!(matches!(batch, Batch::Events { .. }), "{batch:?}");
+    assert_eq!(get(&handle, "leased").await, None);
+    assert_eq!(handle.lease_keep_alive(id).await.unwrap().body, 0);
+    assert_eq!(handle.leases().await.unwrap().body, []);
+    store.stop();
+}
+
+#[test]
+fn a_folder_in_use_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::start(config(&dir)).unwrap();
+    let error = Store::start(config(&dir)).unwrap_err();
+    assert!(matches!(
+        error,
+        StartError::Open(store_wal::OpenError::Locked { .. })
+    ));
+    assert!(error.hint().is_some());
+    store.stop();
+    Store::start(config(&dir)).unwrap().stop();
+}
