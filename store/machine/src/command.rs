@@ -9,6 +9,8 @@ mod tests;
 
 use std::fmt;
 
+pub(crate) use encode::alarm_byte;
+
 use crate::alarm::AlarmKind;
 use crate::request::{DeleteRequest, PutRequest, TxnRequest};
 use crate::revision::{LeaseId, Revision};

@@ -55,6 +55,39 @@ impl Leases {
         self.records.len() as u64 * quota::LEASE_BYTES
     }
 
+    /// Highest term seen.
+    pub(crate) fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// Takes over what a snapshot says; keys are attached as their records arrive.
+    pub(crate) fn restore(&mut self, term: u64, records: Vec<LeaseRecord>) {
+        self.term = term;
+        self.records = records
+            .into_iter()
+            .map(|record| (record.id, record))
+            .collect();
+    }
+
+    /// Whether there is no key on a lease that does not exist.
+    pub(crate) fn all_attached_exist(&self) -> bool {
+        let mut exist = true;
+        let mut last = LeaseId::NONE;
+        self.attached.walk(&[], |attachment, ()| {
+            let id = lease_of(attachment);
+            if id != last {
+                exist = self.records.contains_key(&id);
+                last = id;
+            }
+            if exist {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        exist
+    }
+
     /// Refuses a put that names a lease nobody granted.
     pub(crate) fn check(&self, id: LeaseId) -> Result<(), Refusal> {
         if id == LeaseId::NONE || self.records.contains_key(&id) {
@@ -134,6 +167,14 @@ impl Leases {
         });
         keys
     }
+}
+
+fn lease_of(attachment: &[u8]) -> LeaseId {
+    LeaseId(
+        attachment
+            .first_chunk()
+            .map_or(0, |id| i64::from_be_bytes(*id)),
+    )
 }
 
 fn attachment(id: LeaseId, key: &[u8]) -> Vec<u8> {

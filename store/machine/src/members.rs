@@ -29,6 +29,14 @@ impl Members {
         self.records.values()
     }
 
+    /// Takes over what a snapshot says.
+    pub(crate) fn restore(&mut self, records: Vec<MemberRecord>) {
+        self.records = records
+            .into_iter()
+            .map(|record| (record.id, record))
+            .collect();
+    }
+
     /// Records name and client addresses; a member not heard of before gets a record.
     pub(crate) fn publish(&mut self, id: u64, name: String, client_urls: Vec<String>) {
         let record = self.records.entry(id).or_insert_with(|| MemberRecord {

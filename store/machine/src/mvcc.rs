@@ -170,6 +170,41 @@ impl Keyspace {
         })
     }
 
+    /// All records as they are now, in the order they were written; see [`History::freeze`].
+    pub(crate) fn freeze(&self) -> Vec<Arc<Segment>> {
+        self.history.freeze()
+    }
+
+    /// The last compaction as a snapshot keeps it: -1 when there was none.
+    pub(crate) fn compacted_or_never(&self) -> i64 {
+        self.compacted
+    }
+
+    /// Prepares an empty keyspace for [`Keyspace::restore`].
+    pub(crate) fn restore_begin(&mut self, compacted: i64) {
+        self.compacted = compacted;
+        // The snapshot holds what its member had not scrubbed yet.
+        self.scrub = (compacted >= 0).then(Scrub::start);
+    }
+
+    /// Adds a record of a snapshot, and returns the lease of the pair that was current before it.
+    pub(crate) fn restore(&mut self, mut record: Record) -> LeaseId {
+        if history::shares(&record) {
+            // Unlike a log entry, the piece of snapshot it came in holds much else.
+            record.value = Bytes::copy_from_slice(&record.value);
+        }
+        let key = record.key.clone();
+        let prev = self.write(&key, |_| record);
+        prev.map_or(LeaseId::NONE, |prev| prev.lease)
+    }
+
+    /// All records have arrived.
+    pub(crate) fn restore_end(&mut self, revision: Revision) {
+        self.revision = revision;
+        self.dirty = false;
+        self.account.compact(self.compacted);
+    }
+
     /// Ends the revision under which writes have gathered, if there were any.
     pub(crate) fn commit(&mut self) {
         if std::mem::take(&mut self.dirty) {

@@ -3,4 +3,4 @@
 
 mod rules;
 mod twin;
-mod twins;
+pub(crate) mod twins;

@@ -14,6 +14,13 @@ pub(super) struct Scrub {
     next: Vec<u8>,
 }
 
+impl Scrub {
+    /// Nothing done yet.
+    pub(super) fn start() -> Self {
+        Self { next: Vec::new() }
+    }
+}
+
 impl Keyspace {
     /// Records a compaction. Zero is a compaction too, once (reference A.5).
     pub(crate) fn compact(&mut self, revision: Revision) -> Result<(), Refusal> {
@@ -25,7 +32,7 @@ impl Keyspace {
         }
         self.compacted = revision.0;
         self.account.compact(revision.0);
-        self.scrub = Some(Scrub { next: Vec::new() });
+        self.scrub = Some(Scrub::start());
         Ok(())
     }
 

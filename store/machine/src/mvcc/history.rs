@@ -51,6 +51,11 @@ impl Place {
     }
 }
 
+/// Whether the value is kept in the buffer it came in.
+pub(super) fn shares(record: &Record) -> bool {
+    record.value.len() >= LARGE_VALUE_BYTES
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct History {
@@ -98,7 +103,7 @@ impl History {
 
     /// Adds a record; its revision is not below any added before.
     pub(super) fn append(&mut self, record: Record) -> Place {
-        if record.value.len() >= LARGE_VALUE_BYTES {
+        if shares(&record) {
             return self.append_large(record);
         }
         let len = record.packed_len();

@@ -73,6 +73,30 @@ impl Record {
         out.extend_from_slice(&self.key);
     }
 
+    /// Reads the packed form at `*at`, sharing `bytes`, and moves `at` behind it; `None` when it is
+    /// not one.
+    pub(crate) fn unpack(bytes: &Bytes, at: &mut usize) -> Option<Self> {
+        let head = Head::parse(bytes, *at)?;
+        let end = head.value + head.value_len;
+        if end > bytes.len() {
+            return None;
+        }
+        *at = end;
+        let value = bytes.slice(head.value..end);
+        Some(Self::new(&head, bytes.slice(head.key..head.value), value))
+    }
+
+    pub(super) fn new(head: &Head, key: Bytes, value: Bytes) -> Self {
+        Self {
+            key,
+            value,
+            modified: head.modified,
+            created: head.created,
+            version: head.version,
+            lease: head.lease,
+        }
+    }
+
     pub(super) fn into_pair(self) -> KeyValue {
         KeyValue {
             key: self.key,

@@ -119,6 +119,12 @@ impl Segment {
         });
     }
 
+    /// Length of [`Segment::packed`].
+    pub(crate) fn packed_len(&self) -> usize {
+        let large = self.large.as_ref().map_or(0, Bytes::len);
+        self.bytes.len() - self.dropped_bytes + large
+    }
+
     /// The packed records that were not dropped: runs of bytes which, one after the other, are
     /// records in their packed form.
     pub(crate) fn packed(&self) -> Vec<Bytes> {
@@ -183,13 +189,6 @@ impl Segment {
             Some(large) => large.clone(),
             None => self.bytes.slice(head.value..head.value + head.value_len),
         };
-        Record {
-            key: self.bytes.slice(head.key..head.value),
-            value,
-            modified: head.modified,
-            created: head.created,
-            version: head.version,
-            lease: head.lease,
-        }
+        Record::new(head, self.bytes.slice(head.key..head.value), value)
     }
 }

@@ -1,0 +1,122 @@
+//! The state beside the records: numbers, leases, alarms, members; as varints and byte strings.
+//!
+//! Which keys hang on which lease is not written: the records of the current pairs say it.
+
+use bytes::Bytes;
+
+use crate::alarm::{Alarm, AlarmKind};
+use crate::command::alarm_byte;
+use crate::revision::{Index, LeaseId, Revision};
+use crate::varint::{Reader, put_bytes, put_i64, put_u64};
+use crate::{LeaseRecord, Machine, MemberRecord};
+
+/// What the state frame says.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) applied: Index,
+    pub(super) revision: Revision,
+    /// -1 when nothing was ever compacted.
+    pub(super) compacted: i64,
+    pub(super) lease_term: u64,
+    pub(super) leases: Vec<LeaseRecord>,
+    pub(super) alarms: Vec<Alarm>,
+    pub(super) members: Vec<MemberRecord>,
+}
+
+/// Content of the state frame.
+pub(super) fn encode(machine: &Machine) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_u64(&mut out, machine.applied.0);
+    put_i64(&mut out, machine.revision().0);
+    // One more, so that "never" is 0 and takes a byte.
+    put_i64(&mut out, machine.keyspace.compacted_or_never() + 1);
+    put_u64(&mut out, machine.leases.term());
+    put_u64(&mut out, machine.leases.iter().count() as u64);
+    for lease in machine.leases.iter() {
+        put_i64(&mut out, lease.id.0);
+        put_i64(&mut out, lease.ttl_seconds);
+        put_i64(&mut out, lease.remaining_seconds);
+    }
+    put_u64(&mut out, machine.alarms.iter().count() as u64);
+    for alarm in machine.alarms.iter() {
+        put_u64(&mut out, alarm.member);
+        out.push(alarm_byte(alarm.kind));
+    }
+    put_u64(&mut out, machine.members.iter().count() as u64);
+    for member in machine.members.iter() {
+        put_u64(&mut out, member.id);
+        put_bytes(&mut out, member.name.as_bytes());
+        put_texts(&mut out, &member.peer_urls);
+        put_texts(&mut out, &member.client_urls);
+        out.push(u8::from(member.learner));
+    }
+    out
+}
+
+fn put_texts(out: &mut Vec<u8>, texts: &[String]) {
+    put_u64(out, texts.len() as u64);
+    for text in texts {
+        put_bytes(out, text.as_bytes());
+    }
+}
+
+/// Reads the content of a state frame; `None` when it is not one.
+pub(super) fn decode(bytes: Bytes) -> Option<State> {
+    let reader = &mut Reader::new(bytes);
+    let state = State {
+        applied: Index(reader.u64()?),
+        revision: Revision(reader.i64()?),
+        compacted: reader.i64()?.checked_sub(1)?,
+        lease_term: reader.u64()?,
+        leases: list(reader, |reader| {
+            Some(LeaseRecord {
+                id: LeaseId(reader.i64()?),
+                ttl_seconds: reader.i64()?,
+                remaining_seconds: reader.i64()?,
+            })
+        })?,
+        alarms: list(reader, |reader| {
+            Some(Alarm {
+                member: reader.u64()?,
+                kind: alarm_kind(reader.u8()?)?,
+            })
+        })?,
+        members: list(reader, |reader| {
+            Some(MemberRecord {
+                id: reader.u64()?,
+                name: text(reader)?,
+                peer_urls: list(reader, text)?,
+                client_urls: list(reader, text)?,
+                learner: match reader.u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return None,
+                },
+            })
+        })?,
+    };
+    let sane = reader.left() == 0
+        && state.revision >= Revision::FIRST
+        && (-1..=state.revision.0).contains(&state.compacted);
+    sane.then_some(state)
+}
+
+fn list<T>(reader: &mut Reader, item: impl Fn(&mut Reader) -> Option<T>) -> Option<Vec<T>> {
+    let count = reader.u64()?;
+    // Grows as items are found: a count is believed only as far as the bytes go.
+    let mut items = Vec::new();
+    for _ in 0..count {
+        items.push(item(reader)?);
+    }
+    Some(items)
+}
+
+fn text(reader: &mut Reader) -> Option<String> {
+    String::from_utf8(reader.bytes()?.to_vec()).ok()
+}
+
+fn alarm_kind(byte: u8) -> Option<AlarmKind> {
+    [AlarmKind::NoSpace, AlarmKind::Corrupt]
+        .into_iter()
+        .find(|kind| alarm_byte(*kind) == byte)
+}

@@ -1,0 +1,213 @@
+//! Snapshots taken while commands go on, against a copy made when they began; and bytes that are
+//! no snapshots.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::Limits;
+use crate::command::Command;
+use crate::tests::twins::{command, dump};
+
+const LIMITS: Limits = Limits {
+    quota_bytes: u64::MAX,
+};
+
+fn whole(machine: &Machine) -> Vec<u8> {
+    let mut cursor = machine.snapshot_begin();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = cursor.chunk(1000) {
+        bytes.extend(chunk);
+    }
+    bytes
+}
+
+fn restored(bytes: &[u8]) -> Result<Machine, RestoreError> {
+    let mut restore = Restore::new(LIMITS);
+    restore.feed(bytes)?;
+    restore.finish()
+}
+
+fn machine_of(commands: &[Command]) -> Machine {
+    let mut machine = Machine::new(LIMITS);
+    for command in commands {
+        machine.apply(Index(machine.applied().0 + 1), command.clone());
+    }
+    machine
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+    #[test]
+    fn a_restored_machine_equals_a_copy_made_at_the_beginning(
+        before in prop::collection::vec((command(), 0usize..6), 0..100),
+        during in prop::collection::vec((command(), 0usize..40), 0..60),
+        after in prop::collection::vec(command(), 0..20),
+        chunk_bytes in 1usize..300,
+        splits in prop::collection::vec(1usize..500, 1..20),
+    ) {
+        let mut machine = Machine::new(LIMITS);
+        for (command, scrub) in before {
+            machine.apply(Index(machine.applied().0 + 1), command);
+            machine.scrub(scrub);
+        }
+        let mut copy = machine.clone();
+        let mut cursor = machine.snapshot_begin();
+        prop_assert_eq!((cursor.applied(), cursor.revision()), (copy.applied(), copy.revision()));
+        let bytes_total = cursor.bytes_left();
+        let mut bytes = Vec::new();
+        for (command, scrub) in during {
+            machine.apply(Index(machine.applied().0 + 1), command);
+            machine.scrub(scrub);
+            bytes.extend(cursor.chunk(chunk_bytes).unwrap_or_default());
+        }
+        while let Some(chunk) = cursor.chunk(chunk_bytes) {
+            prop_assert!(chunk.len() == chunk_bytes || cursor.bytes_left() == 0);
+            bytes.extend(chunk);
+        }
+        prop_assert_eq!((bytes.len() as u64, cursor.bytes_left()), (bytes_total, 0));
+        prop_assert_eq!(cursor.chunk(chunk_bytes), None);
+
+        let mut restore = Restore::new(LIMITS);
+        let mut rest = &bytes[..];
+        for split in splits.iter().cycle() {
+            let (piece, behind) = rest.split_at((*split).min(rest.len()));
+            restore.feed(piece).unwrap();
+            rest = behind;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        let mut restored = restore.finish().unwrap();
+        prop_assert_eq!(dump(&restored), dump(&copy));
+        // And it goes on as the copy does, which a forgotten counter would show.
+        for command in after {
+            let index = Index(copy.applied().0 + 1);
+            prop_assert_eq!(restored.apply(index, command.clone()), copy.apply(index, command));
+            restored.scrub(2);
+        }
+        prop_assert_eq!(dump(&restored), dump(&copy));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic_and_none_pass_damaged(
+        commands in prop::collection::vec(command(), 0..30),
+        damages in prop::collection::vec((any::<prop::sample::Index>(), 1u8..=255), 1..3),
+        cut in any::<prop::sample::Index>(),
+        noise in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let bytes = whole(&machine_of(&commands));
+        let mut damaged = bytes.clone();
+        for (at, bits) in &damages {
+            let at = at.index(damaged.len());
+            damaged[at] ^= bits;
+        }
+        prop_assert!(damaged == bytes || restored(&damaged).is_err());
+        prop_assert!(restored(&bytes[..cut.index(bytes.len())]).is_err());
+        prop_assert!(restored(&noise).is_err());
+        // Frames that are well framed and well summed, but nonsense inside.
+        let mut framed = bytes[..OPENING_BYTES].to_vec();
+        let half = noise.len() / 2;
+        let state = state::encode(&machine_of(&commands));
+        for (kind, content) in
+            [(kind::STATE, &state[..]), (kind::RECORDS, &noise[..half]), (kind::RECORDS, &noise[half..])]
+        {
+            framed.extend_from_slice(&frame_head(kind, content.len()));
+            framed.extend_from_slice(content);
+        }
+        let checksum = crc32c::crc32c(&framed);
+        framed.extend_from_slice(&frame_head(kind::END, END_BYTES));
+        framed.extend_from_slice(&checksum.to_le_bytes());
+        if let Ok(mut machine) = restored(&framed) {
+            dump(&machine);
+            while !machine.scrub(100) {}
+        }
+    }
+}
+
+/// Written once and kept: what stood in these bytes must be read for as long as version 1 is.
+#[test]
+fn golden_bytes() {
+    let machine = machine_of(&[
+        Command::LeaseGrant {
+            id: crate::revision::LeaseId(7),
+            ttl_seconds: 60,
+        },
+        Command::Put(crate::request::PutRequest {
+            key: Bytes::from_static(b"k"),
+            value: Bytes::from_static(b"v"),
+            lease: crate::revision::LeaseId(7),
+            prev_kv: false,
+            ignore_value: false,
+            ignore_lease: false,
+        }),
+        Command::Delete(crate::request::DeleteRequest {
+            keys: crate::request::KeyRange::single(Bytes::from_static(b"k")),
+            prev_kv: false,
+        }),
+        Command::AlarmRaise {
+            member: 9,
+            kind: crate::alarm::AlarmKind::NoSpace,
+        },
+        Command::MemberPublish {
+            id: 9,
+            name: "m".into(),
+            client_urls: vec!["u".into()],
+        },
+    ]);
+    let mut golden = b"muster-s\x01".to_vec();
+    golden.extend([1, 20, 0, 0, 0]);
+    golden.extend([5, 3, 0, 0]); // applied 5, revision 3, never compacted, no term
+    golden.extend([1, 7, 60, 0]); // a lease
+    golden.extend([1, 9, 1]); // an alarm
+    golden.extend([1, 9, 1, b'm', 0, 1, 1, b'u', 0]); // a member
+    golden.extend([2, 12, 0, 0, 0]);
+    golden.extend([2, 1, 0, 7, 1, 1, b'k', b'v']); // the put at revision 2
+    golden.extend([3, 0, 1, b'k']); // the delete at revision 3
+    let checksum = crc32c::crc32c(&golden);
+    golden.extend([3, 4, 0, 0, 0]);
+    golden.extend(checksum.to_le_bytes());
+    assert_eq!(whole(&machine), golden);
+    assert_eq!(dump(&restored(&golden).unwrap()), dump(&machine));
+}
+
+#[test]
+fn each_fault_is_named() {
+    let bytes = whole(&machine_of(&[]));
+    let with = |at: usize, byte: u8| {
+        let mut bytes = bytes.clone();
+        bytes[at] = byte;
+        restored(&bytes).err()
+    };
+    let table = [
+        (
+            with(0, b'x'),
+            "restore snapshot: the bytes do not begin like a snapshot",
+        ),
+        (
+            with(8, 2),
+            "restore snapshot: version 2 is not known, expected 1",
+        ),
+        (
+            with(9, 2),
+            "restore snapshot: expected the state frame first in the frame at byte 9",
+        ),
+        (
+            with(14, 5),
+            "restore snapshot: checksum 54fdc1c2 is written, 991e28db was found",
+        ),
+        (
+            restored(&bytes[..20]).err(),
+            "restore snapshot: it is cut off after 20 bytes",
+        ),
+        (
+            restored(&[&bytes[..], b"x"].concat()).err(),
+            "restore snapshot: expected nothing behind the end in the frame at byte 30",
+        ),
+    ];
+    for (error, text) in table {
+        let error = error.unwrap();
+        assert_eq!(error.to_string(), text);
+        assert!(error.hint().is_some());
+    }
+}
