@@ -53,17 +53,8 @@ impl Keyspace {
         // The current revision asked for by number is the latest state, unless a transaction has
         // begun to write the next one.
         let past = request.revision.0 > 0 && (request.revision < self.revision || self.dirty);
-        let limit = if request.count_only {
-            0
-        } else {
-            select::walk_limit(request)
-        };
+        let limit = select::walk_limit(request, past);
         let Collected { mut kvs, count } = if past {
-            let limit = if select::descends(request) {
-                usize::MAX
-            } else {
-                limit
-            };
             self.collect_past(&request.keys, request.revision.0, limit)
         } else {
             self.collect_latest(request, limit)

@@ -5,11 +5,15 @@ use std::cmp::Ordering;
 use crate::reply::KeyValue;
 use crate::request::{RangeRequest, SortOrder, SortTarget};
 
-/// Most pairs the walk over the keys needs to bring, in the order it is asked to walk; everything
-/// when filters or a sort come before the limit. One more than the limit tells whether there are
-/// more.
-pub(super) fn walk_limit(request: &RangeRequest) -> usize {
-    if request.limit == 0 || request.sort_target != SortTarget::Key || filters(request) {
+/// Most pairs the walk over the keys needs to bring: none when only the count is asked for,
+/// everything when filters or a sort come before the limit. One more than the limit tells whether
+/// there are more. Walks over a past revision go upwards only.
+pub(super) fn walk_limit(request: &RangeRequest, past: bool) -> usize {
+    if request.count_only {
+        return 0;
+    }
+    let natural = request.sort_target == SortTarget::Key && !(past && descends(request));
+    if request.limit == 0 || !natural || filters(request) {
         return usize::MAX;
     }
     usize::try_from(request.limit)
