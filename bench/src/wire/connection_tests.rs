@@ -251,6 +251,7 @@ fn pings_are_answered_and_going_away_is_an_error() {
         }
     };
     assert_eq!(error.to_string(), "the server sent GOAWAY, code 11: calm");
+    connection.flush().unwrap();
     let told = frames(&server.told(connection));
     let pong = told
         .iter()
