@@ -49,6 +49,6 @@ fmt: ## format the code
 	cargo fmt --all
 
 .PHONY: bench
-bench: deps ## benchmarks; first figures in docs/benchmarks.md
+bench: deps ## side by side with etcd, about ten minutes; writes docs/benchmarks.md
 	cargo build --release -p muster -p bench
-	target/release/bench --muster target/release/muster
+	target/release/bench --muster target/release/muster --json docs/benchmarks.json --document docs/benchmarks.md
