@@ -12,7 +12,7 @@ use crate::input::Token;
 use crate::record::{Entry, Mark, Vote};
 
 /// Write, then sync, then release `then`, then report [`crate::input::Input::Synced`].
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Append {
     /// Ascending. Reporting the last of several appends written with one sync is enough.
     pub number: u64,

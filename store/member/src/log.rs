@@ -6,17 +6,10 @@ use std::collections::VecDeque;
 use raft::eraftpb::{ConfState, Entry as RaftEntry, EntryType, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
-use crate::record::{Entry, EntryKind, Mark, Recovered, Vote, Voters};
+use crate::record::{Entry, EntryKind, Mark, Recovered, Voters};
 
 /// Bytes an entry costs beside its body, as raft estimates it.
 const ENTRY_OVERHEAD: u64 = 12;
-
-/// Where a new cluster's log begins: an implied entry 1 of term 1 that stands for the first voter
-/// set. A member that joins later has nothing at 1, so it is sent a snapshot, and with it the
-/// voters.
-pub(crate) const FIRST_INDEX: u64 = 1;
-/// See [`FIRST_INDEX`].
-pub(crate) const FIRST_TERM: u64 = 1;
 
 /// The log as raft sees it.
 pub(crate) struct Log {
@@ -31,37 +24,32 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// The log as found on disk; `voters` are those of a new cluster.
-    pub(crate) fn open(recovered: Recovered, voters: Voters) -> Self {
-        let first_start = recovered.mark.is_none();
-        let mark = recovered.mark.unwrap_or(Mark {
-            index: FIRST_INDEX,
-            term: FIRST_TERM,
-            voters,
-        });
+    /// The log as found on disk, from `start` on.
+    pub(crate) fn open(recovered: Recovered, start: &Mark) -> Self {
         let mut log = Self {
             entries: VecDeque::new(),
-            start: (mark.index, mark.term),
+            start: (start.index, start.term),
             bytes: 0,
             initial: RaftState::default(),
         };
         let tail = recovered
             .entries
             .into_iter()
-            .skip_while(|entry| entry.index <= mark.index)
+            .skip_while(|entry| entry.index <= start.index)
             .map(to_raft)
             .collect();
         log.append(tail);
+        let vote = recovered.vote;
+        let (last, last_term) = log.last();
         let mut hard = HardState::default();
-        hard.term = recovered.vote.term.max(mark.term);
-        if hard.term == recovered.vote.term {
-            hard.vote = recovered.vote.voted_for;
+        // An append may be torn between its entries and its vote: then nobody has been told of
+        // the vote, but the term has been seen.
+        hard.term = vote.term.max(last_term);
+        if hard.term == vote.term {
+            hard.vote = vote.voted_for;
         }
-        if first_start && recovered.vote == Vote::default() {
-            hard.term = FIRST_TERM;
-        }
-        hard.commit = recovered.vote.commit.clamp(mark.index, log.last().0);
-        log.initial = RaftState::new(hard, conf_state(&mark.voters));
+        hard.commit = vote.commit.clamp(start.index, last);
+        log.initial = RaftState::new(hard, conf_state(&start.voters));
         log
     }
 
@@ -183,7 +171,8 @@ fn cost(entry: &RaftEntry) -> u64 {
 fn to_raft(entry: Entry) -> RaftEntry {
     let mut raft_entry = RaftEntry::default();
     raft_entry.set_entry_type(match entry.kind {
-        EntryKind::Normal => EntryType::EntryNormal,
+        // The first entry lies before what raft sees.
+        EntryKind::Normal | EntryKind::Bootstrap => EntryType::EntryNormal,
         EntryKind::Members => EntryType::EntryConfChange,
         EntryKind::MembersJoint => EntryType::EntryConfChangeV2,
     });

@@ -27,7 +27,7 @@ use crate::moment::Moment;
 use crate::proposals::Proposals;
 use crate::random::Random;
 use crate::reads::Reads;
-use crate::record::{Recovered, Vote, Voters};
+use crate::record::{Entry, EntryKind, Mark, Recovered, Vote, Voters};
 use crate::snapshots::Snapshots;
 use crate::space::Space;
 
@@ -84,6 +84,8 @@ pub struct Member {
     vote_appended: u64,
     /// Vote as it stands in the last append that held one.
     vote: Vote,
+    /// A new cluster's first entry, until it is ordered: before all others.
+    bootstrap: Option<Mark>,
     /// Number of the last ready taken from raft, and which append makes it durable.
     last_ready: u64,
     /// A compaction has left versions to be removed.
@@ -118,15 +120,15 @@ impl Member {
         now: Moment,
     ) -> Result<Self, OpenError> {
         let mut random = Random::new(config.seed);
-        let voters = recovered
-            .mark
-            .as_ref()
-            .map_or_else(|| bootstrap_voters(&config), |mark| mark.voters.clone());
-        if machine.applied().0 < log::FIRST_INDEX {
-            machine.pass(Index(log::FIRST_INDEX));
+        let found = recovered.start();
+        let fresh = found.is_none();
+        let start = found.unwrap_or_else(|| Mark::bootstrap(bootstrap_voters(&config)));
+        let voters = start.voters.clone();
+        if machine.applied().0 < start.index {
+            machine.pass(Index(start.index));
         }
         let vote = recovered.vote;
-        let log = Log::open(recovered, voters.clone());
+        let log = Log::open(recovered, &start);
         let mut election = Election::new(
             config.heartbeat_ms,
             config.election_ms,
@@ -177,6 +179,7 @@ impl Member {
             synced: 0,
             vote_appended: 0,
             vote,
+            bootstrap: fresh.then_some(start),
             last_ready: 0,
             scrubbing: false,
             watch_dirty: false,
@@ -574,10 +577,17 @@ impl Member {
             self.vote = current;
             self.vote_appended = number;
         }
+        let bootstrap = self.bootstrap.take().map(|mark| Entry {
+            index: mark.index,
+            term: mark.term,
+            kind: EntryKind::Bootstrap,
+            body: mark.voters.encode().into(),
+        });
+        let entries = entries.iter().map(log::to_record);
         out.appends.push(Append {
             number,
             vote: Some(self.vote),
-            entries: entries.iter().map(log::to_record).collect(),
+            entries: bootstrap.into_iter().chain(entries).collect(),
             then,
         });
     }

@@ -12,6 +12,9 @@ pub enum EntryKind {
     Members,
     /// A change by joint consensus (raft's `ConfChangeV2`).
     MembersJoint,
+    /// The first entry of a log, written when its cluster is made and never replicated: the first
+    /// voter set ([`Voters::encode`]).
+    Bootstrap,
 }
 
 /// One entry of the replicated log.
@@ -65,6 +68,20 @@ pub struct Mark {
     pub voters: Voters,
 }
 
+impl Mark {
+    /// Where the log of a new cluster begins: entry 1 of term 1 is the same on all its first
+    /// members, because it says who they are. A member that joins later has nothing there, so it is
+    /// sent a snapshot, and with it the voters.
+    #[must_use]
+    pub const fn bootstrap(voters: Voters) -> Self {
+        Self {
+            index: 1,
+            term: 1,
+            voters,
+        }
+    }
+}
+
 /// What the shell found on disk. A first start finds nothing: [`Default`], with an empty machine.
 #[derive(Debug, Default)]
 pub struct Recovered {
@@ -74,6 +91,19 @@ pub struct Recovered {
     pub vote: Vote,
     /// Entries after the mark, consecutive. Entries at or below it are skipped.
     pub entries: Vec<Entry>,
+}
+
+impl Recovered {
+    /// The position the log begins at, by the snapshot or by its first entry; `None` when there is
+    /// nothing yet.
+    pub(crate) fn start(&self) -> Option<Mark> {
+        if self.mark.is_some() {
+            return self.mark.clone();
+        }
+        let first = self.entries.first()?;
+        (first.kind == EntryKind::Bootstrap)
+            .then(|| Voters::decode(&first.body).map(Mark::bootstrap))?
+    }
 }
 
 /// First byte of encoded voters.

@@ -346,5 +346,6 @@ pub(crate) const fn kind(kind: EntryKind) -> u8 {
         EntryKind::Normal => 0,
         EntryKind::Members => 1,
         EntryKind::MembersJoint => 2,
+        EntryKind::Bootstrap => 3,
     }
 }

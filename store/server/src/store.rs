@@ -312,6 +312,7 @@ fn recover<D: Disk>(
             EntryKind::Normal,
             EntryKind::Members,
             EntryKind::MembersJoint,
+            EntryKind::Bootstrap,
         ];
         let known = kinds.into_iter().find(|known| kind(*known) == entry.kind);
         Ok(record::Entry {

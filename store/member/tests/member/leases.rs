@@ -1,0 +1,166 @@
+//! Leases end on time, not early, and survive a change of leader.
+
+use store_machine::command::Command;
+use store_machine::revision::LeaseId;
+use store_member::answer::{Body, Consistency};
+use store_member::input::{Input, Read, Token};
+
+use crate::world::{World, put_leased};
+
+fn grant(world: &mut World, id: u64, lease: i64, ttl_seconds: i64) {
+    let token = world.token();
+    let input = Input::LeaseGrant {
+        token,
+        id: LeaseId(lease),
+        ttl_seconds,
+    };
+    world.say(id, input);
+    world.calm();
+    assert!(world.acknowledged(token), "{:?}", world.outcome(token));
+}
+
+fn keep_alive(world: &mut World, id: u64, lease: i64) -> Token {
+    let token = world.read(
+        id,
+        Read::KeepAlive(LeaseId(lease)),
+        Consistency::Linearizable,
+    );
+    world.calm();
+    token
+}
+
+fn ttl(world: &World, token: Token) -> i64 {
+    match world.outcome(token) {
+        Some(Ok(Body::KeepAlive(ttl))) => *ttl,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn exists(world: &World, id: u64, lease: i64) -> bool {
+    world.member(id).machine().lease(LeaseId(lease)).is_some()
+}
+
+#[test]
+fn ends_after_its_time_and_takes_its_keys_along() {
+    let mut world = World::started(1);
+    world.calm();
+    grant(&mut world, 1, 9, 10);
+    let write = world.propose(1, put_leased("k", "v", LeaseId(9)));
+    world.calm();
+    assert!(world.acknowledged(write));
+    world.pass(9_990);
+    assert!(exists(&world, 1, 9), "ended early");
+    world.pass(20);
+    assert!(!exists(&world, 1, 9));
+    assert_eq!(world.value(1, "k"), None);
+    let late = keep_alive(&mut world, 1, 9);
+    assert_eq!(ttl(&world, late), 0);
+}
+
+#[test]
+fn a_keep_alive_begins_the_time_anew() {
+    let mut world = World::started(1);
+    world.calm();
+    grant(&mut world, 1, 9, 10);
+    for _ in 0..5 {
+        world.pass(8_000);
+        let token = keep_alive(&mut world, 1, 9);
+        assert_eq!(ttl(&world, token), 10);
+    }
+    world.pass(9_990);
+    assert!(exists(&world, 1, 9));
+    world.pass(20);
+    assert!(!exists(&world, 1, 9));
+}
+
+#[test]
+fn a_short_time_to_live_is_raised() {
+    let mut world = World::started(1);
+    world.calm();
+    grant(&mut world, 1, 9, 1);
+    let lease = world.member(1).machine().lease(LeaseId(9)).unwrap();
+    assert_eq!(lease.ttl_seconds, 2);
+}
+
+#[test]
+fn a_keep_alive_of_an_ended_lease_waits_for_its_revoke() {
+    let mut world = World::started(1);
+    world.calm();
+    grant(&mut world, 1, 9, 10);
+    world.now = world.now.plus_ms(10_000);
+    // The revoke is proposed in this turn and not durable yet.
+    let token = world.read(1, Read::KeepAlive(LeaseId(9)), Consistency::Linearizable);
+    assert!(world.outcome(token).is_none());
+    world.calm();
+    assert_eq!(ttl(&world, token), 0);
+}
+
+#[test]
+fn many_ending_at_once_leave_room_for_writes() {
+    let mut world = World::started(1);
+    world.calm();
+    for lease in 1..=3_000 {
+        let token = world.token();
+        let input = Input::LeaseGrant {
+            token,
+            id: LeaseId(lease),
+            ttl_seconds: 10,
+        };
+        world.say(1, input);
+    }
+    world.calm();
+    world.now = world.now.plus_ms(10_001);
+    world.turn(1);
+    let bound = store_member::limits::REVOKES_IN_FLIGHT_MAX as u64;
+    assert!(world.member(1).counts().proposals_pending <= bound);
+    world.calm();
+    assert_eq!(world.member(1).machine().leases().len(), 0);
+}
+
+#[test]
+fn a_new_leader_gives_every_lease_its_time_again() {
+    let mut world = World::started(3);
+    let old = world.elect();
+    grant(&mut world, old, 9, 10);
+    world.pass(8_000);
+    world.crash(old, 0);
+    let new = world.elect();
+    world.pass(9_000);
+    assert!(exists(&world, new, 9), "ended early");
+    world.pass(3_000);
+    assert!(!exists(&world, new, 9));
+}
+
+#[test]
+fn long_leases_are_checkpointed_and_a_renewal_takes_that_back() {
+    let mut world = World::started(3);
+    let old = world.elect();
+    // An hour.
+    grant(&mut world, old, 9, 3_600);
+    world.pass(11 * 60 * 1_000);
+    let left = world.member(old).machine().lease(LeaseId(9)).unwrap();
+    assert!(
+        (2_900..=3_100).contains(&left.remaining_seconds),
+        "{left:?}"
+    );
+    let token = keep_alive(&mut world, old, 9);
+    assert_eq!(ttl(&world, token), 3_600);
+    let left = world.member(old).machine().lease(LeaseId(9)).unwrap();
+    assert_eq!(left.remaining_seconds, 0);
+}
+
+#[test]
+fn a_client_may_revoke() {
+    let mut world = World::started(1);
+    world.calm();
+    grant(&mut world, 1, 9, 10);
+    let revoke = Command::LeaseRevoke {
+        id: LeaseId(9),
+        term: 0,
+    };
+    let token = world.propose(1, revoke);
+    world.calm();
+    assert!(world.acknowledged(token));
+    world.pass(20_000);
+    assert!(!exists(&world, 1, 9));
+}

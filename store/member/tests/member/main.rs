@@ -1,0 +1,8 @@
+//! A member's behaviour, seen from outside: facts in, orders out.
+
+mod alone;
+mod cluster;
+mod crash;
+mod leases;
+mod reads;
+mod world;
