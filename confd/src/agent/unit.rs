@@ -1,0 +1,431 @@
+//! One resource on its way: its pass, its quiet period, its retries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use store_client::backoff::Backoff;
+use store_client::mirror::{Change, ChangeKind};
+
+use super::report::{Counts, Phase, Report, Step};
+use super::{Done, Effect, Fault, Loaded, Options, Output};
+use crate::plan::{Book, ContentHash, Plan};
+use crate::quiet::Quiet;
+use crate::reads::ReadSet;
+use crate::resource::Resource;
+use crate::tree::Scope;
+
+/// First wait after a failed pass. 500 ms: what heals by itself (a service that restarts) does so within seconds.
+const RETRY_FLOOR: Duration = Duration::from_millis(500);
+/// Longest wait: a fixed cause is noticed within half a minute without anybody telling us.
+const RETRY_CEILING: Duration = Duration::from_secs(30);
+/// Changes remembered while a render is under way; with more the resource is rendered again without looking.
+const UNSEEN_MAX: usize = 1024;
+
+/// What follows a step.
+pub(super) enum Next {
+    /// The unit has what it needs; nothing is to be done now.
+    Nothing,
+    /// The next step of this pass.
+    Do(Box<dyn FnOnce(String, u64) -> Effect>),
+    /// The pass ended well and the book changed.
+    Settled,
+    /// The pass failed with a file staged.
+    Discard,
+}
+
+#[derive(Debug)]
+pub(super) struct Unit {
+    resource: Arc<Resource>,
+    scope: Scope,
+    version: ContentHash,
+    /// The pass under way, or the last one.
+    pass: u64,
+    at: At,
+    /// Revision of the snapshot of the pass under way or the last one.
+    rendering_at: i64,
+    quiet: Quiet,
+    /// A pass is due now, whatever the quiet period says.
+    urgent: Option<Duration>,
+    /// What the last render read; `None` before the first.
+    reads: Option<ReadSet>,
+    /// Changes that came while a render was under way; its reads decide about them.
+    unseen: Vec<(String, ChangeKind)>,
+    /// Content known to be in place and running; a render with this hash is not even compared.
+    settled: Option<ContentHash>,
+    /// The next pass compares with the disk even if the content is settled.
+    thorough: bool,
+    backoff: Backoff,
+    /// Content that the failed passes since the last good one tried to apply; other content starts the waits anew.
+    attempted: Option<ContentHash>,
+    retry_at: Option<Duration>,
+    resync: Duration,
+    resync_at: Option<Duration>,
+    stale: Option<(Step, Fault, Duration)>,
+    load_fault: Option<Fault>,
+    /// A newer version, loaded while a pass is under way; taken over when it ends.
+    next: Option<Loaded>,
+    /// The resource is gone; the unit goes too when its pass ends.
+    pub(super) removed: bool,
+    succeeded: Option<(Duration, i64)>,
+    counts: Counts,
+    notes: Vec<String>,
+    would_change: bool,
+    once: bool,
+    outcome: Option<bool>,
+}
+
+/// The step a pass is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Idle,
+    Render,
+    Stage(ContentHash),
+    Check(ContentHash),
+    Replace(ContentHash),
+    Reload(ContentHash),
+    Compare,
+}
+
+impl Unit {
+    pub(super) fn new(now: Duration, loaded: Loaded, options: &Options, seed: u64) -> Self {
+        let resource = loaded.resource;
+        Self {
+            scope: Scope::new(&resource.prefix, &resource.keys),
+            quiet: Quiet::new(resource.quiet_min, resource.quiet_max),
+            resource,
+            version: loaded.version,
+            pass: 0,
+            at: At::Idle,
+            rendering_at: 0,
+            urgent: Some(now),
+            reads: None,
+            unseen: Vec::new(),
+            settled: None,
+            thorough: true,
+            backoff: Backoff::new(RETRY_FLOOR, RETRY_CEILING, seed),
+            attempted: None,
+            retry_at: None,
+            resync: options.resync,
+            resync_at: None,
+            stale: None,
+            load_fault: None,
+            next: None,
+            removed: false,
+            succeeded: None,
+            counts: Counts::default(),
+            notes: Vec::new(),
+            would_change: false,
+            once: options.once,
+            outcome: None,
+        }
+    }
+
+    pub(super) fn pass(&self) -> u64 {
+        self.pass
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.at != At::Idle
+    }
+
+    pub(super) fn outcome(&self) -> Option<bool> {
+        (!self.is_busy() && self.urgent.is_none()).then_some(self.outcome?)
+    }
+
+    /// When the next pass is due; `None` while one is under way.
+    pub(super) fn due(&self) -> Option<Duration> {
+        if self.is_busy() || (self.once && self.outcome.is_some()) {
+            return None;
+        }
+        [self.urgent, self.quiet.due(), self.retry_at, self.resync_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// A good version was loaded.
+    pub(super) fn loaded(&mut self, now: Duration, loaded: Loaded) {
+        self.removed = false;
+        self.load_fault = None;
+        if self.is_busy() {
+            self.next = Some(loaded);
+        } else if loaded.version != self.version {
+            self.take_over(now, loaded);
+        }
+    }
+
+    fn take_over(&mut self, now: Duration, loaded: Loaded) {
+        let resource = loaded.resource;
+        self.scope = Scope::new(&resource.prefix, &resource.keys);
+        self.quiet = Quiet::new(resource.quiet_min, resource.quiet_max);
+        self.version = loaded.version;
+        self.resource = resource;
+        self.settled = None;
+        self.thorough = true;
+        self.urgent = Some(now);
+    }
+
+    /// The pass ended, well or not.
+    fn end(&mut self, now: Duration) {
+        self.at = At::Idle;
+        if let Some(next) = self.next.take().filter(|next| next.version != self.version) {
+            self.take_over(now, next);
+        }
+    }
+
+    /// A newer version cannot be used.
+    pub(super) fn faulty(&mut self, fault: Fault) {
+        self.load_fault = Some(fault);
+    }
+
+    /// Keys changed; wakes up if they matter.
+    pub(super) fn changed(&mut self, now: Duration, changes: &[Change]) {
+        let Self {
+            scope,
+            reads,
+            unseen,
+            ..
+        } = self;
+        let Some(reads) = reads else { return };
+        let rendering = self.at == At::Render;
+        let mut matters = false;
+        for change in changes {
+            let kind = change.kind();
+            let Some(path) = scope.path(&change.key) else {
+                continue;
+            };
+            matters |= reads.matches(path, kind) || unseen.len() >= UNSEEN_MAX;
+            if matters {
+                break;
+            }
+            if rendering {
+                unseen.push((path.to_owned(), kind));
+            }
+        }
+        if matters {
+            self.quiet.note(now);
+        }
+    }
+
+    /// A pass begins with rendering.
+    pub(super) fn begin(&mut self, now: Duration, pass: u64, revision: i64) {
+        if self.resync_at.is_some_and(|at| at <= now) {
+            self.thorough = true;
+        }
+        self.pass = pass;
+        self.at = At::Render;
+        self.rendering_at = revision;
+        self.quiet.fire(now);
+        self.urgent = None;
+        self.retry_at = None;
+        self.resync_at = None;
+        self.unseen.clear();
+        // Until this render has told what it reads, every change is kept for its decision.
+        self.reads.get_or_insert_default();
+        self.counts.passes += 1;
+    }
+
+    /// A step of the current pass ended.
+    pub(super) fn done(
+        &mut self,
+        now: Duration,
+        done: Done,
+        book: &mut Book,
+        options: &Options,
+    ) -> Next {
+        match (self.at, done) {
+            (At::Render, Done::Rendered(output)) => self.rendered(now, output, options),
+            (At::Stage(hash), Done::Staged(result)) => match result {
+                Ok(same) => self.staged(now, hash, same, book, options),
+                Err(fault) => self.failed(now, Step::Stage, fault),
+            },
+            (At::Check(hash), Done::Checked(result)) => match result {
+                Ok(()) => self.replace(hash, book),
+                Err(fault) => self.failed(now, Step::Check, fault),
+            },
+            (At::Replace(hash), Done::Replaced(result)) => match result {
+                Ok(notes) => {
+                    self.notes.extend(notes);
+                    self.counts.replaced += 1;
+                    self.reload(now, hash, book, options)
+                }
+                Err(fault) => self.failed(now, Step::Replace, fault),
+            },
+            (At::Reload(hash), Done::Reloaded(result)) => match result {
+                Ok(()) => {
+                    self.counts.reloaded += 1;
+                    self.settle(now, hash, book)
+                }
+                Err(fault) => self.failed(now, Step::Reload, fault),
+            },
+            (At::Compare, Done::Compared(result)) => match result {
+                Ok(changed) => {
+                    self.would_change = changed;
+                    self.succeed(now);
+                    Next::Nothing
+                }
+                Err(fault) => self.failed(now, Step::Stage, fault),
+            },
+            // An answer to a step that is not under way.
+            _ => Next::Nothing,
+        }
+    }
+
+    fn rendered(&mut self, now: Duration, output: Output, options: &Options) -> Next {
+        let unseen = std::mem::take(&mut self.unseen);
+        if unseen
+            .iter()
+            .any(|(path, kind)| output.reads.matches(path, *kind))
+        {
+            self.quiet.note(now);
+        }
+        self.reads = Some(output.reads);
+        self.notes = output.notes;
+        let rendered = output
+            .result
+            .map(|text| (ContentHash::of(text.as_bytes()), text));
+        let attempt = rendered.as_ref().ok().map(|(hash, _)| *hash);
+        if attempt != self.attempted {
+            self.attempted = attempt;
+            self.backoff.reset();
+        }
+        let (hash, text) = match rendered {
+            Ok(rendered) => rendered,
+            Err(fault) => return self.failed(now, Step::Render, fault),
+        };
+        if options.noop {
+            self.at = At::Compare;
+            return Next::Do(Box::new(|name, pass| Effect::Compare { name, pass, text }));
+        }
+        if self.settled == Some(hash) && !self.thorough {
+            self.succeed(now);
+            return Next::Nothing;
+        }
+        self.at = At::Stage(hash);
+        Next::Do(Box::new(|name, pass| Effect::Stage { name, pass, text }))
+    }
+
+    fn staged(
+        &mut self,
+        now: Duration,
+        hash: ContentHash,
+        same: bool,
+        book: &mut Book,
+        options: &Options,
+    ) -> Next {
+        let reloads = self.resource.reload_cmd.is_some() && !options.sync_only;
+        match book.plan(&self.resource.dest, hash, same, reloads) {
+            Plan::Nothing => self.settle(now, hash, book),
+            Plan::Reload => self.reload(now, hash, book, options),
+            Plan::Replace if self.resource.check_cmd.is_some() && !options.sync_only => {
+                self.at = At::Check(hash);
+                Next::Do(Box::new(|name, pass| Effect::Check { name, pass }))
+            }
+            Plan::Replace => self.replace(hash, book),
+        }
+    }
+
+    fn replace(&mut self, hash: ContentHash, book: &mut Book) -> Next {
+        self.at = At::Replace(hash);
+        self.settled = None;
+        book.begin(&self.resource.dest, hash, self.rendering_at);
+        let book = Arc::new(book.clone());
+        Next::Do(Box::new(|name, pass| Effect::Replace { name, pass, book }))
+    }
+
+    fn reload(
+        &mut self,
+        now: Duration,
+        hash: ContentHash,
+        book: &mut Book,
+        options: &Options,
+    ) -> Next {
+        if self.resource.reload_cmd.is_none() || options.sync_only {
+            return self.settle(now, hash, book);
+        }
+        self.at = At::Reload(hash);
+        Next::Do(Box::new(|name, pass| Effect::Reload { name, pass }))
+    }
+
+    fn settle(&mut self, now: Duration, hash: ContentHash, book: &mut Book) -> Next {
+        self.settled = Some(hash);
+        self.thorough = false;
+        let settled = book.settle(&self.resource.dest, hash, self.rendering_at);
+        self.succeed(now);
+        match settled {
+            true => Next::Settled,
+            false => Next::Nothing,
+        }
+    }
+
+    fn succeed(&mut self, now: Duration) {
+        self.end(now);
+        self.stale = None;
+        self.backoff.reset();
+        self.outcome = Some(true);
+        self.succeeded = Some((now, self.rendering_at));
+        self.plan_resync(now);
+    }
+
+    fn failed(&mut self, now: Duration, step: Step, fault: Fault) -> Next {
+        let staged = matches!(self.at, At::Check(_) | At::Replace(_));
+        self.end(now);
+        self.counts.failed += 1;
+        self.outcome = Some(false);
+        // Whatever is on disk now, the next pass looks at it.
+        self.settled = None;
+        let since = self.stale.as_ref().map_or(now, |(_, _, since)| *since);
+        self.stale = Some((step, fault, since));
+        if self.once {
+            return if staged { Next::Discard } else { Next::Nothing };
+        }
+        if step == Step::Render {
+            // The same keys give the same fault: only a change, a new template or the slow resync helps.
+            let _ = self.backoff.delay();
+            self.plan_resync(now);
+        } else {
+            self.retry_at = Some(now + self.backoff.delay());
+        }
+        if staged { Next::Discard } else { Next::Nothing }
+    }
+
+    fn plan_resync(&mut self, now: Duration) {
+        self.resync_at = (!self.resync.is_zero() && !self.once).then(|| now + self.resync);
+    }
+
+    pub(super) fn report(&self, newest: Option<i64>, book: &Book) -> Report {
+        let phase = match () {
+            () if self.is_busy() => Phase::Working,
+            () if newest.is_none() => Phase::Waiting,
+            () if self.quiet.due().is_some() || self.urgent.is_some() => Phase::Quiet,
+            () if self.stale.is_some() => Phase::Retrying,
+            () => Phase::Current,
+        };
+        let record = book.record(&self.resource.dest);
+        let revision = match (phase, self.succeeded) {
+            (Phase::Current, _) => newest.unwrap_or_default(),
+            (_, Some((_, revision))) => revision,
+            _ => 0,
+        };
+        Report {
+            phase,
+            dest: Some(self.resource.dest.clone()),
+            revision,
+            stale: self.stale.clone(),
+            load_fault: self.load_fault.clone(),
+            attempts: self.backoff.failures(),
+            due: self.due(),
+            succeeded: self.succeeded.map(|(at, _)| at),
+            applied: record
+                .and_then(|record| record.applied)
+                .map(|hash| hash.to_string()),
+            reloaded: record
+                .and_then(|record| record.reloaded)
+                .map(|hash| hash.to_string()),
+            generation: record.map_or(0, |record| record.generation),
+            counts: self.counts,
+            notes: self.notes.clone(),
+            would_change: self.would_change,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! [pure] Template engines behind one seam: compile once, render from a window on a snapshot, report faults with their
+//! place. `tera.rs` is the engine for new templates; Go templates of existing confd set-ups join beside it.
+
+mod filters;
+mod functions;
+mod lines;
+mod tera;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use self::tera::Tera;
+use crate::reads::ReadSet;
+use crate::tree::Reader;
+
+/// Template sources by name (path below the template directory).
+pub type Sources = BTreeMap<String, String>;
+
+/// A template language.
+pub trait Engine: Send + Sync {
+    /// Compiles one template with everything it includes. Faults of templates it does not use do not matter.
+    ///
+    /// # Errors
+    /// The first fault, with its place.
+    fn compile(
+        &self,
+        name: &str,
+        sources: &Sources,
+        options: &CompileOptions,
+    ) -> Result<Box<dyn Template>, TemplateError>;
+}
+
+/// How a template is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompileOptions {
+    /// Lines that hold only block tags or comments leave nothing in the output.
+    pub trim_blocks: bool,
+}
+
+/// A compiled template.
+pub trait Template: Send + Sync {
+    /// Renders from one window. Runs to the end without waiting for anything.
+    fn render(&self, reader: Reader, globals: &Globals) -> Rendered;
+
+    /// Names of the sources it was compiled from.
+    fn files(&self) -> &BTreeSet<String>;
+}
+
+/// What templates can see besides keys.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Globals {
+    /// The resource's `vars`.
+    pub vars: serde_json::Map<String, serde_json::Value>,
+    /// The environment, as it was at the start.
+    pub env: BTreeMap<String, String>,
+    /// Name of the host.
+    pub hostname: String,
+}
+
+/// The result of one render.
+#[derive(Debug)]
+pub struct Rendered {
+    /// The text, or why there is none.
+    pub result: Result<String, TemplateError>,
+    /// What was read up to the end or the fault.
+    pub reads: ReadSet,
+    /// What was left out and why, one line each.
+    pub notes: Vec<String>,
+}
+
+/// A fault in a template or in what it was given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("template {place}: {message}")]
+pub struct TemplateError {
+    /// `name:line:column`, or the name alone where no place is known. Lines and columns count from 1.
+    pub place: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl TemplateError {
+    /// A fault of a whole file.
+    pub fn of_file(name: &str, message: impl Into<String>) -> Self {
+        Self {
+            place: name.to_owned(),
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        self.hint.clone()
+    }
+}
+
+/// The engine for a template file, chosen by its extension.
+///
+/// # Errors
+/// Go templates, which this version does not read.
+pub fn for_file(name: &str) -> Result<&'static dyn Engine, TemplateError> {
+    if name.ends_with(".tmpl") {
+        return Err(
+            TemplateError::of_file(name, "Go templates are not supported")
+                .with_hint("write the template for Tera and name it .tera"),
+        );
+    }
+    Ok(&Tera)
+}

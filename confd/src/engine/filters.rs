@@ -1,0 +1,306 @@
+//! Filters of templates: small text helpers, and quoting for the program that will read the file.
+//! Values come from the store, where anybody who may write a key writes a piece of the configuration; a quoting filter
+//! makes a value one argument or refuses it, never something that begins a new directive.
+
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "Tera hands its arguments over by value"
+)]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use tera::{Error, Kwargs, State, Tera, TeraResult, Value};
+
+use super::functions::{check, hinted, parsed};
+
+/// Names of all filters, ours and the usual ones of Tera, to guess what a misspelt one means.
+pub(super) const NAMES: &[&str] = &[
+    "base",
+    "dir",
+    "split",
+    "join",
+    "parse_json",
+    "parse_bool",
+    "json_encode",
+    "b64_encode",
+    "b64_decode",
+    "sort_by_length",
+    "must_int",
+    "nginx_quote",
+    "haproxy_arg",
+    "shell_quote",
+    "yaml_quote",
+    "toml_quote",
+    "default",
+    "upper",
+    "lower",
+    "trim",
+    "trim_start",
+    "trim_end",
+    "replace",
+    "capitalize",
+    "title",
+    "truncate",
+    "indent",
+    "str",
+    "int",
+    "float",
+    "length",
+    "reverse",
+    "abs",
+    "round",
+    "first",
+    "last",
+    "nth",
+    "sort",
+    "unique",
+    "get",
+    "values",
+    "keys",
+    "pairs",
+    "group_by",
+];
+
+/// Adds all filters to an engine.
+pub(super) fn register(tera: &mut Tera) {
+    tera.register_filter("base", base);
+    tera.register_filter("dir", dir);
+    tera.register_filter("split", split);
+    tera.register_filter("join", join);
+    tera.register_filter("parse_json", parse_json);
+    tera.register_filter("parse_bool", parse_bool);
+    tera.register_filter("json_encode", json_encode);
+    tera.register_filter("b64_encode", b64_encode);
+    tera.register_filter("b64_decode", b64_decode);
+    tera.register_filter("sort_by_length", sort_by_length);
+    tera.register_filter("must_int", must_int);
+    tera.register_filter("nginx_quote", nginx_quote);
+    tera.register_filter("haproxy_arg", haproxy_arg);
+    tera.register_filter("shell_quote", shell_quote_filter);
+    tera.register_filter("yaml_quote", yaml_quote);
+    tera.register_filter("toml_quote", toml_quote);
+}
+
+fn base(path: &str, kwargs: Kwargs, _: &State) -> TeraResult<String> {
+    check("base", &kwargs, &[])?;
+    let name = path
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
+    Ok(match (name, path) {
+        ("", "") => ".",
+        ("", _) => "/",
+        (name, _) => name,
+    }
+    .to_owned())
+}
+
+fn dir(path: &str, kwargs: Kwargs, _: &State) -> TeraResult<String> {
+    check("dir", &kwargs, &[])?;
+    Ok(match path.rfind('/') {
+        None => ".".to_owned(),
+        Some(slash) => match path[..slash].trim_end_matches('/') {
+            "" => "/".to_owned(),
+            above => above.to_owned(),
+        },
+    })
+}
+
+fn split(text: &str, kwargs: Kwargs, _: &State) -> TeraResult<Vec<String>> {
+    check("split", &kwargs, &["pat"])?;
+    let pat: &str = kwargs.must_get("pat")?;
+    if pat.is_empty() {
+        return Ok(text.chars().map(String::from).collect());
+    }
+    Ok(text.split(pat).map(str::to_owned).collect())
+}
+
+fn join(list: &[Value], kwargs: Kwargs, _: &State) -> TeraResult<String> {
+    check("join", &kwargs, &["sep"])?;
+    let sep: &str = kwargs.get("sep")?.unwrap_or("");
+    Ok(list
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(sep))
+}
+
+fn parse_json(text: &str, kwargs: Kwargs, _: &State) -> TeraResult<Value> {
+    check("parse_json", &kwargs, &[])?;
+    parsed("the value", text)
+}
+
+fn parse_bool(text: &str, kwargs: Kwargs, _: &State) -> TeraResult<bool> {
+    check("parse_bool", &kwargs, &[])?;
+    // The spellings of Go's strconv.ParseBool, which existing keys use.
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(hinted(
+            format!("{text:?} is neither true nor false"),
+            "write true, false, 1 or 0",
+        )),
+    }
+}
+
+fn json_encode(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<String> {
+    check("json_encode", &kwargs, &["pretty"])?;
+    let pretty = kwargs.get::<bool>("pretty")?.unwrap_or(false);
+    let text = if pretty {
+        serde_json::to_string_pretty(value)
+    } else {
+        serde_json::to_string(value)
+    };
+    text.map_err(|error| Error::message(format!("the value has no JSON form: {error}")))
+}
+
+fn b64_encode(text: &str, kwargs: Kwargs, _: &State) -> TeraResult<String> {
+    check("b64_encode", &kwargs, &[])?;
+    Ok(BASE64.encode(text))
+}
+
+fn b64_decode(text: &str, kwargs: Kwargs, _: &State) -> TeraResult<String> {
+    check("b64_decode", &kwargs, &[])?;
+    let bytes = BASE64
+        .decode(text.trim())
+        .map_err(|error| Error::message(format!("not base64: {error}")))?;
+    String::from_utf8(bytes).map_err(|_| Error::message("the decoded value is not UTF-8 text"))
+}
+
+fn sort_by_length(list: &[Value], kwargs: Kwargs, _: &State) -> TeraResult<Vec<Value>> {
+    check("sort_by_length", &kwargs, &[])?;
+    let mut sorted = list.to_vec();
+    sorted.sort_by_key(|value| value.to_string().len());
+    Ok(sorted)
+}
+
+fn must_int(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<i64> {
+    check("must_int", &kwargs, &["min", "max"])?;
+    let (min, max) = (kwargs.get::<i64>("min")?, kwargs.get::<i64>("max")?);
+    let Ok(number) = value.to_string().trim().parse::<i64>() else {
+        return Err(Error::message(format!(
+            "{:?} is not a whole number",
+            value.to_string()
+        )));
+    };
+    match (min, max) {
+        (Some(min), _) if number < min => {
+            Err(Error::message(format!("{number} is less than {min}")))
+        }
+        (_, Some(max)) if number > max => {
+            Err(Error::message(format!("{number} is more than {max}")))
+        }
+        _ => Ok(number),
+    }
+}
+
+/// True for text that no configuration language of the filters below reads as anything but one word.
+fn is_plain(text: &str, extra: &str) -> bool {
+    !text.is_empty()
+        && text.chars().all(|char| {
+            char.is_ascii_alphanumeric() || "-_./:@%+".contains(char) || extra.contains(char)
+        })
+}
+
+/// One nginx parameter: bare if plain, else in double quotes. nginx cannot escape `$`, so a value with one is refused
+/// where it would become a variable.
+fn nginx_quote(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<String> {
+    check("nginx_quote", &kwargs, &[])?;
+    let text = value.to_string();
+    if is_plain(&text, "=,~^*") {
+        return Ok(text);
+    }
+    if text.contains('$') {
+        return Err(hinted(
+            format!("{text:?} cannot be an nginx parameter: it holds $"),
+            "nginx would read a variable there and has no way to escape it",
+        ));
+    }
+    let mut quoted = String::from("\"");
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            char if char.is_control() => return Err(control(&text, "an nginx parameter")),
+            char => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    Ok(quoted)
+}
+
+/// One haproxy argument: bare if plain, else in single quotes, where haproxy expands nothing. Its lines cannot hold a
+/// line break in any form.
+fn haproxy_arg(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<String> {
+    check("haproxy_arg", &kwargs, &[])?;
+    let text = value.to_string();
+    if text.chars().any(char::is_control) {
+        return Err(control(&text, "a haproxy argument"));
+    }
+    Ok(if is_plain(&text, "=,*()") {
+        text
+    } else {
+        single_quoted(&text)
+    })
+}
+
+/// One word for a POSIX shell.
+///
+/// # Errors
+/// A NUL, which no argument can hold.
+pub(crate) fn shell_quote(text: &str) -> Option<String> {
+    if text.contains('\0') {
+        return None;
+    }
+    Some(if is_plain(text, "=,") {
+        text.to_owned()
+    } else {
+        single_quoted(text)
+    })
+}
+
+fn shell_quote_filter(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<String> {
+    check("shell_quote", &kwargs, &[])?;
+    let text = value.to_string();
+    shell_quote(&text).ok_or_else(|| control(&text, "a shell word"))
+}
+
+fn yaml_quote(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<String> {
+    check("yaml_quote", &kwargs, &[])?;
+    Ok(double_quoted(&value.to_string()))
+}
+
+fn toml_quote(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<String> {
+    check("toml_quote", &kwargs, &[])?;
+    Ok(double_quoted(&value.to_string()))
+}
+
+/// A string that JSON, YAML and TOML all read as the same text.
+fn double_quoted(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    // JSON allows these bare, TOML and YAML do not.
+    quoted
+        .chars()
+        .fold(String::with_capacity(quoted.len()), |mut out, char| {
+            match char {
+                '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
+                    out.push_str(&format!("\\u{:04x}", u32::from(char)));
+                }
+                char => out.push(char),
+            }
+            out
+        })
+}
+
+fn single_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+fn control(text: &str, what: &str) -> Error {
+    Error::message(format!(
+        "{text:?} cannot be {what}: it holds a control character"
+    ))
+}

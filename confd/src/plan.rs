@@ -1,0 +1,217 @@
+//! [pure] What stands between a destination and what it should be: desired, applied, reloaded.
+//!
+//! A record per destination is kept over restarts. Its rule: `applied` is written, and `reloaded` cleared, *before* the
+//! file is replaced; `reloaded` is written after the reload succeeded. So whatever step a crash falls between, the next
+//! start sees either a file that is not the desired one (replace it) or a reload that is not proven (do it again; a
+//! reload too many is harmless, one too few leaves a service on old configuration for good).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of a file's content.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct ContentHash([u8; 32]);
+
+impl ContentHash {
+    /// The hash of some content.
+    pub fn of(content: &[u8]) -> Self {
+        Self(Sha256::digest(content).into())
+    }
+}
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:02x}{:02x}{:02x}{:02x}…",
+            self.0[0], self.0[1], self.0[2], self.0[3]
+        )
+    }
+}
+
+impl From<ContentHash> for String {
+    fn from(hash: ContentHash) -> Self {
+        hash.to_string()
+    }
+}
+
+impl TryFrom<String> for ContentHash {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(format!("{text:?} is not a content hash"));
+        }
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[index * 2..index * 2 + 2], 16)
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// What is known about one destination.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Content that was, or was about to be, put in place last.
+    pub applied: Option<ContentHash>,
+    /// Content the service is proven to run on. `None` while that is unknown.
+    pub reloaded: Option<ContentHash>,
+    /// Revision the applied content was rendered at.
+    pub revision: i64,
+    /// Times content was put in place; numbers the generations.
+    pub generation: u64,
+}
+
+/// What to do for one destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// All is as it should be.
+    Nothing,
+    /// The file is right, but the service is not proven to run on it.
+    Reload,
+    /// Check, replace, reload.
+    Replace,
+}
+
+/// Records of all destinations.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Book {
+    /// Moves with every change; a writer drops older versions.
+    #[serde(default)]
+    version: u64,
+    #[serde(default)]
+    records: BTreeMap<PathBuf, Record>,
+}
+
+impl Book {
+    /// Reads a book; anything unreadable counts as an empty one, which costs at most a reload too few after the machine
+    /// itself crashed (then the service started anew and read the file that is there).
+    pub fn from_json(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    /// The book as text.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// Version of this state of the book.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The record of a destination.
+    pub fn record(&self, dest: &Path) -> Option<&Record> {
+        self.records.get(dest)
+    }
+
+    /// What to do, given whether the file on disk is as desired.
+    pub fn plan(
+        &self,
+        dest: &Path,
+        desired: ContentHash,
+        same_on_disk: bool,
+        reloads: bool,
+    ) -> Plan {
+        match self.records.get(dest) {
+            _ if !same_on_disk => Plan::Replace,
+            Some(record) if reloads && record.reloaded != Some(desired) => Plan::Reload,
+            _ => Plan::Nothing,
+        }
+    }
+
+    /// The file is about to be replaced.
+    pub fn begin(&mut self, dest: &Path, desired: ContentHash, revision: i64) {
+        self.version += 1;
+        let record = self.records.entry(dest.to_owned()).or_default();
+        record.applied = Some(desired);
+        record.reloaded = None;
+        record.revision = revision;
+        record.generation += 1;
+    }
+
+    /// The service runs on this content, or there is no service to tell. Returns false if that was known already.
+    pub fn settle(&mut self, dest: &Path, content: ContentHash, revision: i64) -> bool {
+        let record = self.records.entry(dest.to_owned()).or_default();
+        let settled = (Some(content), Some(content));
+        if (record.applied, record.reloaded) == settled {
+            return false;
+        }
+        (record.applied, record.reloaded) = settled;
+        record.revision = revision;
+        self.version += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(text: &str) -> ContentHash {
+        ContentHash::of(text.as_bytes())
+    }
+
+    #[test]
+    fn plans() {
+        let dest = Path::new("/d");
+        let (a, b) = (hash("a"), hash("b"));
+        let mut book = Book::default();
+        assert_eq!(
+            book.plan(dest, a, true, true),
+            Plan::Nothing,
+            "a file that was right before we came"
+        );
+        assert_eq!(book.plan(dest, a, false, true), Plan::Replace);
+        book.begin(dest, a, 5);
+        assert_eq!(
+            book.plan(dest, a, true, true),
+            Plan::Reload,
+            "crash between rename and reload"
+        );
+        assert_eq!(
+            book.plan(dest, a, true, false),
+            Plan::Nothing,
+            "nobody to reload"
+        );
+        assert_eq!(
+            book.plan(dest, a, false, true),
+            Plan::Replace,
+            "crash before rename"
+        );
+        assert!(book.settle(dest, a, 5));
+        assert!(!book.settle(dest, a, 6));
+        assert_eq!(book.plan(dest, a, true, true), Plan::Nothing);
+        book.begin(dest, b, 7);
+        assert_eq!(
+            book.plan(dest, a, true, true),
+            Plan::Reload,
+            "back to a after a crash: nothing is proven"
+        );
+        assert_eq!(book.record(dest).map(|record| record.generation), Some(2));
+    }
+
+    #[test]
+    fn books_survive_as_text_and_damage_is_an_empty_book() {
+        let mut book = Book::default();
+        book.begin(Path::new("/d"), hash("a"), 5);
+        book.settle(Path::new("/e"), hash("b"), 6);
+        assert_eq!(Book::from_json(&book.to_json()), book);
+        for damaged in ["", "{", "[]", r#"{"records":{"/d":{"applied":"zz"}}}"#] {
+            assert_eq!(Book::from_json(damaged), Book::default(), "{damaged}");
+        }
+    }
+}
