@@ -1,1 +1,25 @@
-//! To be written.
+//! Keeps every running container registered in the store under one lease.
+//!
+//! Pure: `container`, `labels`, `signal`, `desired`, `plan`, `agent`, `latency`, `status` decide what
+//! should be written and when; they know no socket, clock or task. Shells: `docker` asks the engine,
+//! `registry` writes to the store, `api` answers HTTP, `config` reads flags and files, `run` ties
+//! them together. Keys and values are defined in the `registrator-catalog` crate.
+
+pub mod agent;
+mod api;
+pub mod config;
+pub mod container;
+pub mod desired;
+mod docker;
+mod host;
+pub mod labels;
+pub mod latency;
+pub mod plan;
+mod registry;
+mod run;
+pub mod signal;
+pub mod status;
+
+pub use config::{Args, Config, ConfigError, StopPolicy};
+pub use run::{Agent, StartError, main};
+pub use status::Status;

@@ -1,0 +1,605 @@
+//! [pure] The agent: brings the registry to what runs. Level-triggered: an event only says which
+//! container to look at again, an inspection says what is true, and the difference to what the store
+//! holds is written, one transaction per container, for as long as it takes.
+//!
+//! `step` takes a fact and appends orders; it never waits, reads no clock and fails never. This file
+//! owns the engine's side (who is looked at, who runs); `agent/registry.rs` owns the store's side
+//! (claims, transactions, the lease), `agent/report.rs` the picture for people.
+
+mod effect;
+mod input;
+mod registry;
+mod report;
+mod timers;
+mod tracked;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use store_client::backoff::Backoff;
+
+pub use effect::{Effect, Level, Note};
+pub use input::{Action, Event, Input, Inspected, Now, Summary, Token};
+
+use crate::container::Run;
+use crate::desired::{Evaluation, Outcome, Rules, evaluate};
+use crate::latency::Latency;
+use crate::plan::Held;
+use crate::status::Counts;
+use registry::Flight;
+use timers::{Timer, Timers};
+use tracked::{Look, ToldToStop, Tracked};
+
+/// 16: an inspection takes the engine about a millisecond of one core; more at once only queue there.
+pub const INSPECTS_MAX: usize = 16;
+/// 64: enough to fill the store's group commit, few enough not to trip its admission limit.
+pub const COMMITS_MAX: usize = 64;
+/// 3: an engine whose clock stepped back may contradict its own events; after three answers that say
+/// the same, the answer is believed.
+const DOUBTS_MAX: u8 = 3;
+
+/// What a person set for the agent, beside the [`Rules`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Milliseconds between two lists of all containers, a belt against events the engine lost.
+    pub resync_ms: u64,
+    /// Seeds the jitter of retries.
+    pub seed: u64,
+}
+
+/// The agent's whole state.
+#[derive(Debug)]
+pub struct Agent {
+    rules: Rules,
+    settings: Settings,
+    containers: BTreeMap<String, Tracked>,
+    /// Why there is no event stream; `None` while there is one.
+    engine_down: Option<String>,
+    /// Wall time at which the event stream was opened: older events are replays.
+    stream_nanos: i64,
+    /// The list that was asked for, and whether every container on it is to be looked at.
+    listing: Option<(Token, bool)>,
+    list_backoff: Backoff,
+    /// Containers of the first list that nobody has looked at yet; `None` before that list.
+    unseen: Option<BTreeSet<String>>,
+    /// Whether all of them were. From then on keys that nobody claims are left over.
+    synced: bool,
+    to_inspect: VecDeque<String>,
+    /// Inspections under way. Invariant: the number of containers with [`Look::Asked`].
+    asked: usize,
+    /// The lease, while it is held.
+    lease: Option<i64>,
+    /// Why the store is away; meaningful while `lease` is `None`.
+    store_down: String,
+    /// Everything on the lease, as last known.
+    held: BTreeMap<String, Held>,
+    /// Which container answers for a key.
+    owners: BTreeMap<String, String>,
+    /// Containers that want a key another one answers for.
+    contenders: BTreeSet<String>,
+    to_write: VecDeque<String>,
+    flights: BTreeMap<Token, Flight>,
+    /// The lease's keys should be read again as soon as no transaction is under way.
+    reload_due: bool,
+    /// They are being read: no transaction starts.
+    reloading: bool,
+    /// A transaction ended without an outcome in this session or the last.
+    unsure: bool,
+    timers: Timers,
+    last_token: Token,
+    latency: Latency,
+    counts: Counts,
+}
+
+impl Agent {
+    /// An agent that knows nothing yet.
+    #[must_use]
+    pub fn new(rules: Rules, settings: Settings) -> Self {
+        Self {
+            rules,
+            settings,
+            containers: BTreeMap::new(),
+            engine_down: Some("not connected yet".to_owned()),
+            stream_nanos: i64::MAX,
+            listing: None,
+            list_backoff: Backoff::new(LIST_RETRY_FLOOR, LIST_RETRY_CEILING, settings.seed),
+            unseen: None,
+            synced: false,
+            to_inspect: VecDeque::new(),
+            asked: 0,
+            lease: None,
+            store_down: "not connected yet".to_owned(),
+            held: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            contenders: BTreeSet::new(),
+            to_write: VecDeque::new(),
+            flights: BTreeMap::new(),
+            reload_due: false,
+            reloading: false,
+            unsure: false,
+            timers: Timers::default(),
+            last_token: 0,
+            latency: Latency::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// When [`Input::Tick`] is due, on the clock of [`Now::mono_ms`].
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.timers.next()
+    }
+
+    /// Takes one fact and appends what is to be done about it.
+    pub fn step(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::EngineUp => self.engine_up(now, effects),
+            Input::EngineDown { why } => self.engine_is_down(why, effects),
+            Input::Listed { token, containers } => self.listed(now, token, containers),
+            Input::ListFailed { token, why } => self.list_failed(now, token, &why, effects),
+            Input::Inspected { token, id, answer } => {
+                self.inspected(now, token, &id, answer, effects);
+            }
+            Input::Happened(event) => self.happened(now, &event, effects),
+            Input::HostAddresses(found) => self.host_addresses(now, found, effects),
+            Input::Leased {
+                lease,
+                adopted,
+                held,
+            } => self.leased(now, lease, adopted, held, effects),
+            Input::StoreAway { why } => self.store_away(why, effects),
+            Input::Committed { token, revision } => self.committed(now, token, revision, effects),
+            Input::Conflicted { token, actual } => self.conflicted(token, actual, effects),
+            Input::CommitFailed { token, why } => self.commit_failed(now, token, why, effects),
+            Input::Tick => self.tick(now, effects),
+        }
+        self.order_inspections(effects);
+        self.order_transactions(now, effects);
+    }
+
+    // ---- the engine's side ------------------------------------------------------------------
+
+    fn engine_up(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.engine_down.take().is_some() {
+            note(
+                effects,
+                Level::Info,
+                "engine",
+                "event stream is open".to_owned(),
+            );
+        }
+        self.stream_nanos = now.wall_nanos;
+        self.counts.streams += 1;
+        // Events may have been lost while there was no stream: look at everything once.
+        self.list(true, effects);
+    }
+
+    fn engine_is_down(&mut self, why: String, effects: &mut Vec<Effect>) {
+        self.listing = None;
+        self.timers.clear(&Timer::List);
+        if self.engine_down.as_ref() != Some(&why) {
+            note(
+                effects,
+                Level::Warn,
+                "engine",
+                format!("not reachable, trying again: {why}"),
+            );
+        }
+        self.engine_down = Some(why);
+    }
+
+    fn list(&mut self, full: bool, effects: &mut Vec<Effect>) {
+        self.timers.clear(&Timer::List);
+        let token = self.token();
+        self.listing = Some((token, full));
+        self.counts.lists += 1;
+        effects.push(Effect::List { token });
+    }
+
+    fn listed(&mut self, now: Now, token: Token, containers: Vec<Summary>) {
+        let Some((_, full)) = self.listing.take_if(|(asked, _)| *asked == token) else {
+            return;
+        };
+        self.list_backoff.reset();
+        self.timers.set(
+            Timer::List,
+            now.mono_ms.saturating_add(self.settings.resync_ms),
+        );
+        let listed: BTreeSet<String> = containers.iter().map(|c| c.id.clone()).collect();
+        if self.unseen.is_none() {
+            self.unseen = Some(listed.clone());
+        }
+        for summary in containers {
+            let tracked = self.track(&summary.id);
+            let changed = tracked.runs() != summary.running
+                || tracked.shape != summary.shape
+                || tracked.name != summary.name;
+            tracked.name = summary.name;
+            tracked.shape = summary.shape;
+            if full || changed {
+                self.look_again(&summary.id, Change::Content);
+            }
+        }
+        // The list may be older than an event that came meanwhile, so absence only means "look".
+        let absent: Vec<String> = self
+            .containers
+            .keys()
+            .filter(|id| !id.is_empty() && !listed.contains(*id))
+            .cloned()
+            .collect();
+        for id in absent {
+            self.look_again(&id, Change::Content);
+        }
+        self.looked_at("");
+    }
+
+    fn list_failed(&mut self, now: Now, token: Token, why: &str, effects: &mut Vec<Effect>) {
+        if self.listing.is_some_and(|(asked, _)| asked == token) {
+            note(
+                effects,
+                Level::Warn,
+                "engine",
+                format!("list containers: {why}"),
+            );
+            let wait = millis(self.list_backoff.delay());
+            self.timers
+                .set(Timer::List, now.mono_ms.saturating_add(wait));
+        }
+    }
+
+    fn happened(&mut self, now: Now, event: &Event, effects: &mut Vec<Effect>) {
+        self.counts.events += 1;
+        let id = event.id.as_str();
+        let known = self.containers.contains_key(id);
+        if !known && !matches!(event.action, Action::Start | Action::Unpause) {
+            return; // Nothing of it is registered, and nothing of it starts to run.
+        }
+        let live = event.time_nanos >= self.stream_nanos;
+        let tracked = self.track(id);
+        // Events of one container are ordered among themselves; one that is not newer is a replay
+        // after a reconnect. It says "look again" like any other, but no more.
+        let replay = event.time_nanos <= tracked.mark_nanos;
+        if replay || matches!(event.action, Action::Stop | Action::Rename | Action::Update) {
+            if tracked.look != Look::Rested || tracked.runs() {
+                self.look_again(id, Change::Content);
+            }
+            return;
+        }
+        tracked.mark_nanos = event.time_nanos;
+        match event.action {
+            Action::Start => {
+                tracked.started_nanos = live.then_some(event.time_nanos);
+                self.look_again(id, Change::Process);
+            }
+            Action::Unpause => self.look_again(id, Change::Process),
+            Action::Die => {
+                tracked.died_nanos = Some(event.time_nanos);
+                self.halt(now, id, event.time_nanos, "it ended", effects);
+            }
+            Action::Destroy => self.halt(now, id, event.time_nanos, "it was removed", effects),
+            Action::Pause => self.halt(now, id, event.time_nanos, "it is paused", effects),
+            Action::Kill { signal } => {
+                tracked.hear(ToldToStop {
+                    time_nanos: event.time_nanos,
+                    signal,
+                    heard_ms: now.mono_ms,
+                });
+                self.drain(now, id, effects);
+            }
+            Action::Stop | Action::Rename | Action::Update => {}
+        }
+    }
+
+    /// The process ended or froze: its keys go at once, and a look follows.
+    fn halt(
+        &mut self,
+        now: Now,
+        id: &str,
+        time_nanos: i64,
+        why: &'static str,
+        effects: &mut Vec<Effect>,
+    ) {
+        let tracked = self.track(id);
+        let of_an_earlier_run = tracked
+            .seen
+            .as_ref()
+            .and_then(|seen| seen.started_nanos)
+            .is_some_and(|started| time_nanos < started);
+        if !of_an_earlier_run {
+            tracked.halted = Some(why);
+            self.evaluate(now, id, effects);
+        }
+        self.look_again(id, Change::Process);
+    }
+
+    /// A signal was sent: if it is the one that ends the container, its keys go at once, long before
+    /// the process does, so that nobody is sent there any more.
+    fn drain(&mut self, now: Now, id: &str, effects: &mut Vec<Effect>) {
+        if let Some(by_ms) = self.track(id).leaves_by_ms() {
+            self.timers.set(Timer::Drained(id.to_owned()), by_ms);
+            self.evaluate(now, id, effects);
+        }
+    }
+
+    fn inspected(
+        &mut self,
+        now: Now,
+        token: Token,
+        id: &str,
+        answer: Inspected,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(tracked) = self.containers.get_mut(id) else {
+            return;
+        };
+        let (stale, again) = match tracked.look {
+            Look::Asked {
+                token: asked,
+                stale,
+                again,
+            } if asked == token => (stale, again),
+            _ => return,
+        };
+        self.asked -= 1;
+        tracked.look = Look::Rested;
+        match answer {
+            Inspected::Failed(why) => {
+                tracked.look = Look::Waiting;
+                let wait = millis(tracked.backoff.delay());
+                if tracked.fault.as_ref() != Some(&why) {
+                    note(
+                        effects,
+                        Level::Warn,
+                        &tracked.name,
+                        format!("inspect: {why}"),
+                    );
+                    tracked.fault = Some(why);
+                }
+                self.retry_in(now, id, wait);
+            }
+            Inspected::Gone => {
+                tracked.halted = Some("it was removed");
+                tracked.seen = None;
+                self.evaluate(now, id, effects);
+                self.looked_at(id);
+            }
+            Inspected::Found(_) if stale => self.look_again(id, Change::Content),
+            Inspected::Found(container) => {
+                let contradicts = container.run == Run::Running
+                    && container
+                        .started_nanos
+                        .zip(tracked.died_nanos)
+                        .is_some_and(|(started, died)| started <= died);
+                if contradicts && tracked.doubts < DOUBTS_MAX {
+                    // The answer is from before the death we heard of.
+                    tracked.doubts += 1;
+                    tracked.look = Look::Waiting;
+                    let wait = millis(tracked.backoff.delay());
+                    self.retry_in(now, id, wait);
+                    return;
+                }
+                tracked.doubts = 0;
+                tracked.backoff.reset();
+                tracked.fault = None;
+                tracked.halted = None;
+                tracked.name.clone_from(&container.name);
+                tracked.seen = Some(*container);
+                if let Some(by_ms) = tracked.leaves_by_ms() {
+                    self.timers.set(Timer::Drained(id.to_owned()), by_ms);
+                }
+                self.evaluate(now, id, effects);
+                self.looked_at(id);
+                if again {
+                    self.look_again(id, Change::Content);
+                }
+            }
+        }
+    }
+
+    fn host_addresses(
+        &mut self,
+        now: Now,
+        found: Vec<std::net::IpAddr>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.rules.host.detected == found {
+            return;
+        }
+        self.rules.host.detected = found;
+        let ids: Vec<String> = self.containers.keys().cloned().collect();
+        for id in ids {
+            self.evaluate(now, &id, effects);
+        }
+    }
+
+    fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        while let Some(timer) = self.timers.pop_due(now.mono_ms) {
+            match timer {
+                Timer::List if self.engine_down.is_none() => {
+                    let full = self.listing.is_some_and(|(_, full)| full);
+                    self.list(full, effects);
+                }
+                Timer::List => {}
+                Timer::Recheck => self.reload_due = true,
+                Timer::Retry(id) => {
+                    if let Some(tracked) = self.containers.get_mut(&id) {
+                        if tracked.look == Look::Waiting {
+                            tracked.look = Look::Rested;
+                            self.look_again(&id, Change::Content);
+                        }
+                        self.queue_write(&id);
+                    }
+                }
+                Timer::Drained(id) => {
+                    if let Some(tracked) = self.containers.get_mut(&id) {
+                        // It was told to stop and did not: look, and if it runs it is back.
+                        tracked.told = None;
+                        self.look_again(&id, Change::Content);
+                    }
+                }
+            }
+        }
+    }
+
+    // ---- looking and deciding ---------------------------------------------------------------
+
+    fn track(&mut self, id: &str) -> &mut Tracked {
+        let seed = self.settings.seed;
+        let count = self.containers.len() as u64;
+        self.containers
+            .entry(id.to_owned())
+            .or_insert_with(|| Tracked::new(id, seed.wrapping_add(count)))
+    }
+
+    /// Marks a container dirty.
+    fn look_again(&mut self, id: &str, change: Change) {
+        let Some(tracked) = self.containers.get_mut(id) else {
+            return;
+        };
+        match &mut tracked.look {
+            Look::Queued => {}
+            Look::Asked { stale, again, .. } => {
+                *again = true;
+                *stale |= change == Change::Process;
+            }
+            Look::Rested | Look::Waiting => {
+                tracked.look = Look::Queued;
+                self.to_inspect.push_back(id.to_owned());
+            }
+        }
+    }
+
+    fn order_inspections(&mut self, effects: &mut Vec<Effect>) {
+        while self.engine_down.is_none() && self.asked < INSPECTS_MAX {
+            let Some(id) = self.to_inspect.pop_front() else {
+                return;
+            };
+            let token = self.token();
+            let Some(tracked) = self.containers.get_mut(&id) else {
+                continue;
+            };
+            tracked.look = Look::Asked {
+                token,
+                stale: false,
+                again: false,
+            };
+            self.asked += 1;
+            self.counts.inspects += 1;
+            effects.push(Effect::Inspect { token, id });
+        }
+    }
+
+    /// A container of the first list has been looked at; when all have, the agent is in sync.
+    fn looked_at(&mut self, id: &str) {
+        let Some(unseen) = &mut self.unseen else {
+            return;
+        };
+        unseen.remove(id);
+        if unseen.is_empty() && !self.synced {
+            self.synced = true;
+            self.claim_left_over();
+        }
+    }
+
+    /// Decides anew what a container should have, and queues what follows from it.
+    fn evaluate(&mut self, now: Now, id: &str, effects: &mut Vec<Effect>) {
+        let Some(tracked) = self.containers.get_mut(id) else {
+            return;
+        };
+        let skipped = |why: &str| Evaluation {
+            skipped: Some(why.to_owned()),
+            ..Evaluation::default()
+        };
+        let evaluation = match (&tracked.seen, tracked.halted) {
+            (_, Some(why)) => skipped(why),
+            (None, None) => return,
+            (Some(_), None) if tracked.leaves_by_ms().is_some_and(|by| by > now.mono_ms) => {
+                skipped("it was told to stop")
+            }
+            (Some(seen), None) => {
+                let wall_ms = u64::try_from(now.wall_nanos / 1_000_000).unwrap_or(0);
+                let stamp = registrator_catalog::timestamp::format_millis(wall_ms);
+                evaluate(seen, &self.rules, &stamp)
+            }
+        };
+        if tracked.runs() {
+            tell_new(&tracked.name, &tracked.evaluation, &evaluation, effects);
+        }
+        tracked.evaluation = evaluation;
+        self.claim(id);
+        self.queue_write(id);
+    }
+
+    fn retry_in(&mut self, now: Now, id: &str, wait_ms: u64) {
+        let at_ms = now.mono_ms.saturating_add(wait_ms);
+        self.timers.set(Timer::Retry(id.to_owned()), at_ms);
+    }
+
+    fn token(&mut self) -> Token {
+        self.last_token += 1;
+        self.last_token
+    }
+}
+
+/// 200 ms, 10 s: a list is one cheap call, and readiness hangs on it.
+const LIST_RETRY_FLOOR: std::time::Duration = std::time::Duration::from_millis(200);
+const LIST_RETRY_CEILING: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What about a container may have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// Whether its process runs: answers from before must not count.
+    Process,
+    /// Anything else.
+    Content,
+}
+
+/// Says once what is odd or left out about a running container.
+fn tell_new(name: &str, before: &Evaluation, after: &Evaluation, effects: &mut Vec<Effect>) {
+    if let Some(why) = after
+        .skipped
+        .as_ref()
+        .filter(|why| before.skipped.as_ref() != Some(*why))
+    {
+        note(effects, Level::Info, name, format!("not registered: {why}"));
+    }
+    for verdict in after
+        .verdicts
+        .iter()
+        .filter(|verdict| !before.verdicts.contains(verdict))
+    {
+        if matches!(verdict.outcome, Outcome::Skipped(_)) {
+            note(effects, Level::Info, name, verdict.to_string());
+        }
+        let told = |warning| {
+            let mut of_port = before
+                .verdicts
+                .iter()
+                .filter(|known| known.port == verdict.port);
+            of_port.any(|known| known.warnings.contains(warning))
+        };
+        for warning in verdict.warnings.iter().filter(|warning| !told(warning)) {
+            note(
+                effects,
+                Level::Warn,
+                name,
+                format!("port {}: {warning}", verdict.port),
+            );
+        }
+    }
+}
+
+fn note(effects: &mut Vec<Effect>, level: Level, subject: &str, text: String) {
+    effects.push(Effect::Note(Note {
+        level,
+        subject: subject.to_owned(),
+        text,
+    }));
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[path = "agent_tests.rs"]
+mod tests;

@@ -1,0 +1,413 @@
+//! The agent's side towards the store: which container answers for which key, one guarded
+//! transaction per container at a time, and what the answers mean. The lease's keys as last known
+//! (`held`) are corrected by every refused guard, so a wrong belief costs a round trip, never a key.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::effect::{Effect, Level};
+use super::input::{Now, Token};
+use super::timers::Timer;
+use super::tracked::Look;
+use super::{Agent, COMMITS_MAX, millis, note};
+use crate::container::Run;
+use crate::plan::{Held, Txn, plan};
+
+/// The stand-in that answers for keys on our lease which no container wants: left over from an
+/// earlier process. No container has an empty id.
+const LEFT_OVER: &str = "";
+
+/// 20 s: longer than a store lets a proposal wait (etcd: 5 s plus two election timeouts), so what
+/// such a transaction did can be seen by then.
+const RECHECK_MS: u64 = 20_000;
+
+/// A transaction under way.
+#[derive(Clone, Debug)]
+pub(super) struct Flight {
+    container: String,
+    txn: Txn,
+}
+
+impl Agent {
+    pub(super) fn leased(
+        &mut self,
+        now: Now,
+        lease: i64,
+        adopted: bool,
+        held: Vec<(String, Held)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !std::mem::take(&mut self.reloading) {
+            self.counts.sessions += 1;
+            let how = if adopted { "adopted" } else { "granted" };
+            let keys = held.len();
+            note(
+                effects,
+                Level::Info,
+                "store",
+                format!("lease {lease:x} {how}, {keys} keys on it"),
+            );
+        }
+        self.reload_due = false;
+        self.lease = Some(lease);
+        self.held = held.into_iter().collect();
+        self.forget_flights();
+        let owners = std::mem::take(&mut self.owners);
+        for (key, id) in owners {
+            let wanted = |id| {
+                self.containers
+                    .get(id)
+                    .is_some_and(|tracked| tracked.evaluation.wanted.contains_key(&key))
+            };
+            if wanted(&id) || self.held.contains_key(&key) {
+                self.owners.insert(key, id);
+            } else if let Some(tracked) = self.containers.get_mut(&id) {
+                tracked.claims.remove(&key);
+            }
+        }
+        if self.synced {
+            self.claim_left_over();
+        }
+        let ids: Vec<String> = self.containers.keys().cloned().collect();
+        for id in ids {
+            self.queue_write(&id);
+        }
+        if std::mem::take(&mut self.unsure) {
+            self.timers
+                .set(Timer::Recheck, now.mono_ms.saturating_add(RECHECK_MS));
+        }
+    }
+
+    pub(super) fn store_away(&mut self, why: String, effects: &mut Vec<Effect>) {
+        if self.lease.take().is_some() || self.store_down != why {
+            note(
+                effects,
+                Level::Warn,
+                "store",
+                format!("not reachable, trying again: {why}"),
+            );
+        }
+        self.store_down = why;
+        self.reloading = false;
+        self.unsure |= !self.flights.is_empty();
+        self.forget_flights();
+    }
+
+    fn forget_flights(&mut self) {
+        for flight in std::mem::take(&mut self.flights).into_values() {
+            if let Some(tracked) = self.containers.get_mut(&flight.container) {
+                tracked.commit = None;
+            }
+            self.queue_write(&flight.container);
+        }
+    }
+
+    pub(super) fn queue_write(&mut self, id: &str) {
+        if let Some(tracked) = self.containers.get_mut(id)
+            && !tracked.queued
+        {
+            tracked.queued = true;
+            self.to_write.push_back(id.to_owned());
+        }
+    }
+
+    /// Takes every wanted key that is free, or whose owner does not want it any more.
+    pub(super) fn claim(&mut self, id: &str) {
+        let Some(tracked) = self.containers.get(id) else {
+            return;
+        };
+        let keys: Vec<String> = tracked.evaluation.wanted.keys().cloned().collect();
+        let mut contested = BTreeSet::new();
+        for key in keys {
+            let owner = self.owners.get(&key).map(String::as_str);
+            let taken = match owner {
+                Some(owner) if owner == id => continue,
+                None => false,
+                Some(owner) => self.containers.get(owner).is_some_and(|other| {
+                    other.commit.is_some() || other.evaluation.wanted.contains_key(&key)
+                }),
+            };
+            if taken {
+                contested.insert(key);
+                continue;
+            }
+            if let Some(former) = self.owners.insert(key.clone(), id.to_owned())
+                && let Some(other) = self.containers.get_mut(&former)
+            {
+                other.claims.remove(&key);
+            }
+            if let Some(tracked) = self.containers.get_mut(id) {
+                tracked.claims.insert(key);
+            }
+        }
+        if contested.is_empty() {
+            self.contenders.remove(id);
+        } else {
+            self.contenders.insert(id.to_owned());
+        }
+        if let Some(tracked) = self.containers.get_mut(id) {
+            tracked.contested = contested;
+        }
+    }
+
+    /// Puts keys of the lease that nobody answers for under the stand-in, which wants none.
+    pub(super) fn claim_left_over(&mut self) {
+        let free: Vec<String> = self
+            .held
+            .keys()
+            .filter(|key| !self.owners.contains_key(*key))
+            .cloned()
+            .collect();
+        if free.is_empty() {
+            return;
+        }
+        let tracked = self.track(LEFT_OVER);
+        "left over".clone_into(&mut tracked.name);
+        tracked.halted = Some("no container of this host has it any more");
+        tracked.evaluation.skipped = tracked.halted.map(str::to_owned);
+        tracked.claims.extend(free.iter().cloned());
+        for key in free {
+            self.owners.insert(key, LEFT_OVER.to_owned());
+        }
+        self.queue_write(LEFT_OVER);
+    }
+
+    pub(super) fn order_transactions(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.lease.is_none() {
+            return;
+        }
+        if self.reload_due && self.flights.is_empty() && !self.reloading {
+            self.reload_due = false;
+            self.reloading = true;
+            effects.push(Effect::Reload);
+        }
+        while !self.reloading && !self.reload_due && self.flights.len() < COMMITS_MAX {
+            let Some(id) = self.to_write.pop_front() else {
+                return;
+            };
+            self.write(now, &id, effects);
+        }
+    }
+
+    /// Orders the next transaction of a container, or finds that there is none.
+    fn write(&mut self, now: Now, id: &str, effects: &mut Vec<Effect>) {
+        let Some(tracked) = self.containers.get_mut(id) else {
+            return;
+        };
+        tracked.queued = false;
+        if tracked.commit.is_some() {
+            return; // Its outcome queues the container again.
+        }
+        if !tracked.contested.is_empty() {
+            self.claim(id);
+        }
+        let Some(tracked) = self.containers.get(id) else {
+            return;
+        };
+        let held: BTreeMap<String, Held> = tracked
+            .claims
+            .iter()
+            .filter_map(|key| self.held.get(key).map(|held| (key.clone(), held.clone())))
+            .collect();
+        let Some(txn) = plan(&tracked.wanted(), &held).into_iter().next() else {
+            self.settle(now, id);
+            return;
+        };
+        let token = self.token();
+        if let Some(tracked) = self.containers.get_mut(id) {
+            tracked.commit = Some(token);
+        }
+        let flight = Flight {
+            container: id.to_owned(),
+            txn: txn.clone(),
+        };
+        self.flights.insert(token, flight);
+        effects.push(Effect::Commit { token, txn });
+    }
+
+    /// The store holds what the container should have: lets go of keys it does not need any more,
+    /// and of a container that ended.
+    fn settle(&mut self, now: Now, id: &str) {
+        let Some(tracked) = self.containers.get_mut(id) else {
+            return;
+        };
+        let wanted = &tracked.evaluation.wanted;
+        let free: Vec<String> = tracked
+            .claims
+            .iter()
+            .filter(|key| {
+                let ours = self.held.get(*key).is_some_and(|held| held.leased);
+                !wanted.contains_key(*key) && !ours
+            })
+            .cloned()
+            .collect();
+        for key in &free {
+            tracked.claims.remove(key);
+            self.owners.remove(key);
+            self.held.remove(key);
+        }
+        let at_rest = tracked.look == Look::Rested;
+        if at_rest {
+            tracked.started_nanos = None;
+            let leaving = tracked
+                .leaves_by_ms()
+                .is_some_and(|by_ms| by_ms > now.mono_ms);
+            let ended = tracked.halted == Some("it was removed")
+                || id == LEFT_OVER
+                || tracked
+                    .seen
+                    .as_ref()
+                    .is_none_or(|seen| seen.run == Run::Stopped);
+            if ended && !leaving && tracked.claims.is_empty() {
+                self.containers.remove(id);
+                self.timers.clear(&Timer::Drained(id.to_owned()));
+                self.timers.clear(&Timer::Retry(id.to_owned()));
+            }
+        }
+        if !free.is_empty() {
+            self.wake_contenders();
+        }
+    }
+
+    /// Keys became free, or an owner that was busy is not any more: whoever waits may try again.
+    fn wake_contenders(&mut self) {
+        let waiting: Vec<String> = self.contenders.iter().cloned().collect();
+        for id in waiting {
+            self.queue_write(&id);
+        }
+    }
+
+    pub(super) fn committed(
+        &mut self,
+        now: Now,
+        token: Token,
+        revision: i64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(flight) = self.land(token) else {
+            return;
+        };
+        self.counts.commits += 1;
+        let mut put = Vec::new();
+        let mut deleted = Vec::new();
+        for write in flight.txn.writes {
+            match write.value {
+                Some(value) => {
+                    let held = Held {
+                        value: value.into_bytes(),
+                        mod_revision: revision,
+                        leased: true,
+                    };
+                    self.held.insert(write.key.clone(), held);
+                    put.push(write.key);
+                }
+                None => {
+                    self.held.remove(&write.key);
+                    deleted.push(write.key);
+                }
+            }
+        }
+        self.counts.puts += put.len() as u64;
+        self.counts.deletes += deleted.len() as u64;
+        if let Some(tracked) = self.containers.get_mut(&flight.container) {
+            tracked.fault = None;
+            tracked.backoff.reset();
+            if !put.is_empty() {
+                let mut text = format!("registered {}", put.join(" "));
+                if let Some(started) = tracked.started_nanos.take() {
+                    let took = now.wall_nanos.saturating_sub(started);
+                    self.latency.record(took);
+                    text = format!("{text}, {} ms after its start", took.max(0) / 1_000_000);
+                }
+                note(effects, Level::Info, &tracked.name, text);
+            }
+            if !deleted.is_empty() {
+                let why = tracked
+                    .evaluation
+                    .skipped
+                    .as_deref()
+                    .unwrap_or("its settings changed");
+                let text = format!("deregistered {}: {why}", deleted.join(" "));
+                note(effects, Level::Info, &tracked.name, text);
+            }
+        }
+        self.queue_write(&flight.container);
+        self.wake_contenders();
+    }
+
+    pub(super) fn conflicted(
+        &mut self,
+        token: Token,
+        actual: Vec<(String, Option<Held>)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(flight) = self.land(token) else {
+            return;
+        };
+        self.counts.conflicts += 1;
+        let wanted = |key: &String| {
+            self.containers
+                .get(&flight.container)
+                .is_some_and(|tracked| tracked.evaluation.wanted.contains_key(key))
+        };
+        for (key, found) in actual {
+            match found {
+                None => {
+                    self.held.remove(&key);
+                }
+                Some(held) if held.leased => {
+                    self.held.insert(key, held);
+                }
+                // Another writer's. It is replaced when a container of ours should have it, and
+                // left alone when not.
+                Some(held) if wanted(&key) => {
+                    let text = format!("{key} was written by somebody else, taking it over");
+                    note(effects, Level::Warn, &flight.container, text);
+                    self.held.insert(key, held);
+                }
+                Some(_) => {
+                    self.held.remove(&key);
+                }
+            }
+        }
+        self.queue_write(&flight.container);
+        self.wake_contenders();
+    }
+
+    pub(super) fn commit_failed(
+        &mut self,
+        now: Now,
+        token: Token,
+        why: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(flight) = self.land(token) else {
+            return;
+        };
+        self.counts.failures += 1;
+        // The transaction may have happened all the same; look at the lease once it cannot any more.
+        self.timers
+            .set(Timer::Recheck, now.mono_ms.saturating_add(RECHECK_MS));
+        if let Some(tracked) = self.containers.get_mut(&flight.container) {
+            let wait = millis(tracked.backoff.delay());
+            if tracked.fault.as_ref() != Some(&why) {
+                note(
+                    effects,
+                    Level::Warn,
+                    &tracked.name,
+                    format!("write to the store: {why}"),
+                );
+                tracked.fault = Some(why);
+            }
+            self.retry_in(now, &flight.container, wait);
+        }
+        self.wake_contenders();
+    }
+
+    fn land(&mut self, token: Token) -> Option<Flight> {
+        let flight = self.flights.remove(&token)?;
+        if let Some(tracked) = self.containers.get_mut(&flight.container) {
+            tracked.commit = None;
+        }
+        Some(flight)
+    }
+}

@@ -1,0 +1,127 @@
+//! The picture of the agent for people.
+
+use super::Agent;
+use super::tracked::Tracked;
+use crate::desired::Outcome;
+use crate::status::{Fault, Instance, Link, Skipped, Status};
+
+impl Agent {
+    /// A picture of everything; takes time in the order of the number of containers.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let mut status = Status {
+            node: self.rules.node.clone(),
+            engine: Link {
+                up: self.engine_down.is_none(),
+                detail: self
+                    .engine_down
+                    .clone()
+                    .unwrap_or_else(|| "connected".to_owned()),
+            },
+            store: Link {
+                up: self.lease.is_some(),
+                detail: match self.lease {
+                    Some(lease) => format!("lease {lease:x}, {} keys", self.held.len()),
+                    None => self.store_down.clone(),
+                },
+            },
+            synced: self.synced,
+            pending: self
+                .containers
+                .values()
+                .filter(|tracked| tracked.queued || tracked.commit.is_some())
+                .count(),
+            start_to_key: self.latency.summary(),
+            latency: self.latency.clone(),
+            counts: self.counts,
+            ..Status::default()
+        };
+        for (subject, link) in [("engine", &status.engine), ("store", &status.store)] {
+            if !link.up {
+                status.faults.push(Fault {
+                    subject: subject.to_owned(),
+                    text: link.detail.clone(),
+                    hint: Some(
+                        match subject {
+                            "engine" => {
+                                "check that Docker runs and --docker-host; what is registered stays"
+                            }
+                            _ => {
+                                "check that the store runs and --endpoints; the agent keeps trying"
+                            }
+                        }
+                        .to_owned(),
+                    ),
+                });
+            }
+        }
+        for (id, tracked) in &self.containers {
+            if !id.is_empty() {
+                self.report(tracked, &mut status);
+            }
+        }
+        for instances in status.services.values_mut() {
+            instances.sort_by(|a, b| a.instance.cmp(&b.instance));
+        }
+        status
+    }
+
+    fn report(&self, tracked: &Tracked, status: &mut Status) {
+        let fault = |text: String, hint: Option<&str>| Fault {
+            subject: tracked.name.clone(),
+            text,
+            hint: hint.map(str::to_owned),
+        };
+        if let Some(text) = &tracked.fault {
+            status.faults.push(fault(text.clone(), None));
+        }
+        for key in &tracked.contested {
+            let owner = self.owners.get(key).and_then(|id| self.containers.get(id));
+            let owner = owner.map_or("another container", |owner| owner.name.as_str());
+            status.faults.push(fault(
+                format!("{owner} has its key {key}"),
+                Some("give the containers different SERVICE_ID labels"),
+            ));
+        }
+        let skipped = |port, why: &String| Skipped {
+            container: tracked.name.clone(),
+            port,
+            why: why.clone(),
+        };
+        if let Some(why) = &tracked.evaluation.skipped {
+            status.skipped.push(skipped(None, why));
+        }
+        for verdict in &tracked.evaluation.verdicts {
+            match &verdict.outcome {
+                Outcome::Skipped(why) => {
+                    status
+                        .skipped
+                        .push(skipped(Some(verdict.port.to_string()), why));
+                }
+                Outcome::Registered(record) => {
+                    let instance = Instance {
+                        container: tracked.name.clone(),
+                        instance: record.instance.clone(),
+                        address: record.address,
+                        port: record.port,
+                        stored: tracked.commit.is_none()
+                            && !tracked.queued
+                            && tracked
+                                .evaluation
+                                .wanted
+                                .keys()
+                                .all(|key| self.held.contains_key(key)),
+                    };
+                    status
+                        .services
+                        .entry(record.name.clone())
+                        .or_default()
+                        .push(instance);
+                }
+            }
+            for warning in &verdict.warnings {
+                status.faults.push(fault(warning.clone(), None));
+            }
+        }
+    }
+}

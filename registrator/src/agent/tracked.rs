@@ -1,0 +1,157 @@
+//! Everything the agent knows and wants about one container.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use store_client::backoff::Backoff;
+
+use super::input::Token;
+use crate::container::{Container, Run};
+use crate::desired::Evaluation;
+use crate::signal;
+
+/// 200 ms, 30 s: what fails once mostly works at once; what fails for long is looked at twice a
+/// minute.
+const RETRY_FLOOR: Duration = Duration::from_millis(200);
+const RETRY_CEILING: Duration = Duration::from_secs(30);
+
+/// One container.
+#[derive(Clone, Debug)]
+pub(super) struct Tracked {
+    /// Last known name; the short id until one is known.
+    pub(super) name: String,
+    /// Where its inspection stands.
+    pub(super) look: Look,
+    /// The last answer that was believed.
+    pub(super) seen: Option<Container>,
+    /// Shape of its last list entry.
+    pub(super) shape: String,
+    /// Time of the latest event that changed its process; older ones are replays.
+    pub(super) mark_nanos: i64,
+    /// Time of its last death by an event.
+    pub(super) died_nanos: Option<i64>,
+    /// Set by an event that ended or froze it, until an inspection says otherwise.
+    pub(super) halted: Option<&'static str>,
+    /// Set by a signal that will end it, until it has or its time is over.
+    pub(super) told: Option<ToldToStop>,
+    /// Answers in a row that contradicted an event.
+    pub(super) doubts: u8,
+    /// What it should have in the store, and why.
+    pub(super) evaluation: Evaluation,
+    /// Keys whose content this container answers for. Invariant: `Agent::owners` says the same.
+    pub(super) claims: BTreeSet<String>,
+    /// Wanted keys that another container answers for.
+    pub(super) contested: BTreeSet<String>,
+    /// The transaction under way.
+    pub(super) commit: Option<Token>,
+    /// Whether it stands in the queue for writing.
+    pub(super) queued: bool,
+    /// The start event whose registration is not yet acknowledged.
+    pub(super) started_nanos: Option<i64>,
+    /// What failed last, until it succeeds.
+    pub(super) fault: Option<String>,
+    /// Delays between tries.
+    pub(super) backoff: Backoff,
+}
+
+/// Where an inspection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Nothing to find out.
+    Rested,
+    /// In the queue.
+    Queued,
+    /// Asked.
+    Asked {
+        /// Which question.
+        token: Token,
+        /// Its process changed since: the answer may be from before and is thrown away.
+        stale: bool,
+        /// Something else changed since: the answer counts, and another look follows.
+        again: bool,
+    },
+    /// Failed; a timer will queue it again.
+    Waiting,
+}
+
+/// A signal that was sent to a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ToldToStop {
+    /// When, by the engine's clock.
+    pub(super) time_nanos: i64,
+    /// Which.
+    pub(super) signal: i32,
+    /// When the agent heard of it, on its own clock.
+    pub(super) heard_ms: u64,
+}
+
+impl Tracked {
+    pub(super) fn new(id: &str, seed: u64) -> Self {
+        Self {
+            name: id.get(..12).unwrap_or(id).to_owned(),
+            look: Look::Rested,
+            seen: None,
+            shape: String::new(),
+            mark_nanos: i64::MIN,
+            died_nanos: None,
+            halted: None,
+            told: None,
+            doubts: 0,
+            evaluation: Evaluation::default(),
+            claims: BTreeSet::new(),
+            contested: BTreeSet::new(),
+            commit: None,
+            queued: false,
+            started_nanos: None,
+            fault: None,
+            backoff: Backoff::new(RETRY_FLOOR, RETRY_CEILING, seed),
+        }
+    }
+
+    /// Keys and values it should have, without those another container answers for.
+    pub(super) fn wanted(&self) -> BTreeMap<String, String> {
+        let mut wanted = self.evaluation.wanted.clone();
+        wanted.retain(|key, _| !self.contested.contains(key));
+        wanted
+    }
+
+    /// Whether, as far as is known, its process runs.
+    pub(super) fn runs(&self) -> bool {
+        self.halted.is_none()
+            && self
+                .seen
+                .as_ref()
+                .is_some_and(|seen| seen.run == Run::Running)
+    }
+
+    /// Remembers a signal, unless an earlier one already ends this run and this one does not.
+    pub(super) fn hear(&mut self, told: ToldToStop) {
+        let before = self.told.replace(told);
+        let stop_signal = self
+            .seen
+            .as_ref()
+            .map_or(signal::TERM, |seen| seen.stop_signal);
+        if told.signal != signal::KILL && told.signal != stop_signal && before.is_some() {
+            self.told = before;
+        }
+    }
+
+    /// When a container that was told to stop must be gone, on the agent's clock; `None` when it was
+    /// not told, or only got a signal that means something else to it.
+    pub(super) fn leaves_by_ms(&self) -> Option<u64> {
+        let told = self.told?;
+        let seen = self.seen.as_ref()?;
+        let of_this_run = seen
+            .started_nanos
+            .is_none_or(|started| told.time_nanos > started);
+        let ends_it = told.signal == signal::KILL || told.signal == seen.stop_signal;
+        let grace_ms = seen
+            .stop_timeout_seconds
+            .saturating_mul(1_000)
+            .saturating_add(MARGIN_MS);
+        (of_this_run && ends_it).then(|| told.heard_ms.saturating_add(grace_ms))
+    }
+}
+
+/// 3 s on top of the stop timeout: the engine's SIGKILL and its exit handling take up to 2 s.
+const MARGIN_MS: u64 = 3_000;

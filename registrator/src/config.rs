@@ -1,0 +1,620 @@
+//! What a person sets: flags, and a YAML file with the same names. A flag beats the file, the file
+//! beats the default. Reads the files that options name; everything after works on [`Config`] alone.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use registrator_catalog::layout::{Kind, Layout};
+use serde::Deserialize;
+use store_client::connect::{Options, Tls};
+use store_client::endpoint::{Endpoint, EndpointError};
+
+/// Flags of `muster registrator`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Args {
+    /// YAML file with the same names as the flags
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Container engine: unix:///path, tcp://host:port or http://host:port
+    /// [default: unix:///var/run/docker.sock]
+    #[arg(long, value_name = "URL", env = "DOCKER_HOST")]
+    pub docker_host: Option<String>,
+    /// Store members, with commas [default: http://127.0.0.1:2379]
+    #[arg(long, value_name = "URLS")]
+    pub endpoints: Option<String>,
+    /// User of the store, as NAME or NAME:PASSWORD
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Password of that user
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        env = "MUSTER_PASSWORD",
+        hide_env_values = true
+    )]
+    pub password: Option<String>,
+    /// Certificates that may have signed the store's (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// Our certificate towards the store (PEM)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// How long keys outlive an agent that died, such as 15s [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub ttl: Option<String>,
+    /// Form of keys and values: native (JSON records) or registrator (ip:port) [default: native]
+    #[arg(long, value_name = "LAYOUT")]
+    pub layout: Option<String>,
+    /// Where keys begin [default: /services]
+    #[arg(long, value_name = "PATH")]
+    pub prefix: Option<String>,
+    /// Name of this host in keys and records [default: the engine's host name]
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// What tells this agent's lease from others' [default: the node's name]
+    #[arg(long, value_name = "ID")]
+    pub node_id: Option<String>,
+    /// Address of this host for published ports, with commas for several
+    /// [default: a specific binding's, else that of the default route]
+    #[arg(long, visible_alias = "host-ip", value_name = "ADDRESS")]
+    pub ip: Option<String>,
+    /// Register container addresses and ports instead of published ones
+    #[arg(long)]
+    pub internal: bool,
+    /// Time between two lists of all containers, such as 60s [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    pub resync: Option<String>,
+    /// What happens to the keys on SIGTERM: keep (for a fast restart; they go after the TTL) or
+    /// revoke (they go at once) [default: keep]
+    #[arg(long, value_name = "POLICY")]
+    pub on_stop: Option<String>,
+    /// Address to serve /livez, /readyz, /metrics and /status at [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+}
+
+/// The file, with the names of the flags.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct File {
+    docker_host: Option<String>,
+    endpoints: Option<OneOrMany>,
+    user: Option<String>,
+    password: Option<String>,
+    cacert: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    ttl: Option<Time>,
+    layout: Option<String>,
+    prefix: Option<String>,
+    node: Option<String>,
+    node_id: Option<String>,
+    ip: Option<OneOrMany>,
+    internal: Option<bool>,
+    resync: Option<Time>,
+    on_stop: Option<String>,
+    listen: Option<String>,
+}
+
+const NAMES: [&str; 17] = [
+    "docker-host",
+    "endpoints",
+    "user",
+    "password",
+    "cacert",
+    "cert",
+    "key",
+    "ttl",
+    "layout",
+    "prefix",
+    "node",
+    "node-id",
+    "ip",
+    "internal",
+    "resync",
+    "on-stop",
+    "listen",
+];
+
+/// `a,b` or a list of texts.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn joined(self) -> String {
+        match self {
+            Self::One(text) => text,
+            Self::Many(texts) => texts.join(","),
+        }
+    }
+}
+
+/// `30s` or a number of seconds.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Time {
+    Seconds(u64),
+    Text(String),
+}
+
+impl Time {
+    fn text(self) -> String {
+        match self {
+            Self::Seconds(seconds) => seconds.to_string(),
+            Self::Text(text) => text,
+        }
+    }
+}
+
+/// Everything the agent needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The engine.
+    pub docker_host: String,
+    /// The store.
+    pub store: Options,
+    /// Time to live of the lease in seconds. At least 1; the store may grant more.
+    pub ttl_seconds: i64,
+    /// Where and how records are written.
+    pub layouts: Vec<Layout>,
+    /// Name of this host; `None` asks the engine.
+    pub node: Option<String>,
+    /// Identity of the lease; `None` takes the node's name.
+    pub node_id: Option<String>,
+    /// Addresses of this host a person named.
+    pub ips: Vec<IpAddr>,
+    /// Register container addresses instead of published ports.
+    pub internal: bool,
+    /// Time between two lists of all containers.
+    pub resync: Duration,
+    /// What happens to the keys when the agent is told to stop.
+    pub on_stop: StopPolicy,
+    /// Where to serve the HTTP API.
+    pub listen: Option<SocketAddr>,
+}
+
+/// What happens to the keys when the agent is told to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StopPolicy {
+    /// They stay until the TTL has passed, so that a restarted agent finds them.
+    #[default]
+    Keep,
+    /// They go at once.
+    Revoke,
+}
+
+/// Where Docker listens unless told otherwise.
+pub const DOCKER_HOST_DEFAULT: &str = "unix:///var/run/docker.sock";
+/// etcd's client URL on the same host.
+pub const ENDPOINTS_DEFAULT: &str = "http://127.0.0.1:2379";
+/// 30 s: only a host or agent that dies needs it, containers that stop are deregistered at once; a
+/// longer outage of the agent than a slow restart should not unregister what still serves.
+pub const TTL_SECONDS_DEFAULT: i64 = 30;
+/// 60 s: one cheap call a minute against events the engine lost.
+pub const RESYNC_DEFAULT: Duration = Duration::from_secs(60);
+/// Where keys begin.
+pub const PREFIX_DEFAULT: &str = "/services";
+
+impl Config {
+    /// All defaults, with the store at `endpoints`.
+    #[must_use]
+    pub fn new(endpoints: Vec<Endpoint>) -> Self {
+        Self {
+            docker_host: DOCKER_HOST_DEFAULT.to_owned(),
+            store: Options::new(endpoints),
+            ttl_seconds: TTL_SECONDS_DEFAULT,
+            layouts: vec![Layout::new(Kind::Native, PREFIX_DEFAULT)],
+            node: None,
+            node_id: None,
+            ips: Vec::new(),
+            internal: false,
+            resync: RESYNC_DEFAULT,
+            on_stop: StopPolicy::Keep,
+            listen: None,
+        }
+    }
+
+    /// Checks flags and the file they name, and reads the certificates they name.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with where it stands.
+    pub fn resolve(args: &Args) -> Result<Self, ConfigError> {
+        let file = match &args.config {
+            Some(path) => read_file(path)?,
+            None => File::default(),
+        };
+        let endpoints = args
+            .endpoints
+            .clone()
+            .or(file.endpoints.map(OneOrMany::joined))
+            .unwrap_or_else(|| ENDPOINTS_DEFAULT.to_owned());
+        let mut config = Self::new(Endpoint::parse_list(&endpoints)?);
+        if let Some(host) = pick(&args.docker_host, file.docker_host) {
+            config.docker_host = host;
+        }
+        if !["unix://", "tcp://", "http://"]
+            .iter()
+            .any(|s| config.docker_host.starts_with(s))
+        {
+            return Err(wrong(
+                "docker-host",
+                &config.docker_host,
+                "a unix://, tcp:// or http:// URL",
+            ));
+        }
+        let user = pick(&args.user, file.user);
+        config.store.user = credentials(user, pick(&args.password, file.password))?;
+        config.store.tls = tls(
+            args.cacert.as_ref().or(file.cacert.as_ref()),
+            args.cert.as_ref().or(file.cert.as_ref()),
+            args.key.as_ref().or(file.key.as_ref()),
+        )?;
+        if let Some(text) = pick(&args.ttl, file.ttl.map(Time::text)) {
+            let ttl = duration(&text).filter(|ttl| *ttl >= Duration::from_secs(1));
+            let seconds = ttl
+                .map(|ttl| ttl.as_secs())
+                .filter(|seconds| *seconds <= TTL_SECONDS_MAX);
+            config.ttl_seconds = seconds
+                .and_then(|seconds| i64::try_from(seconds).ok())
+                .ok_or_else(|| wrong("ttl", &text, "a time from 1s to 24h, such as 30s"))?;
+        }
+        if let Some(text) = pick(&args.resync, file.resync.map(Time::text)) {
+            config.resync = duration(&text)
+                .filter(|resync| *resync >= Duration::from_secs(1))
+                .ok_or_else(|| wrong("resync", &text, "a time of at least 1s, such as 60s"))?;
+        }
+        let prefix = pick(&args.prefix, file.prefix).unwrap_or_else(|| PREFIX_DEFAULT.to_owned());
+        let kind = match pick(&args.layout, file.layout).as_deref() {
+            None | Some("native") => Kind::Native,
+            Some("registrator") => Kind::Registrator,
+            Some(other) => return Err(wrong("layout", other, "native or registrator")),
+        };
+        config.layouts = vec![Layout::new(kind, &prefix)];
+        config.node = pick(&args.node, file.node).filter(|name| !name.is_empty());
+        config.node_id = pick(&args.node_id, file.node_id).filter(|id| !id.is_empty());
+        if let Some(text) = pick(&args.ip, file.ip.map(OneOrMany::joined)) {
+            for part in text
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+            {
+                let ip: Option<IpAddr> =
+                    part.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified());
+                config.ips.push(ip.ok_or_else(|| {
+                    wrong("ip", part, "an address others can reach, such as 10.0.0.5")
+                })?);
+            }
+        }
+        config.internal = args.internal || file.internal.unwrap_or(false);
+        config.on_stop = match pick(&args.on_stop, file.on_stop).as_deref() {
+            None | Some("keep") => StopPolicy::Keep,
+            Some("revoke") => StopPolicy::Revoke,
+            Some(other) => return Err(wrong("on-stop", other, "keep or revoke")),
+        };
+        if let Some(text) = pick(&args.listen, file.listen) {
+            config.listen = Some(text.parse().map_err(|_| {
+                wrong(
+                    "listen",
+                    &text,
+                    "an address and a port, such as 127.0.0.1:9180",
+                )
+            })?);
+        }
+        Ok(config)
+    }
+}
+
+/// 24 h: a lease that long no longer tells whether anybody lives.
+const TTL_SECONDS_MAX: u64 = 86_400;
+
+fn pick<T: Clone>(flag: &Option<T>, file: Option<T>) -> Option<T> {
+    flag.clone().or(file)
+}
+
+fn wrong(name: &'static str, text: &str, want: &'static str) -> ConfigError {
+    ConfigError::Value {
+        name,
+        text: text.to_owned(),
+        want,
+    }
+}
+
+fn credentials(
+    user: Option<String>,
+    password: Option<String>,
+) -> Result<Option<(String, String)>, ConfigError> {
+    Ok(match (user, password) {
+        (None, None) => None,
+        (None, Some(_)) => return Err(wrong("password", "(hidden)", "--user beside it")),
+        (Some(user), Some(password)) => Some((user, password)),
+        (Some(user), None) => match user.split_once(':') {
+            Some((name, password)) => Some((name.to_owned(), password.to_owned())),
+            None => {
+                return Err(wrong(
+                    "user",
+                    &user,
+                    "NAME:PASSWORD, or --password beside it",
+                ));
+            }
+        },
+    })
+}
+
+fn tls(
+    cacert: Option<&PathBuf>,
+    cert: Option<&PathBuf>,
+    key: Option<&PathBuf>,
+) -> Result<Option<Tls>, ConfigError> {
+    if cacert.is_none() && cert.is_none() && key.is_none() {
+        return Ok(None);
+    }
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|source| ConfigError::Read {
+            path: path.clone(),
+            source,
+        })
+    };
+    let identity_pem = match (cert, key) {
+        (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+        (None, None) => None,
+        (Some(_), None) => return Err(wrong("cert", "a certificate", "--key beside it")),
+        (None, Some(_)) => return Err(wrong("key", "a key", "--cert beside it")),
+    };
+    Ok(Some(Tls {
+        ca_pem: cacert.map(read).transpose()?,
+        identity_pem,
+        server_name: None,
+    }))
+}
+
+/// `90`, `90s`, `1500ms`, `2m`, `1h`.
+fn duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number: u64 = text[..digits].parse().ok()?;
+    let millis = match &text[digits..] {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number.checked_mul(millis)?))
+}
+
+fn read_file(path: &Path) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    if text.trim().is_empty() {
+        return Ok(File::default());
+    }
+    serde_yaml::from_str(&text).map_err(|source| match unknown_name(&source.to_string()) {
+        Some(name) => ConfigError::Unknown {
+            path: path.to_owned(),
+            line: line_of(&text, &name),
+            meant: meant(&name),
+            name,
+        },
+        None => ConfigError::File {
+            path: path.to_owned(),
+            source: Box::new(source),
+        },
+    })
+}
+
+/// The name in serde's "unknown field `x`, expected ...".
+fn unknown_name(error: &str) -> Option<String> {
+    let rest = error.split_once("unknown field `")?.1;
+    rest.split('`').next().map(str::to_owned)
+}
+
+/// The line, counted from 1, on which an option is set; 1 when it is written in another style.
+fn line_of(text: &str, name: &str) -> usize {
+    let sets = |line: &str| {
+        let rest = line
+            .trim_start()
+            .trim_start_matches(['"', '\'', '{'])
+            .strip_prefix(name);
+        rest.is_some_and(|rest| {
+            rest.trim_start_matches(['"', '\''])
+                .trim_start()
+                .starts_with(':')
+        })
+    };
+    text.lines().position(sets).map_or(1, |index| index + 1)
+}
+
+/// The known name nearest to an unknown one.
+fn meant(unknown: &str) -> Option<&'static str> {
+    NAMES
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(name, unknown), name))
+        // A third of the letters wrong is a typing error, more is another word.
+        .filter(|(distance, name)| *distance <= name.len() / 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// What is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// An endpoint cannot be read.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// A value does not fit its option.
+    #[error("option {name}: {text:?} is not {want}")]
+    Value {
+        /// Name of the option.
+        name: &'static str,
+        /// What was given.
+        text: String,
+        /// What would fit.
+        want: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("read {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The configuration file sets something that does not exist.
+    #[error("{path}:{line}: unknown option {name:?}", path = path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+        /// What it sets.
+        name: String,
+        /// The option that was probably meant.
+        meant: Option<&'static str>,
+    },
+    /// The configuration file is no YAML, or a value has another type.
+    #[error("read configuration {path}: {source}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        source: Box<serde_yaml::Error>,
+    },
+}
+
+impl ConfigError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Endpoint(error) => error.hint(),
+            Self::Value { .. } => None,
+            Self::Read { .. } => Some("check the path and that this user may read it".to_owned()),
+            Self::Unknown {
+                meant: Some(name), ..
+            } => Some(format!("did you mean {name}?")),
+            Self::Unknown { .. } | Self::File { .. } => {
+                Some(format!("known options: {}", NAMES.join(", ")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("registrator.yaml");
+        std::fs::write(&path, text).unwrap();
+        Config::resolve(&Args {
+            config: Some(path),
+            ..Args::default()
+        })
+    }
+
+    #[test]
+    fn a_file_says_the_same_as_flags() {
+        let config = file(concat!(
+            "endpoints: [a, 'https://b:1']\nttl: 15\nlayout: registrator\nprefix: /x\nnode: n\n",
+            "ip: 10.0.0.5\ninternal: true\nresync: 2m\non-stop: revoke\nlisten: 127.0.0.1:0\n"
+        ))
+        .unwrap();
+        assert_eq!(config.store.endpoints.len(), 2);
+        assert_eq!((config.ttl_seconds, config.resync.as_secs()), (15, 120));
+        assert_eq!(config.layouts, [Layout::new(Kind::Registrator, "x")]);
+        assert_eq!((config.node.as_deref(), config.internal), (Some("n"), true));
+        assert_eq!(config.on_stop, StopPolicy::Revoke);
+        let defaults = file("").unwrap();
+        assert_eq!(defaults.ttl_seconds, TTL_SECONDS_DEFAULT);
+        assert_eq!(defaults.store.endpoints[0].to_string(), ENDPOINTS_DEFAULT);
+    }
+
+    #[test]
+    fn a_flag_beats_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.yaml");
+        std::fs::write(&path, "ttl: 15s\nnode: file\n").unwrap();
+        let config = Config::resolve(&Args {
+            config: Some(path),
+            node: Some("flag".into()),
+            ..Args::default()
+        })
+        .unwrap();
+        assert_eq!(
+            (config.node.as_deref(), config.ttl_seconds),
+            (Some("flag"), 15)
+        );
+    }
+
+    #[test]
+    fn errors_say_where_and_what_was_meant() {
+        for (text, part, hint) in [
+            ("a: 1\nttl: 3\n", ".yaml:1: unknown option", "known options"),
+            (
+                "ttl: 3\nendpoint: x\n",
+                ".yaml:2: unknown option",
+                "did you mean endpoints?",
+            ),
+            (
+                "\n\n'nodeid' : x\n",
+                ".yaml:3: unknown option",
+                "did you mean node-id?",
+            ),
+            ("ttl: 0\n", "option ttl", ""),
+            ("ttl: soon\n", "option ttl", ""),
+            ("layout: fancy\n", "native or registrator", ""),
+            ("ip: 0.0.0.0\n", "option ip", ""),
+            ("ip: here\n", "option ip", ""),
+            (
+                "docker-host: /var/run/docker.sock\n",
+                "option docker-host",
+                "",
+            ),
+            ("endpoints: ftp://x\n", "ftp://x", "write it as"),
+            ("user: me\n", "option user", ""),
+            ("cert: /nowhere\n", "option cert", ""),
+            ("cacert: /nowhere\n", "/nowhere", "check the path"),
+            ("listen: 80\n", "listen", ""),
+            ("ttl: {a: b}\n", "ttl", ""),
+            ("[", "configuration", "known options"),
+        ] {
+            let error = file(text).expect_err(text);
+            assert!(error.to_string().contains(part), "{text}: {error}");
+            assert!(
+                error.hint().unwrap_or_default().contains(hint),
+                "{text}: {:?}",
+                error.hint()
+            );
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (text, millis) in [
+            ("90", Some(90_000)),
+            ("90s", Some(90_000)),
+            ("1500ms", Some(1_500)),
+            (" 2m ", Some(120_000)),
+            ("1h", Some(3_600_000)),
+            ("", None),
+            ("s", None),
+            ("-1s", None),
+            ("1d", None),
+            ("99999999999999999999", None),
+            ("18446744073709551615h", None),
+        ] {
+            assert_eq!(duration(text).map(|d| d.as_millis()), millis, "{text:?}");
+        }
+    }
+}

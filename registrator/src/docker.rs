@@ -1,0 +1,295 @@
+//! The shell around the container engine: one event stream that is always being read, answers to
+//! lists and inspections, and reconnection for ever. Decides nothing; every fact goes to the agent.
+//!
+//! Gapless by construction: a stream is opened with `since` a little before the last event seen,
+//! its events are queued from the first, and only then is everything listed. What the engine's ring
+//! of 256 events lost, the list shows.
+
+mod inspect;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bollard::Docker;
+use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
+use futures::StreamExt;
+use store_client::backoff::Backoff;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::{sleep, timeout};
+
+use crate::agent::{Input, Inspected, Token};
+
+/// 5 s of events are replayed on every reconnect: more than publishing can lag behind the clock.
+const OVERLAP_NANOS: i64 = 5_000_000_000;
+/// 60 s before our own start: a container that was told to stop then may still be draining.
+const LOOK_BACK_NANOS: i64 = 60_000_000_000;
+/// 10 s without an event: socket proxies cut quiet streams without telling, a ping finds out.
+const IDLE: Duration = Duration::from_secs(10);
+/// 5 s: an engine that does not answer a ping by then is stuck.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// 30 s: an inspection waits for the container's lock, which a slow start holds.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// 100 ms, 5 s: an engine that restarts is back within seconds, and containers wait for it.
+const RETRY_FLOOR: Duration = Duration::from_millis(100);
+const RETRY_CEILING: Duration = Duration::from_secs(5);
+
+/// What the engine's messages are asked for. Naming more costs room in its queue of 1024 per
+/// listener (exec events of health probes would fill it); `health_status` would switch the filter
+/// to matching prefixes.
+const EVENTS: [&str; 11] = [
+    "start",
+    "die",
+    "kill",
+    "stop",
+    "pause",
+    "unpause",
+    "rename",
+    "update",
+    "destroy",
+    "connect",
+    "disconnect",
+];
+
+/// The way to one engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine {
+    host: Arc<str>,
+    /// The client, while there is one. Locked only to copy it.
+    client: Arc<Mutex<Option<Docker>>>,
+    facts: UnboundedSender<Input>,
+}
+
+impl Engine {
+    /// An engine at `host` (`unix://`, `tcp://` or `http://`) whose facts go to `facts`.
+    #[must_use]
+    pub(crate) fn new(host: &str, facts: UnboundedSender<Input>) -> Self {
+        Self {
+            host: host.into(),
+            client: Arc::new(Mutex::new(None)),
+            facts,
+        }
+    }
+
+    /// Follows the event stream for ever. Safe to cancel at any time.
+    pub(crate) async fn follow(&self) {
+        let mut backoff = Backoff::new(RETRY_FLOOR, RETRY_CEILING, rand_seed());
+        let mut last_nanos = wall_nanos() - LOOK_BACK_NANOS + OVERLAP_NANOS;
+        loop {
+            let why = match self.connect().await {
+                Ok(client) => {
+                    let opened = tokio::time::Instant::now();
+                    let why = self.read_events(&client, &mut last_nanos).await;
+                    if opened.elapsed() > RETRY_CEILING {
+                        backoff.reset();
+                    }
+                    why
+                }
+                Err(why) => why,
+            };
+            *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.tell(Input::EngineDown { why });
+            sleep(backoff.delay()).await;
+        }
+    }
+
+    /// The engine's own name for its host, as soon as it answers.
+    pub(crate) async fn host_name(&self) -> String {
+        let mut backoff = Backoff::new(RETRY_FLOOR, RETRY_CEILING, rand_seed());
+        loop {
+            if let Ok(client) = self.connect().await
+                && let Ok(Ok(info)) = timeout(PING_TIMEOUT, client.info()).await
+                && let Some(name) = info.name.filter(|name| !name.is_empty())
+            {
+                return name;
+            }
+            sleep(backoff.delay()).await;
+        }
+    }
+
+    /// Lists the containers; the answer is sent as a fact.
+    pub(crate) fn list(&self, token: Token) {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            let answer = engine.ask(async |client| {
+                let options = ListContainersOptionsBuilder::new().all(false).build();
+                client.list_containers(Some(options)).await
+            });
+            let fact = match answer.await {
+                Ok(entries) => Input::Listed {
+                    token,
+                    containers: entries.into_iter().filter_map(inspect::summary).collect(),
+                },
+                Err(failure) => Input::ListFailed {
+                    token,
+                    why: failure.why,
+                },
+            };
+            engine.tell(fact);
+        });
+    }
+
+    /// Inspects one container; the answer is sent as a fact.
+    pub(crate) fn inspect(&self, token: Token, id: String) {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            let name = id.as_str();
+            let answer = engine
+                .ask(async |client| client.inspect_container(name, None).await)
+                .await;
+            let answer = match answer {
+                Ok(found) => match inspect::container(found) {
+                    Some(container) => Inspected::Found(Box::new(container)),
+                    None => Inspected::Failed("the engine's answer has no id".to_owned()),
+                },
+                Err(failure) if failure.not_found => Inspected::Gone,
+                Err(failure) => Inspected::Failed(failure.why),
+            };
+            engine.tell(Input::Inspected { token, id, answer });
+        });
+    }
+
+    async fn ask<T>(
+        &self,
+        call: impl AsyncFnOnce(&Docker) -> Result<T, bollard::errors::Error>,
+    ) -> Result<T, Failure> {
+        let client = self
+            .client
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(client) = client else {
+            return Err(Failure::new("not connected".to_owned()));
+        };
+        match timeout(CALL_TIMEOUT, call(&client)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Failure {
+                not_found: matches!(
+                    error,
+                    bollard::errors::Error::DockerResponseServerError {
+                        status_code: 404,
+                        ..
+                    }
+                ),
+                why: one_line(&error),
+            }),
+            Err(_) => Err(Failure::new(format!("no answer within {CALL_TIMEOUT:?}"))),
+        }
+    }
+
+    async fn connect(&self) -> Result<Docker, String> {
+        let client = Docker::connect_with_host(&self.host).map_err(|error| one_line(&error))?;
+        ping(&client).await?;
+        Ok(client)
+    }
+
+    /// Reads until the stream ends; returns why. `last_nanos` follows the newest event.
+    async fn read_events(&self, client: &Docker, last_nanos: &mut i64) -> String {
+        let since = last_nanos.saturating_sub(OVERLAP_NANOS);
+        let options = EventsOptionsBuilder::new()
+            .since(&format!(
+                "{}.{:09}",
+                since / 1_000_000_000,
+                since % 1_000_000_000
+            ))
+            .filters(&std::collections::HashMap::from([
+                ("type", vec!["container", "network"]),
+                ("event", EVENTS.to_vec()),
+            ]))
+            .build();
+        let mut stream = std::pin::pin!(client.events(Some(options)));
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
+        // The stream is polled below before the answer to any list can be read; events from
+        // before that are replayed through `since`.
+        self.tell(Input::EngineUp);
+        let mut pong = std::pin::pin!(None);
+        loop {
+            tokio::select! {
+                biased;
+                // Safe to cancel: a stream hands out an item or stays as it is.
+                message = stream.next() => match message {
+                    Some(Ok(message)) => {
+                        if let Some(event) = inspect::event(message) {
+                            *last_nanos = (*last_nanos).max(event.time_nanos);
+                            self.tell(Input::Happened(event));
+                        }
+                    }
+                    Some(Err(error)) => return format!("event stream: {}", one_line(&error)),
+                    None => return "event stream: the engine closed it".to_owned(),
+                },
+                // Safe to cancel: a lost pong is asked for again after the next silence.
+                answer = poll_some(pong.as_mut()) => {
+                    pong.set(None);
+                    if let Err(why) = answer {
+                        return why;
+                    }
+                }
+                // Safe to cancel: it only waits.
+                () = sleep(IDLE), if pong.is_none() => pong.set(Some(ping(client))),
+            }
+        }
+    }
+
+    fn tell(&self, fact: Input) {
+        // Nobody listens any more only when the agent stops.
+        let _ = self.facts.send(fact);
+    }
+}
+
+/// Why the engine did not answer.
+struct Failure {
+    not_found: bool,
+    why: String,
+}
+
+impl Failure {
+    fn new(why: String) -> Self {
+        Self {
+            not_found: false,
+            why,
+        }
+    }
+}
+
+async fn ping(client: &Docker) -> Result<(), String> {
+    match timeout(PING_TIMEOUT, client.ping()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(one_line(&error)),
+        Err(_) => Err(format!("no answer to a ping within {PING_TIMEOUT:?}")),
+    }
+}
+
+/// Waits for the future inside, or for ever.
+async fn poll_some<F: Future>(future: std::pin::Pin<&mut Option<F>>) -> F::Output {
+    match future.as_pin_mut() {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The error with its causes, each said once.
+fn one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        source = cause.source();
+    }
+    line.replace('\n', " ")
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn wall_nanos() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A seed that differs between agents started at the same time.
+pub(crate) fn rand_seed() -> u64 {
+    let pid = u64::from(std::process::id());
+    u64::try_from(wall_nanos()).unwrap_or(0) ^ (pid << 40)
+}

@@ -1,0 +1,341 @@
+//! Ties the parts together: facts from engine, store and clock go through one queue into the agent,
+//! its orders go out, its picture is published. Nothing here decides, and nothing in the loop waits
+//! for I/O.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use store_client::connect::Connector;
+use store_client::lease::lease_id;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{Agent as Machine, Effect, Input, Level, Now, Settings};
+use crate::api;
+use crate::config::{Args, Config, StopPolicy};
+use crate::desired::{HostAddresses, Rules};
+use crate::docker::{Engine, rand_seed, wall_nanos};
+use crate::host;
+use crate::registry::{Order, Registry, Task};
+use crate::status::{Link, Status};
+
+/// 20 ms between two pictures: people and tests see a change at once, and a thousand changes in a
+/// burst do not cost a thousand pictures.
+const PICTURE_PERIOD: Duration = Duration::from_millis(20);
+/// 256 facts per turn: bounds the time between two looks at the clock.
+const FACTS_PER_TURN: usize = 256;
+/// 5 s: a farewell to a store that does not answer must not hold up a shutdown.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A running registrator.
+#[derive(Debug)]
+pub struct Agent {
+    status: watch::Receiver<Status>,
+    stop: CancellationToken,
+    policy: watch::Sender<StopPolicy>,
+    main: JoinHandle<()>,
+    api: Option<JoinHandle<()>>,
+    listening: Option<std::net::SocketAddr>,
+}
+
+impl Agent {
+    /// Starts it on the current tokio runtime and returns at once; engine and store are tried for
+    /// ever in the background.
+    ///
+    /// # Errors
+    /// When the HTTP API's address cannot be listened on.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let (publish, status) = watch::channel(Status::default());
+        let mut listening = None;
+        let api = match config.listen {
+            None => None,
+            Some(address) => {
+                let listener = listen(address).map_err(|source| StartError { address, source })?;
+                listening = listener.local_addr().ok();
+                Some(tokio::spawn(api::serve(listener, status.clone())))
+            }
+        };
+        let stop = CancellationToken::new();
+        let (policy, asked) = watch::channel(config.on_stop);
+        let main = tokio::spawn(run(config, publish, stop.clone(), asked));
+        Ok(Self {
+            status,
+            stop,
+            policy,
+            main,
+            api,
+            listening,
+        })
+    }
+
+    /// The latest picture, and every later one.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Where the HTTP API listens, if it does.
+    #[must_use]
+    pub fn listening(&self) -> Option<std::net::SocketAddr> {
+        self.listening
+    }
+
+    /// Stops it; returns when nothing of it runs any more, within about 5 s.
+    pub async fn stop(self, policy: StopPolicy) {
+        // The receiver lives in the main task; when that is gone there is nothing left to tell.
+        let _ = self.policy.send(policy);
+        self.stop.cancel();
+        if let Some(api) = self.api {
+            api.abort();
+        }
+        let _ = self.main.await;
+    }
+}
+
+fn listen(address: std::net::SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
+}
+
+/// Why the registrator did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("listen on {address} for the registrator's HTTP API: {source}")]
+pub struct StartError {
+    address: std::net::SocketAddr,
+    #[source]
+    source: std::io::Error,
+}
+
+impl StartError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some("choose another address with --listen".to_owned())
+    }
+}
+
+async fn run(
+    config: Config,
+    publish: watch::Sender<Status>,
+    stop: CancellationToken,
+    policy: watch::Receiver<StopPolicy>,
+) {
+    let (facts, inbox) = mpsc::unbounded_channel();
+    let (orders, todo) = mpsc::unbounded_channel();
+    let engine = Engine::new(&config.docker_host, facts.clone());
+    let node = match &config.node {
+        Some(node) => node.clone(),
+        None => {
+            publish.send_modify(|status| {
+                status.engine = Link {
+                    up: false,
+                    detail: format!("asking {} for the host's name", config.docker_host),
+                };
+            });
+            tokio::select! {
+                // Safe to cancel: it only asks.
+                name = engine.host_name() => name,
+                () = stop.cancelled() => return,
+            }
+        }
+    };
+    let id = config.node_id.as_deref().unwrap_or(&node);
+    let lease = lease_id(&format!("registrator/{id}"), config.ttl_seconds);
+    let connector = Connector::new(config.store.clone());
+    let mut registry = Registry::new(connector, lease, config.ttl_seconds, facts.clone(), todo);
+    let rules = Rules {
+        node,
+        internal: config.internal,
+        host: HostAddresses {
+            told: config.ips.clone(),
+            detected: host::addresses(),
+        },
+        layouts: config.layouts.clone(),
+    };
+    let settings = Settings {
+        resync_ms: u64::try_from(config.resync.as_millis()).unwrap_or(u64::MAX),
+        seed: rand_seed(),
+    };
+    let machine = Machine::new(rules, settings);
+    let mut agent_loop = Loop {
+        machine,
+        engine: engine.clone(),
+        orders,
+        seen: 0,
+        began: Instant::now(),
+    };
+    tokio::select! {
+        // All three are safe to cancel: what they had under way, a later session finds out.
+        () = agent_loop.run(inbox, &publish) => {}
+        () = engine.follow() => {}
+        () = registry.run() => {}
+        () = stop.cancelled() => {}
+    }
+    if *policy.borrow() == StopPolicy::Revoke {
+        match tokio::time::timeout(FAREWELL, registry.revoke()).await {
+            Ok(Ok(())) => tracing::info!("revoked the lease: all keys are gone"),
+            Ok(Err(error)) => tracing::warn!("{error}: keys go when their time is over"),
+            Err(_) => tracing::warn!("revoke lease: no answer; keys go when their time is over"),
+        }
+    }
+}
+
+/// The loop around the machine.
+struct Loop {
+    machine: Machine,
+    engine: Engine,
+    orders: mpsc::UnboundedSender<Order>,
+    /// How many [`Input::Leased`] went in.
+    seen: u64,
+    /// Zero of the machine's clock.
+    began: Instant,
+}
+
+impl Loop {
+    async fn run(
+        &mut self,
+        mut inbox: mpsc::UnboundedReceiver<Input>,
+        publish: &watch::Sender<Status>,
+    ) {
+        let mut effects = Vec::new();
+        let mut next_picture: Option<Instant> = Some(Instant::now());
+        let mut last_picture = Instant::now();
+        loop {
+            let deadline = self
+                .machine
+                .next_deadline()
+                .map(|ms| self.began + Duration::from_millis(ms));
+            tokio::select! {
+                // Safe to cancel: it hands out a fact or nothing.
+                fact = inbox.recv() => {
+                    let Some(fact) = fact else { return };
+                    self.take(fact, &mut effects);
+                    for _ in 1..FACTS_PER_TURN {
+                        let Ok(fact) = inbox.try_recv() else { break };
+                        self.take(fact, &mut effects);
+                    }
+                    next_picture.get_or_insert(last_picture + PICTURE_PERIOD);
+                }
+                // Safe to cancel: they only wait.
+                () = until(deadline) => {
+                    self.take(Input::Tick, &mut effects);
+                    next_picture.get_or_insert(last_picture + PICTURE_PERIOD);
+                }
+                () = until(next_picture) => {
+                    publish.send_replace(self.machine.status());
+                    last_picture = Instant::now();
+                    next_picture = None;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, fact: Input, effects: &mut Vec<Effect>) {
+        self.seen += u64::from(matches!(fact, Input::Leased { .. }));
+        if matches!(fact, Input::EngineUp) {
+            // Routes may have changed while the engine was away.
+            self.step(Input::HostAddresses(host::addresses()), effects);
+        }
+        self.step(fact, effects);
+        for effect in effects.drain(..) {
+            self.perform(effect);
+        }
+    }
+
+    fn step(&mut self, fact: Input, effects: &mut Vec<Effect>) {
+        let now = Now {
+            mono_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            wall_nanos: wall_nanos(),
+        };
+        self.machine.step(now, fact, effects);
+    }
+
+    fn perform(&self, effect: Effect) {
+        match effect {
+            Effect::List { token } => self.engine.list(token),
+            Effect::Inspect { token, id } => self.engine.inspect(token, id),
+            Effect::Commit { token, txn } => self.order(Task::Commit(token, txn)),
+            Effect::Reload => self.order(Task::Reload),
+            Effect::Note(note) => match note.level {
+                Level::Info => tracing::info!("{}: {}", note.subject, note.text),
+                Level::Warn => tracing::warn!("{}: {}", note.subject, note.text),
+            },
+        }
+    }
+
+    fn order(&self, task: Task) {
+        // The registry is gone only when everything stops.
+        let _ = self.orders.send(Order {
+            seen: self.seen,
+            task,
+        });
+    }
+}
+
+/// Waits until then, or for ever.
+async fn until(then: Option<Instant>) {
+    match then {
+        Some(then) => sleep_until(then).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The program: runs until SIGTERM or Ctrl-C, then stops by its policy; a second one ends it at once.
+/// Exit codes: 0 stopped as asked, 1 could not start, 2 wrong configuration.
+#[must_use]
+pub fn main(args: &Args) -> ExitCode {
+    let config = match Config::resolve(args) {
+        Ok(config) => config,
+        Err(error) => return fail(2, &error, error.hint()),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &error, None),
+    };
+    runtime.block_on(async {
+        let policy = config.on_stop;
+        let agent = match Agent::start(config) {
+            Ok(agent) => agent,
+            Err(error) => return fail(1, &error, error.hint()),
+        };
+        if let Err(error) = asked_to_stop().await {
+            return fail(1, &error, None);
+        }
+        tracing::info!("stopping");
+        tokio::select! {
+            // Safe to cancel: the process ends right after.
+            () = agent.stop(policy) => ExitCode::SUCCESS,
+            _ = asked_to_stop() => ExitCode::FAILURE,
+        }
+    })
+}
+
+async fn asked_to_stop() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        // Safe to cancel: a signal that comes meanwhile is kept for the next listener or ends us.
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the one line a person needs when nothing runs yet"
+)]
+fn fail(code: u8, error: &dyn std::error::Error, hint: Option<String>) -> ExitCode {
+    eprintln!("error: {error}");
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(code)
+}
