@@ -1,10 +1,25 @@
-//! The shell around the store.
+//! The shell around the store: what listens, decodes, waits, writes and syncs.
+//!
+//! [`store::Store`] drives the member on its own threads; [`handle::Handle`] is the way to it;
+//! `grpc/` and `http/` translate between clients and the handle; [`server::Server`] puts them on a
+//! port and [`program`] makes that a program.
 
-pub mod handle;
+mod api;
+mod body;
+mod compactor;
+pub mod config;
+mod connection;
 pub mod counters;
 mod disk;
 mod driver;
 pub mod fatal;
+mod grpc;
+pub mod handle;
+mod http;
 pub mod identity;
+mod occupant;
+pub mod program;
+pub mod server;
 pub mod store;
 mod unsynced;
+pub mod version;

@@ -1,0 +1,32 @@
+//! What every request handler, gRPC or HTTP, can reach.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::grpc::account::Accounts;
+use crate::handle::Handle;
+
+/// Shared by all connections of a server.
+pub(crate) struct Api {
+    /// The way to the driver.
+    pub(crate) handle: Handle,
+    /// See [`Limits`].
+    pub(crate) limits: Limits,
+    /// What has been served.
+    pub(crate) accounts: Arc<Accounts>,
+    /// Cancelled when the server begins to stop: streams end then, requests are still finished.
+    pub(crate) closing: CancellationToken,
+}
+
+/// Bounds on what clients may ask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Largest request that is proposed, in bytes: `--max-request-bytes`.
+    pub(crate) request_bytes_max: usize,
+    /// Largest message that is read at all. Above `request_bytes_max` by
+    /// [`crate::config::RECEIVE_OVERHEAD_BYTES`].
+    pub(crate) receive_bytes_max: usize,
+    /// Operations per level of a transaction: `--max-txn-ops`.
+    pub(crate) txn_ops_max: usize,
+}

@@ -1,0 +1,252 @@
+//! The flags, with etcd's names and defaults (reference C.1).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::duration;
+
+/// Flags of the store. What they mean together is checked in [`super::Config::checked`].
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "muster store",
+    about = "A durable key-value store that speaks the etcd protocol",
+    after_help = "Every flag can also be set in the environment: ETCD_ and the name in capitals, for example \
+                  ETCD_DATA_DIR. A flag wins over the environment. Flags with a single dash (-name) are accepted.\n\n\
+                  Examples:\n  \
+                  muster store --data-dir /var/lib/muster\n  \
+                  muster store --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls http://10.0.0.5:2379",
+    args_override_self = true,
+    disable_version_flag = true,
+    max_term_width = 100
+)]
+pub struct Args {
+    /// Name of this member, for people.
+    #[arg(long, default_value = "default", help_heading = "Member")]
+    pub name: String,
+
+    /// Folder for everything the store keeps [default: <name>.etcd]
+    #[arg(long, help_heading = "Member")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Where to listen for clients, comma-separated. Port 0 picks a free port.
+    #[arg(
+        long,
+        value_name = "URLS",
+        default_value = "http://localhost:2379",
+        help_heading = "Member"
+    )]
+    pub listen_client_urls: String,
+
+    /// Where clients are told to go, comma-separated [default: the listen URLs]
+    #[arg(long, value_name = "URLS", help_heading = "Member")]
+    pub advertise_client_urls: Option<String>,
+
+    /// Where to listen for other members. Not used by a store of one member.
+    #[arg(
+        long,
+        value_name = "URLS",
+        default_value = "http://localhost:2380",
+        help_heading = "Cluster"
+    )]
+    pub listen_peer_urls: String,
+
+    /// Where other members are told to go; part of this member's identity.
+    #[arg(
+        long,
+        value_name = "URLS",
+        default_value = "http://localhost:2380",
+        help_heading = "Cluster"
+    )]
+    pub initial_advertise_peer_urls: String,
+
+    /// All members of a new cluster as name=url [default: this member alone]
+    #[arg(long, value_name = "NAME=URL,…", help_heading = "Cluster")]
+    pub initial_cluster: Option<String>,
+
+    /// new or existing
+    #[arg(long, default_value = "new", help_heading = "Cluster")]
+    pub initial_cluster_state: String,
+
+    /// Tells clusters apart; part of the cluster's identity.
+    #[arg(long, default_value = "etcd-cluster", help_heading = "Cluster")]
+    pub initial_cluster_token: String,
+
+    /// Milliseconds between two signs of life of a leader.
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 100,
+        help_heading = "Cluster"
+    )]
+    pub heartbeat_interval: u64,
+
+    /// Milliseconds without a leader until an election begins.
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 1000,
+        help_heading = "Cluster"
+    )]
+    pub election_timeout: u64,
+
+    /// Do not wait a whole election timeout after the start. Accepted; a store of one member never waits.
+    #[arg(long, value_name = "BOOL", default_value = "true", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Cluster")]
+    pub initial_election_tick_advance: bool,
+
+    /// Refuse changes of the cluster that would cost it its quorum.
+    #[arg(long, value_name = "BOOL", default_value = "true", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Cluster")]
+    pub strict_reconfig_check: bool,
+
+    /// Ask before an election whether it could be won.
+    #[arg(long, value_name = "BOOL", default_value = "true", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Cluster")]
+    pub pre_vote: bool,
+
+    /// Entries applied between two snapshots of the state.
+    #[arg(
+        long,
+        value_name = "ENTRIES",
+        default_value_t = 10_000,
+        help_heading = "Storage"
+    )]
+    pub snapshot_count: u64,
+
+    /// Entries kept behind a snapshot for members that lag a little.
+    #[arg(
+        long,
+        value_name = "ENTRIES",
+        default_value_t = 5_000,
+        help_heading = "Storage"
+    )]
+    pub snapshot_catchup_entries: u64,
+
+    /// Log segments to keep; 0 = all.
+    #[arg(
+        long,
+        value_name = "FILES",
+        default_value_t = 5,
+        help_heading = "Storage"
+    )]
+    pub max_wals: u32,
+
+    /// Snapshots to keep; 0 = all.
+    #[arg(
+        long,
+        value_name = "FILES",
+        default_value_t = 5,
+        help_heading = "Storage"
+    )]
+    pub max_snapshots: u32,
+
+    /// Bytes the store may take; 0 = 2 GiB, negative = no bound.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        help_heading = "Storage"
+    )]
+    pub quota_backend_bytes: i64,
+
+    /// periodic (forget versions older than the retention) or revision (keep that many revisions).
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "periodic",
+        help_heading = "Storage"
+    )]
+    pub auto_compaction_mode: String,
+
+    /// A duration, a bare number of hours, or with mode revision a number of revisions; 0 = off.
+    #[arg(
+        long,
+        value_name = "RETENTION",
+        default_value = "0",
+        help_heading = "Storage"
+    )]
+    pub auto_compaction_retention: String,
+
+    /// Acknowledge writes before they are on disk. Loses data on a power cut.
+    #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Storage")]
+    pub unsafe_no_fsync: bool,
+
+    /// Largest request, in bytes.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 1_572_864,
+        help_heading = "Limits"
+    )]
+    pub max_request_bytes: usize,
+
+    /// Operations per transaction.
+    #[arg(
+        long,
+        value_name = "OPS",
+        default_value_t = 128,
+        help_heading = "Limits"
+    )]
+    pub max_txn_ops: usize,
+
+    /// Calls one connection may have open.
+    #[arg(long, value_name = "CALLS", default_value_t = u32::MAX, hide_default_value = true, help_heading = "Limits")]
+    pub max_concurrent_streams: u32,
+
+    /// Shortest time between two pings of a client that etcd tolerates. Accepted; pings here cost too little to cut
+    /// anybody off.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse, help_heading = "Limits")]
+    pub grpc_keepalive_min_time: Duration,
+
+    /// Silence after which a client is asked whether it is there.
+    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = duration::parse, help_heading = "Limits")]
+    pub grpc_keepalive_interval: Duration,
+
+    /// How long its answer may take.
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration::parse, help_heading = "Limits")]
+    pub grpc_keepalive_timeout: Duration,
+
+    /// Between two progress messages to a watcher that asked for them; at least 100ms.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = progress_interval, help_heading = "Limits")]
+    pub watch_progress_notify_interval: Duration,
+
+    /// debug, info, warn, error, panic or fatal.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        help_heading = "Logging"
+    )]
+    pub log_level: String,
+}
+
+impl Args {
+    /// What holds when nothing is said.
+    #[must_use]
+    pub fn defaults() -> Self {
+        // No flag is mandatory and every default parses; the tests hold both.
+        Self::parse_from(["muster store"])
+    }
+}
+
+/// Booleans as Go reads them, so that scripts written for etcd work.
+fn go_bool(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("not true or false"),
+    }
+}
+
+/// etcd refuses intervals under 100 ms: progress would be most of the traffic.
+fn progress_interval(text: &str) -> Result<Duration, String> {
+    let interval = duration::parse(text).map_err(|error| error.to_string())?;
+    if interval < Duration::from_millis(100) {
+        return Err("must be at least 100ms".into());
+    }
+    Ok(interval)
+}

@@ -1,0 +1,81 @@
+//! Durations as Go writes them: `10m`, `1h30m`, `100ms`, `1.5s`.
+
+use std::time::Duration;
+
+/// Not a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a duration; write for example 300ms, 5s or 1h30m")]
+pub struct NotADuration;
+
+/// Nanoseconds per unit; the longer of two names with the same beginning comes first.
+const UNITS: [(&str, f64); 8] = [
+    ("ns", 1.0),
+    ("us", 1e3),
+    ("µs", 1e3),
+    ("μs", 1e3),
+    ("ms", 1e6),
+    ("s", 1e9),
+    ("m", 60e9),
+    ("h", 3600e9),
+];
+
+/// Reads a duration. A bare `0` is one; other numbers need a unit. Negative ones are refused.
+///
+/// # Errors
+/// [`NotADuration`].
+pub fn parse(text: &str) -> Result<Duration, NotADuration> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut nanos = 0.0;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or(NotADuration)?;
+        let (number, tail) = rest.split_at(digits);
+        let number: f64 = number.parse().map_err(|_| NotADuration)?;
+        let (unit, scale) = UNITS
+            .iter()
+            .find(|(unit, _)| tail.starts_with(unit))
+            .ok_or(NotADuration)?;
+        nanos += number * scale;
+        rest = &tail[unit.len()..];
+    }
+    if text.is_empty() {
+        return Err(NotADuration);
+    }
+    Duration::try_from_secs_f64(nanos / 1e9).map_err(|_| NotADuration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, wanted) in [
+            ("0", Some(Duration::ZERO)),
+            ("0s", Some(Duration::ZERO)),
+            ("300ms", Some(Duration::from_millis(300))),
+            ("5s", Some(Duration::from_secs(5))),
+            ("1.5s", Some(Duration::from_millis(1500))),
+            ("10m", Some(Duration::from_secs(600))),
+            ("1h30m", Some(Duration::from_secs(5400))),
+            ("2h0m0s", Some(Duration::from_secs(7200))),
+            ("7us", Some(Duration::from_micros(7))),
+            ("7µs", Some(Duration::from_micros(7))),
+            ("9ns", Some(Duration::from_nanos(9))),
+            ("", None),
+            ("5", None),
+            ("s", None),
+            ("-5s", None),
+            ("5 s", None),
+            ("5d", None),
+            ("1..5s", None),
+            ("999999999999999999999h", None),
+        ] {
+            assert_eq!(parse(text).ok(), wanted, "{text:?}");
+        }
+    }
+}

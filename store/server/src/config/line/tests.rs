@@ -1,0 +1,164 @@
+//! Command lines and environments as people write them for etcd.
+
+use std::time::Duration;
+
+use super::*;
+
+fn read(flags: &[&str], environment: &[(&str, &str)]) -> Result<Said, LineError> {
+    Said::read(
+        flags.iter().map(OsString::from),
+        environment
+            .iter()
+            .map(|(name, value)| (OsString::from(name), OsString::from(value))),
+    )
+}
+
+#[test]
+fn all_spellings_of_a_flag() {
+    for flags in [
+        &["--name", "n", "--data-dir=d", "--snapshot-count=7"][..],
+        &["-name", "n", "-data-dir=d", "-snapshot-count", "7"],
+        &["-name=n", "--data-dir", "d", "--snapshot-count", "7"],
+        &[
+            "--name=first",
+            "--name=n",
+            "--data-dir=d",
+            "--snapshot-count=7",
+        ],
+    ] {
+        let args = read(flags, &[]).unwrap().args;
+        assert_eq!(args.name, "n", "{flags:?}");
+        assert_eq!(args.data_dir.as_deref(), Some("d".as_ref()), "{flags:?}");
+        assert_eq!(args.snapshot_count, 7, "{flags:?}");
+    }
+}
+
+#[test]
+fn switches_are_read_as_go_reads_them() {
+    for (flag, wanted) in [
+        ("--unsafe-no-fsync", true),
+        ("-unsafe-no-fsync", true),
+        ("--unsafe-no-fsync=true", true),
+        ("--unsafe-no-fsync=1", true),
+        ("--unsafe-no-fsync=F", false),
+    ] {
+        let said = read(&[flag, "--name", "n"], &[]).unwrap();
+        assert_eq!(said.args.unsafe_no_fsync, wanted, "{flag}");
+        assert_eq!(said.args.name, "n", "{flag} swallowed what follows");
+    }
+    assert!(read(&["--unsafe-no-fsync=maybe"], &[]).is_err());
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_with_a_warning() {
+    let environment = [("ETCD_NAME", "from-env"), ("ETCD_MAX_TXN_OPS", "9")];
+    let said = read(&["--name=from-flag"], &environment).unwrap();
+    assert_eq!(said.args.name, "from-flag");
+    assert_eq!(said.args.max_txn_ops, 9);
+    assert_eq!(
+        said.warnings,
+        ["ETCD_NAME is overridden by the flag --name and not used"]
+    );
+}
+
+#[test]
+fn variables_that_are_not_flags() {
+    let said = read(
+        &[],
+        &[
+            ("ETCD_NAME", ""),
+            ("ETCD_UNSUPPORTED_ARCH", "riscv64"),
+            ("ETCD_NONSENSE", "x"),
+            ("ETCDCTL_API", "3"),
+            ("HOME", "/"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(said.args.name, "default");
+    assert_eq!(said.warnings, ["ETCD_NONSENSE is not known and not used"]);
+}
+
+#[test]
+fn experimental_spellings_are_taken_with_a_warning() {
+    let said = read(&["--experimental-watch-progress-notify-interval=5s"], &[]).unwrap();
+    assert_eq!(
+        said.args.watch_progress_notify_interval,
+        Duration::from_secs(5)
+    );
+    assert_eq!(
+        said.warnings,
+        [
+            "--experimental-watch-progress-notify-interval is now called --watch-progress-notify-interval"
+        ]
+    );
+}
+
+#[test]
+fn flags_not_acted_on_pass_when_they_ask_for_nothing() {
+    let said = read(
+        &[
+            "--cert-file=",
+            "--client-cert-auth=false",
+            "--metrics",
+            "basic",
+            "--auth-token=simple",
+            "--logger=zap",
+            "-enable-grpc-gateway",
+            "--name",
+            "n",
+        ],
+        &[
+            ("ETCD_PEER_AUTO_TLS", "false"),
+            ("ETCD_ENABLE_PPROF", "false"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(said.args.name, "n");
+    assert!(said.warnings.is_empty());
+}
+
+#[test]
+fn flags_not_acted_on_are_refused_when_they_ask_for_something() {
+    for (flags, environment, setting) in [
+        (&["--cert-file", "c.pem"][..], &[][..], "--cert-file=c.pem"),
+        (&["--cert-file=c.pem"], &[], "--cert-file=c.pem"),
+        (&["--client-cert-auth"], &[], "--client-cert-auth=true"),
+        (&["-auto-tls"], &[], "--auto-tls=true"),
+        (&[], &[("ETCD_KEY_FILE", "k")], "ETCD_KEY_FILE=k"),
+        (&["--config-file=c.yaml"], &[], "--config-file=c.yaml"),
+    ] {
+        match read(flags, environment) {
+            Err(LineError::Config(error @ ConfigError::NotYet { .. })) => {
+                assert!(error.to_string().starts_with(setting), "{error}");
+            }
+            other => panic!("{flags:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn mistakes_are_clap_errors_with_a_suggestion() {
+    let error = read(&["--data-dri", "x"], &[]).unwrap_err().to_string();
+    assert!(error.contains("--data-dir"), "{error}");
+    for flags in [
+        &["--snapshot-count=x"][..],
+        &["--max-txn-ops"],
+        &["stray"],
+        &["--watch-progress-notify-interval=10ms"],
+        &["--grpc-keepalive-timeout=5"],
+    ] {
+        assert!(
+            matches!(read(flags, &[]), Err(LineError::Clap(_))),
+            "{flags:?}"
+        );
+    }
+}
+
+#[test]
+fn no_flag_is_in_both_lists() {
+    for arg in Args::command().get_arguments() {
+        if let Some(long) = arg.get_long() {
+            assert!(later::find(long).is_none(), "--{long}");
+        }
+    }
+}

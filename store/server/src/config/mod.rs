@@ -1,0 +1,339 @@
+//! What a store is told before it starts: flags and environment (`args.rs`), made into checked
+//! values here. Whatever holds a [`Config`] may rely on its invariants.
+//!
+//! Names and defaults are etcd's (reference C.1).
+
+pub mod address;
+pub mod args;
+pub mod duration;
+pub mod error;
+pub mod later;
+pub mod line;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use self::address::{Address, Scheme};
+use self::args::Args;
+use self::error::ConfigError;
+
+/// What a message may hold beyond `--max-request-bytes`: etcd's allowance for the call's own fields.
+pub const RECEIVE_OVERHEAD_BYTES: usize = 512 * 1024;
+
+/// Longest election timeout etcd accepts, in milliseconds.
+const ELECTION_MS_MAX: u64 = 50_000;
+
+/// Fewest heartbeats per election timeout: fewer, and one lost message costs a leader.
+const HEARTBEATS_PER_ELECTION_MIN: u64 = 5;
+
+/// Bytes the store may take when nothing else is said: etcd's 2 GiB.
+const QUOTA_BYTES_DEFAULT: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Old versions that are forgotten by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCompaction {
+    /// None.
+    Off,
+    /// Those older than this.
+    Periodic(Duration),
+    /// All but the newest revisions, this many.
+    Revisions(u64),
+}
+
+/// Checked settings of one store process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The member's name.
+    pub name: String,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Where clients are listened for; never empty, all different.
+    pub listen_client: Vec<Address>,
+    /// Where clients are told to go.
+    pub advertise_client_urls: Vec<String>,
+    /// Where peers are told to go; part of the member's identity.
+    pub initial_advertise_peer_urls: Vec<String>,
+    /// Part of the cluster's identity.
+    pub initial_cluster_token: String,
+    /// Between two signs of life of a leader.
+    pub heartbeat: Duration,
+    /// Silence after which an election begins; at least five heartbeats.
+    pub election: Duration,
+    /// Entries applied between two snapshots; not 0.
+    pub snapshot_count: u64,
+    /// Entries kept behind a snapshot for members that lag a little.
+    pub catch_up_entries: u64,
+    /// Log segments kept behind the snapshot; 0 = all.
+    pub wals_max: u32,
+    /// Snapshots kept; 0 = all.
+    pub snapshots_max: u32,
+    /// Bytes the store may take; `u64::MAX` = no bound.
+    pub quota_bytes: u64,
+    /// Largest request that is proposed, in bytes; not 0.
+    pub request_bytes_max: usize,
+    /// Operations per level of a transaction; not 0.
+    pub txn_ops_max: usize,
+    /// Calls one connection may have open; not 0.
+    pub concurrent_streams_max: u32,
+    /// Silence on a connection after which the server asks whether the client is there.
+    pub keepalive_interval: Duration,
+    /// How long it waits for that answer.
+    pub keepalive_timeout: Duration,
+    /// Between two progress messages to a watcher that asked for them.
+    pub watch_progress_interval: Duration,
+    /// See [`AutoCompaction`].
+    pub auto_compaction: AutoCompaction,
+    /// Acknowledged means on disk. Off only with `--unsafe-no-fsync`.
+    pub sync: bool,
+    /// What is logged, as etcd names levels: debug, info, warn, error.
+    pub log_level: tracing::Level,
+}
+
+impl Config {
+    /// A one-member store with defaults, for programs that embed one.
+    ///
+    /// # Errors
+    /// As [`Config::checked`]; with an address that can be listened on there is none.
+    pub fn embedded(data_dir: PathBuf, client: Address) -> Result<Self, ConfigError> {
+        let mut args = Args::defaults();
+        args.data_dir = Some(data_dir);
+        args.advertise_client_urls = Some(client.to_string());
+        args.listen_client_urls = client.to_string();
+        Self::checked(args)
+    }
+
+    /// Checks what a person wrote.
+    ///
+    /// # Errors
+    /// The first setting that is wrong by itself or together with another.
+    pub fn checked(args: Args) -> Result<Self, ConfigError> {
+        let listen_client = listen(&args.listen_client_urls)?;
+        let advertise_client_urls = match &args.advertise_client_urls {
+            Some(urls) => advertised("advertise-client-urls", urls)?,
+            None => own_urls(&listen_client)?,
+        };
+        let peer_urls = advertised(
+            "initial-advertise-peer-urls",
+            &args.initial_advertise_peer_urls,
+        )?;
+        // Not listened on by a store of one member, but a wrong one would be part of its identity.
+        advertised("listen-peer-urls", &args.listen_peer_urls)?;
+        check_cluster(&args, &peer_urls)?;
+        let (heartbeat, election) = check_times(&args)?;
+        Ok(Self {
+            data_dir: args
+                .data_dir
+                .unwrap_or_else(|| PathBuf::from(format!("{}.etcd", args.name))),
+            name: args.name,
+            listen_client,
+            advertise_client_urls,
+            initial_advertise_peer_urls: peer_urls,
+            initial_cluster_token: args.initial_cluster_token,
+            heartbeat,
+            election,
+            snapshot_count: at_least_one("snapshot-count", args.snapshot_count)?,
+            catch_up_entries: args.snapshot_catchup_entries,
+            wals_max: args.max_wals,
+            snapshots_max: args.max_snapshots,
+            quota_bytes: match args.quota_backend_bytes {
+                0 => QUOTA_BYTES_DEFAULT,
+                // Negative means no bound.
+                bytes => u64::try_from(bytes).unwrap_or(u64::MAX),
+            },
+            request_bytes_max: at_least_one("max-request-bytes", args.max_request_bytes)?,
+            txn_ops_max: at_least_one("max-txn-ops", args.max_txn_ops)?,
+            concurrent_streams_max: at_least_one(
+                "max-concurrent-streams",
+                args.max_concurrent_streams,
+            )?,
+            keepalive_interval: args.grpc_keepalive_interval,
+            keepalive_timeout: args.grpc_keepalive_timeout,
+            watch_progress_interval: args.watch_progress_notify_interval,
+            auto_compaction: auto_compaction(
+                &args.auto_compaction_mode,
+                &args.auto_compaction_retention,
+            )?,
+            sync: !args.unsafe_no_fsync,
+            log_level: log_level(&args.log_level)?,
+        })
+    }
+
+    /// Largest message that is read from a client, in bytes.
+    #[must_use]
+    pub fn receive_bytes_max(&self) -> usize {
+        self.request_bytes_max
+            .saturating_add(RECEIVE_OVERHEAD_BYTES)
+    }
+}
+
+/// The addresses to listen on.
+fn listen(urls: &str) -> Result<Vec<Address>, ConfigError> {
+    const FLAG: &str = "listen-client-urls";
+    let addresses = address::list(FLAG, urls)?;
+    let mut seen = BTreeSet::new();
+    for address in &addresses {
+        if address.scheme != Scheme::Http {
+            return Err(ConfigError::SchemeNotServed {
+                flag: FLAG,
+                url: address.to_string(),
+            });
+        }
+        if address.bind_ip().is_none() {
+            return Err(ConfigError::HostNotBindable {
+                flag: FLAG,
+                host: address.host.clone(),
+            });
+        }
+        // Port 0 picks a free one each time.
+        if address.port != 0 && !seen.insert((address.bind_ip(), address.port)) {
+            return Err(ConfigError::AddressTwice {
+                flag: FLAG,
+                url: address.to_string(),
+            });
+        }
+    }
+    Ok(addresses)
+}
+
+/// URLs that others are told; normalised, so that they compare.
+fn advertised(flag: &'static str, urls: &str) -> Result<Vec<String>, ConfigError> {
+    let addresses = address::list(flag, urls)?;
+    Ok(addresses.iter().map(Address::to_string).collect())
+}
+
+/// What clients are told when nobody says otherwise: where we listen, unless that is "everywhere",
+/// which is no place to go to.
+fn own_urls(listen: &[Address]) -> Result<Vec<String>, ConfigError> {
+    if let Some(everywhere) = listen
+        .iter()
+        .find(|address| address.bind_ip().is_some_and(|ip| ip.is_unspecified()))
+    {
+        return Err(ConfigError::AdvertiseMissing {
+            listen: everywhere.to_string(),
+        });
+    }
+    Ok(listen.iter().map(Address::to_string).collect())
+}
+
+/// One member only, for now: whatever describes the cluster must describe us.
+fn check_cluster(args: &Args, peer_urls: &[String]) -> Result<(), ConfigError> {
+    match args.initial_cluster_state.as_str() {
+        "new" => {}
+        "existing" => {
+            return Err(ConfigError::NotYet {
+                setting: "--initial-cluster-state=existing".into(),
+                what: "joining a cluster",
+            });
+        }
+        _ => {
+            return Err(ConfigError::NotOneOf {
+                flag: "initial-cluster-state",
+                value: args.initial_cluster_state.clone(),
+                known: "new, existing",
+            });
+        }
+    }
+    let Some(cluster) = &args.initial_cluster else {
+        return Ok(());
+    };
+    let mut ours = BTreeSet::new();
+    for member in cluster.split(',') {
+        let Some((name, url)) = member.split_once('=') else {
+            return Err(ConfigError::MemberForm {
+                member: member.to_owned(),
+            });
+        };
+        if name.trim() != args.name {
+            return Err(ConfigError::NotYet {
+                setting: format!("--initial-cluster={cluster}"),
+                what: "a cluster of several members",
+            });
+        }
+        let address = Address::parse("initial-cluster", url.trim())?;
+        ours.insert(address.to_string());
+    }
+    if ours != peer_urls.iter().cloned().collect() {
+        return Err(ConfigError::ClusterWithoutUs {
+            cluster: cluster.clone(),
+            name: args.name.clone(),
+            urls: peer_urls.join(","),
+        });
+    }
+    Ok(())
+}
+
+fn check_times(args: &Args) -> Result<(Duration, Duration), ConfigError> {
+    let heartbeat_ms = at_least_one("heartbeat-interval", args.heartbeat_interval)?;
+    let election_ms = args.election_timeout;
+    if election_ms < heartbeat_ms.saturating_mul(HEARTBEATS_PER_ELECTION_MIN)
+        || election_ms > ELECTION_MS_MAX
+    {
+        return Err(ConfigError::ElectionTimeout {
+            election_ms,
+            heartbeat_ms,
+        });
+    }
+    Ok((
+        Duration::from_millis(heartbeat_ms),
+        Duration::from_millis(election_ms),
+    ))
+}
+
+fn at_least_one<N: Default + PartialEq>(flag: &'static str, number: N) -> Result<N, ConfigError> {
+    if number == N::default() {
+        return Err(ConfigError::Zero { flag });
+    }
+    Ok(number)
+}
+
+/// `periodic` with a bare number means hours; `revision` takes a count (reference C.1).
+fn auto_compaction(mode: &str, retention: &str) -> Result<AutoCompaction, ConfigError> {
+    let wrong = |known| ConfigError::NotOneOf {
+        flag: "auto-compaction-retention",
+        value: retention.to_owned(),
+        known,
+    };
+    match mode {
+        "periodic" => {
+            const KNOWN: &str = "a number of hours, or a duration such as 30m";
+            let duration = match retention.parse::<u32>() {
+                Ok(hours) => Duration::from_hours(hours.into()),
+                Err(_) => duration::parse(retention).map_err(|_| wrong(KNOWN))?,
+            };
+            Ok(if duration.is_zero() {
+                AutoCompaction::Off
+            } else {
+                AutoCompaction::Periodic(duration)
+            })
+        }
+        "revision" => match retention.parse() {
+            Ok(0) => Ok(AutoCompaction::Off),
+            Ok(revisions) => Ok(AutoCompaction::Revisions(revisions)),
+            Err(_) => Err(wrong("with --auto-compaction-mode=revision, a number")),
+        },
+        _ => Err(ConfigError::NotOneOf {
+            flag: "auto-compaction-mode",
+            value: mode.to_owned(),
+            known: "periodic, revision",
+        }),
+    }
+}
+
+/// etcd's names; its three ways to die count as errors.
+fn log_level(level: &str) -> Result<tracing::Level, ConfigError> {
+    match level.to_ascii_lowercase().as_str() {
+        "debug" => Ok(tracing::Level::DEBUG),
+        "info" => Ok(tracing::Level::INFO),
+        "warn" => Ok(tracing::Level::WARN),
+        "error" | "dpanic" | "panic" | "fatal" => Ok(tracing::Level::ERROR),
+        _ => Err(ConfigError::NotOneOf {
+            flag: "log-level",
+            value: level.to_owned(),
+            known: "debug, info, warn, error, panic, fatal",
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! The books kept on gRPC calls: what `/metrics` says about them.
+//!
+//! Plain atomics in a fixed table, one row per method; nothing is allocated or locked per call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use hyper::body::Frame;
+use tonic::Code;
+
+use super::method::Method;
+use crate::body::GRPC_STATUS;
+
+/// gRPC knows the codes 0 to 16.
+const CODES: usize = 17;
+
+/// Names of the codes as etcd's metrics spell them.
+const CODE_NAMES: [&str; CODES] = [
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
+
+/// The name of a code, by number.
+pub(crate) fn code_name(code: usize) -> &'static str {
+    CODE_NAMES.get(code).copied().unwrap_or("Unknown")
+}
+
+/// Counters of one method.
+#[derive(Default)]
+pub(crate) struct MethodCounters {
+    /// Calls begun.
+    pub(crate) started: AtomicU64,
+    /// Calls ended, by code.
+    pub(crate) handled: [AtomicU64; CODES],
+    /// Messages from clients.
+    pub(crate) received: AtomicU64,
+    /// Messages to clients.
+    pub(crate) sent: AtomicU64,
+}
+
+/// Counters of all methods.
+#[derive(Default)]
+pub(crate) struct Accounts {
+    methods: Vec<MethodCounters>,
+    /// Bytes of messages from clients, prefix included.
+    pub(crate) received_bytes: AtomicU64,
+    /// Bytes of messages to clients, prefix included.
+    pub(crate) sent_bytes: AtomicU64,
+    /// Requests over the JSON gateway.
+    pub(crate) gateway_requests: AtomicU64,
+    /// Questions to `/health` answered with yes.
+    pub(crate) health_success: AtomicU64,
+    /// Questions to `/health` answered with no.
+    pub(crate) health_failures: AtomicU64,
+}
+
+impl Accounts {
+    /// All at zero.
+    pub(crate) fn new() -> Self {
+        Self {
+            methods: Method::ALL.iter().map(|_| Default::default()).collect(),
+            ..Default::default()
+        }
+    }
+
+    /// The counters of one method.
+    pub(crate) fn of(&self, method: Method) -> &MethodCounters {
+        &self.methods[method as usize]
+    }
+
+    /// A unary call has come in whole.
+    pub(crate) fn unary_received(&self, method: Method, bytes: usize) {
+        self.of(method).received.fetch_add(1, Relaxed);
+        self.received_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// A unary call has its answer.
+    pub(crate) fn unary_answered(&self, method: Method, code: Code, bytes: usize) {
+        let counters = self.of(method);
+        counters.handled[code as usize].fetch_add(1, Relaxed);
+        if code == Code::Ok {
+            counters.sent.fetch_add(1, Relaxed);
+            self.sent_bytes.fetch_add(bytes as u64, Relaxed);
+        }
+    }
+}
+
+/// Follows one stream until it is dropped.
+pub(crate) struct StreamAccount {
+    accounts: Arc<Accounts>,
+    method: Method,
+    /// What the trailers said; a stream dropped without them was cancelled.
+    code: Code,
+}
+
+impl StreamAccount {
+    /// The call has been counted as started.
+    pub(crate) fn new(accounts: Arc<Accounts>, method: Method) -> Self {
+        Self {
+            accounts,
+            method,
+            code: Code::Cancelled,
+        }
+    }
+
+    /// The books themselves, for what the stream's own code counts.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// The stream has opened, or was refused with these headers.
+    pub(crate) fn opened(&mut self, headers: &HeaderMap) {
+        self.note(headers);
+    }
+
+    fn note(&mut self, headers: &HeaderMap) {
+        if let Some(status) = headers.get(GRPC_STATUS) {
+            self.code = Code::from_bytes(status.as_bytes());
+        }
+    }
+
+    /// A frame goes out. Messages are counted where they are made: a frame may hold many.
+    pub(crate) fn sent(&mut self, frame: &Frame<Bytes>) {
+        if let Some(data) = frame.data_ref() {
+            self.accounts()
+                .sent_bytes
+                .fetch_add(data.len() as u64, Relaxed);
+        } else if let Some(trailers) = frame.trailers_ref() {
+            self.note(trailers);
+        }
+    }
+}
+
+impl Drop for StreamAccount {
+    fn drop(&mut self) {
+        self.accounts.of(self.method).handled[self.code as usize].fetch_add(1, Relaxed);
+    }
+}

@@ -1,0 +1,109 @@
+//! The gRPC side of the client port: which method is served by which function.
+//!
+//! Knows the wire and the [`Handle`](crate::handle::Handle), never raft or the disk.
+
+pub(crate) mod account;
+pub(crate) mod auth;
+pub(crate) mod cluster;
+pub(crate) mod errors;
+mod health;
+pub(crate) mod kv;
+pub(crate) mod lease;
+pub(crate) mod maintenance;
+pub(crate) mod metadata;
+pub(crate) mod method;
+mod stream;
+mod translate;
+mod txn;
+mod unary;
+mod watch;
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tonic::Status;
+
+use self::method::Method;
+use self::stream::{Answers, bidi, refuse, server};
+use self::unary::unary;
+use crate::api::Api;
+use crate::body::Body;
+
+/// Answers one gRPC request.
+pub(crate) async fn serve(api: Arc<Api>, request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path();
+    let Some(method) = Method::of(path) else {
+        return Status::unimplemented(format!("unknown method {path}")).into_http();
+    };
+    // The methods every client calls all the time are served in this future; the others in a box,
+    // so that the future of a put stays small.
+    match method {
+        Method::Range => unary(api, method, request, kv::range).await,
+        Method::Put => unary(api, method, request, kv::put).await,
+        Method::Txn => unary(api, method, request, kv::txn).await,
+        Method::DeleteRange => unary(api, method, request, kv::delete_range).await,
+        _ => Box::pin(serve_other(api, method, request)).await,
+    }
+}
+
+async fn serve_other(api: Arc<Api>, method: Method, request: Request<Incoming>) -> Response<Body> {
+    use Method as M;
+    match method {
+        M::Range => unary(api, method, request, kv::range).await,
+        M::Put => unary(api, method, request, kv::put).await,
+        M::Txn => unary(api, method, request, kv::txn).await,
+        M::DeleteRange => unary(api, method, request, kv::delete_range).await,
+        M::Compact => unary(api, method, request, kv::compact).await,
+        M::Watch => {
+            bidi::<_, watch::codec::WatchAnswers, _, _>(api, method, request, watch::watch).await
+        }
+        M::LeaseGrant => unary(api, method, request, lease::grant).await,
+        M::LeaseRevoke => unary(api, method, request, lease::revoke).await,
+        M::LeaseKeepAlive => {
+            bidi::<_, Answers<_>, _, _>(api, method, request, lease::keep_alive).await
+        }
+        M::LeaseTimeToLive => unary(api, method, request, lease::time_to_live).await,
+        M::LeaseLeases => unary(api, method, request, lease::leases).await,
+        M::MemberList => unary(api, method, request, cluster::list).await,
+        M::Alarm => unary(api, method, request, maintenance::alarm).await,
+        M::Status => unary(api, method, request, maintenance::member_status).await,
+        M::Defragment => unary(api, method, request, maintenance::defragment).await,
+        M::Hash => unary(api, method, request, maintenance::hash).await,
+        M::HashKv => unary(api, method, request, maintenance::hash_kv).await,
+        M::AuthStatus => unary(api, method, request, auth::auth_status).await,
+        M::Authenticate => unary(api, method, request, auth::authenticate).await,
+        M::HealthCheck => unary(api, method, request, health::check).await,
+        M::HealthWatch => server(api, method, request, health::watch).await,
+        M::RangeStream
+        | M::MemberAdd
+        | M::MemberRemove
+        | M::MemberUpdate
+        | M::MemberPromote
+        | M::Snapshot
+        | M::MoveLeader
+        | M::Downgrade
+        | M::AuthEnable
+        | M::AuthDisable
+        | M::UserAdd
+        | M::UserGet
+        | M::UserList
+        | M::UserDelete
+        | M::UserChangePassword
+        | M::UserGrantRole
+        | M::UserRevokeRole
+        | M::RoleAdd
+        | M::RoleGet
+        | M::RoleList
+        | M::RoleDelete
+        | M::RoleGrantPermission
+        | M::RoleRevokePermission
+        | M::Lock
+        | M::Unlock
+        | M::Campaign
+        | M::Proclaim
+        | M::Leader
+        | M::Observe
+        | M::Resign => refuse(&api, method, &errors::not_served(method.name())),
+    }
+}

@@ -1,0 +1,216 @@
+//! gRPC calls with a stream on one side or both, on tonic's machinery.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use futures::Stream;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use prost::Message;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
+use tonic::{Code, Status};
+
+use super::account::StreamAccount;
+use super::metadata;
+use super::method::Method;
+use crate::api::Api;
+use crate::body::Body;
+
+/// What a stream's buffers start with. tonic's own 8 KiB each way would be most of what an idle
+/// watch stream costs; requests are small, and an answer's buffer grows to what it needs.
+const BUFFER_BYTES: usize = 256;
+
+/// How much of what is ready goes out in one frame: tonic's own default.
+const FRAME_BYTES: usize = 32 * 1024;
+
+pub(crate) fn buffers() -> BufferSettings {
+    BufferSettings::new(BUFFER_BYTES, FRAME_BYTES)
+}
+
+/// Decodes requests with prost.
+pub(crate) struct Requests<M>(std::marker::PhantomData<M>);
+
+impl<M> Default for Requests<M> {
+    fn default() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl<M: Message + Default + 'static> Decoder for Requests<M> {
+    type Item = M;
+    type Error = Status;
+
+    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<M>, Status> {
+        let message = M::decode(src).map_err(|error| {
+            Status::internal(format!(
+                "grpc: failed to unmarshal the received message: {error}"
+            ))
+        })?;
+        Ok(Some(message))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
+}
+
+/// Encodes answers with prost.
+pub(crate) struct Answers<R>(std::marker::PhantomData<R>);
+
+impl<R> Default for Answers<R> {
+    fn default() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl<R: Message + 'static> Encoder for Answers<R> {
+    type Item = R;
+    type Error = Status;
+
+    fn encode(&mut self, answer: R, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        answer.encode(dst).map_err(|error| {
+            // The buffer grows as needed; this is out of memory or a bug.
+            Status::internal(format!("grpc: failed to marshal the answer: {error}"))
+        })
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
+}
+
+/// A decoder for requests and an encoder for answers.
+pub(crate) struct Pair<M, E> {
+    encoder: std::marker::PhantomData<fn() -> (M, E)>,
+}
+
+impl<M, E> Default for Pair<M, E> {
+    fn default() -> Self {
+        Self {
+            encoder: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<M, E> Codec for Pair<M, E>
+where
+    M: Message + Default + Send + 'static,
+    E: Encoder<Error = Status> + Default + Send + 'static,
+    E::Item: Send + 'static,
+{
+    type Encode = E::Item;
+    type Decode = M;
+    type Encoder = E;
+    type Decoder = Requests<M>;
+
+    fn encoder(&mut self) -> E {
+        E::default()
+    }
+
+    fn decoder(&mut self) -> Requests<M> {
+        Requests::default()
+    }
+}
+
+/// Serves a call with a stream both ways. `E` encodes the answers; `open` gets the requests.
+pub(crate) async fn bidi<M, E, S, F>(
+    api: Arc<Api>,
+    method: Method,
+    request: Request<Incoming>,
+    open: impl FnOnce(Arc<Api>, Streaming<M>) -> F + Send,
+) -> Response<Body>
+where
+    M: Message + Default + Send + 'static,
+    E: Encoder<Error = Status> + Default + Send + 'static,
+    E::Item: Send + 'static,
+    S: Stream<Item = Result<E::Item, Status>> + Send + 'static,
+    F: Future<Output = S> + Send,
+{
+    let account = match begin(&api, method, &request).await {
+        Ok(account) => account,
+        Err(refused) => return *refused,
+    };
+    let mut open = Some(open);
+    let service = tower::service_fn(|request: tonic::Request<Streaming<M>>| {
+        let open = open.take();
+        let api = Arc::clone(&api);
+        async move {
+            match open {
+                Some(open) => Ok(tonic::Response::new(open(api, request.into_inner()).await)),
+                None => Err(Status::internal("the stream was opened twice")),
+            }
+        }
+    });
+    let response = tonic::server::Grpc::new(Pair::<M, E>::default())
+        .max_decoding_message_size(api.limits.receive_bytes_max)
+        .streaming(service, request)
+        .await;
+    booked(response, account)
+}
+
+/// Serves a call with one request and a stream of answers.
+pub(crate) async fn server<M, R, S, F>(
+    api: Arc<Api>,
+    method: Method,
+    request: Request<Incoming>,
+    open: impl FnOnce(Arc<Api>, M) -> F + Send,
+) -> Response<Body>
+where
+    M: Message + Default + Send + 'static,
+    R: Message + 'static,
+    S: Stream<Item = Result<R, Status>> + Send + 'static,
+    F: Future<Output = Result<S, Status>> + Send,
+{
+    let account = match begin(&api, method, &request).await {
+        Ok(account) => account,
+        Err(refused) => return *refused,
+    };
+    let mut open = Some(open);
+    let service = tower::service_fn(|request: tonic::Request<M>| {
+        let open = open.take();
+        let api = Arc::clone(&api);
+        async move {
+            match open {
+                Some(open) => open(api, request.into_inner())
+                    .await
+                    .map(tonic::Response::new),
+                None => Err(Status::internal("the stream was opened twice")),
+            }
+        }
+    });
+    let response = tonic::server::Grpc::new(Pair::<M, Answers<R>>::default())
+        .max_decoding_message_size(api.limits.receive_bytes_max)
+        .server_streaming(service, request)
+        .await;
+    booked(response, account)
+}
+
+fn booked(response: Response<tonic::body::Body>, mut account: StreamAccount) -> Response<Body> {
+    account.opened(response.headers());
+    response.map(|body| Body::Stream(body, account))
+}
+
+/// Counts the call and checks its metadata; a refusal is the whole answer.
+async fn begin(
+    api: &Arc<Api>,
+    method: Method,
+    request: &Request<Incoming>,
+) -> Result<StreamAccount, Box<Response<Body>>> {
+    let counters = api.accounts.of(method);
+    counters.started.fetch_add(1, Relaxed);
+    if let Err(status) = metadata::check(api, request.headers()).await {
+        counters.handled[status.code() as usize].fetch_add(1, Relaxed);
+        return Err(Box::new(status.into_http()));
+    }
+    Ok(StreamAccount::new(Arc::clone(&api.accounts), method))
+}
+
+/// A stream that ends at once with this status, for methods not served.
+pub(crate) fn refuse(api: &Api, method: Method, status: &Status) -> Response<Body> {
+    let counters = api.accounts.of(method);
+    counters.started.fetch_add(1, Relaxed);
+    counters.handled[status.code() as usize].fetch_add(1, Relaxed);
+    debug_assert_ne!(status.code(), Code::Ok);
+    status.clone().into_http()
+}

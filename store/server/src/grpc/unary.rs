@@ -1,0 +1,178 @@
+//! One gRPC call with one message each way, straight on the HTTP/2 stream.
+//!
+//! tonic's path for this keeps two 8 KiB buffers, a box and a stream adapter per call. Here the
+//! message is decoded from the frame it came in (no copy when it fits one frame) and the answer is
+//! one exact allocation. Streams go through tonic (`stream.rs`). The format is gRPC's "length-
+//! prefixed message": one byte compression flag, four bytes length, message.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use prost::Message;
+use tonic::{Code, Status};
+
+use super::metadata;
+use super::method::Method;
+use crate::api::Api;
+use crate::body::Body;
+
+/// Bytes before each message.
+const PREFIX_BYTES: usize = 5;
+
+/// The content type of every gRPC answer.
+pub(crate) const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// Reads the request, has it served, writes the answer.
+pub(crate) async fn unary<M, R, F>(
+    api: Arc<Api>,
+    method: Method,
+    request: Request<Incoming>,
+    serve: impl FnOnce(Arc<Api>, M) -> F,
+) -> Response<Body>
+where
+    M: Message + Default,
+    R: Message,
+    F: Future<Output = Result<R, Status>>,
+{
+    api.accounts.of(method).started.fetch_add(1, Relaxed);
+    match answer(&api, method, request, serve).await {
+        Ok(message) => {
+            let bytes = framed(&message);
+            api.accounts.unary_answered(method, Code::Ok, bytes.len());
+            let mut response = Response::new(Body::Message(bytes));
+            response.headers_mut().insert(CONTENT_TYPE, GRPC);
+            response
+        }
+        Err(status) => {
+            api.accounts.unary_answered(method, status.code(), 0);
+            status.into_http()
+        }
+    }
+}
+
+async fn answer<M, R, F>(
+    api: &Arc<Api>,
+    method: Method,
+    request: Request<Incoming>,
+    serve: impl FnOnce(Arc<Api>, M) -> F,
+) -> Result<R, Status>
+where
+    M: Message + Default,
+    F: Future<Output = Result<R, Status>>,
+{
+    let (parts, body) = request.into_parts();
+    metadata::check(api, &parts.headers).await?;
+    let message = message_bytes(body, api.limits.receive_bytes_max).await?;
+    api.accounts
+        .unary_received(method, message.len() + PREFIX_BYTES);
+    let message = M::decode(message).map_err(|error| {
+        Status::internal(format!(
+            "grpc: failed to unmarshal the received message: {error}"
+        ))
+    })?;
+    serve(Arc::clone(api), message).await
+}
+
+/// The one message of a request body, without its prefix.
+async fn message_bytes(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Status> {
+    let mut all = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else {
+            continue;
+        };
+        if joined.is_empty() && all.is_empty() {
+            all = data;
+        } else {
+            if joined.is_empty() {
+                joined.reserve(wanted_bytes(&all, bytes_max)?.max(all.len() + data.len()));
+                joined.put_slice(&all);
+            }
+            joined.put_slice(&data);
+        }
+        // Checked on every frame, so that nobody can send more than one message's worth.
+        let sofar: &[u8] = if joined.is_empty() { &all } else { &joined };
+        if sofar.len() > wanted_bytes(sofar, bytes_max)? {
+            return Err(Status::internal(
+                "grpc: more than one message in a unary request",
+            ));
+        }
+    }
+    if !joined.is_empty() {
+        all = joined.freeze();
+    }
+    if all.len() < PREFIX_BYTES || all.len() != wanted_bytes(&all, bytes_max)? {
+        return Err(Status::internal("grpc: the request ends inside a message"));
+    }
+    all.advance(PREFIX_BYTES);
+    Ok(all)
+}
+
+/// Bytes of prefix and message together, as far as the prefix is known.
+fn wanted_bytes(sofar: &[u8], bytes_max: usize) -> Result<usize, Status> {
+    let Some(&[compressed, a, b, c, d]) = sofar.first_chunk::<PREFIX_BYTES>() else {
+        return Ok(PREFIX_BYTES);
+    };
+    if compressed != 0 {
+        return Err(Status::unimplemented(
+            "grpc: compressed requests are not supported",
+        ));
+    }
+    let bytes = u32::from_be_bytes([a, b, c, d]) as usize;
+    if bytes > bytes_max {
+        return Err(Status::resource_exhausted(format!(
+            "grpc: received message larger than max ({bytes} vs. {bytes_max})"
+        )));
+    }
+    Ok(PREFIX_BYTES + bytes)
+}
+
+/// A message with its prefix. One over 4 GiB cannot be said in gRPC; the store's quota and the
+/// request limits keep far below it.
+fn framed(message: &impl Message) -> Bytes {
+    let bytes = message.encoded_len();
+    let mut out = BytesMut::with_capacity(PREFIX_BYTES + bytes);
+    out.put_u8(0);
+    out.put_u32(u32::try_from(bytes).unwrap_or(u32::MAX));
+    message.encode_raw(&mut out);
+    out.freeze()
+}
+
+/// The stream broke while the request was being read; nobody will see this answer.
+fn broken(error: &hyper::Error) -> Status {
+    Status::cancelled(format!("the request was not read to its end: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_tells_how_much_is_to_come() {
+        for (sofar, wanted) in [
+            (&[][..], Ok(5)),
+            (&[0, 0, 0, 0][..], Ok(5)),
+            (&[0, 0, 0, 0, 0][..], Ok(5)),
+            (&[0, 0, 0, 1, 2, 9][..], Ok(5 + 258)),
+            (&[0, 0, 0, 4, 0][..], Ok(5 + 1024)),
+            (&[0, 0, 0, 4, 1][..], Err(Code::ResourceExhausted)),
+            (&[0, 255, 255, 255, 255][..], Err(Code::ResourceExhausted)),
+            (&[1, 0, 0, 0, 1][..], Err(Code::Unimplemented)),
+        ] {
+            let actual = wanted_bytes(sofar, 1024).map_err(|status| status.code());
+            assert_eq!(actual, wanted, "{sofar:?}");
+        }
+    }
+
+    #[test]
+    fn a_framed_message_is_prefix_and_message() {
+        let request = store_proto::etcdserverpb::LeaseRevokeRequest { id: 300 };
+        assert_eq!(&framed(&request)[..], [0, 0, 0, 0, 3, 8, 0xac, 2]);
+    }
+}

@@ -1,0 +1,381 @@
+//! `/metrics`: etcd's names (reference part D) for what has a real value here, and a few of our own
+//! under `muster_`. A name without a meaning here is absent rather than zero.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use http::{HeaderValue, Response, StatusCode};
+
+use super::exposition::{Exposition, Kind};
+use super::response;
+use crate::api::Api;
+use crate::body::Body;
+use crate::counters::{Counters, Histogram, TIME_BUCKETS_US};
+use crate::grpc::account::{Accounts, code_name};
+use crate::grpc::method::Method;
+use crate::handle::StatusReport;
+use crate::version;
+
+const EXPOSITION: HeaderValue =
+    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// `GET /metrics`.
+pub(super) async fn metrics(api: &Api) -> Response<Body> {
+    let mut page = Exposition::default();
+    let member = api.handle.member_id();
+    versions(&mut page, member);
+    raft(&mut page, api.handle.counters(), member);
+    disk(&mut page, api.handle.counters());
+    // A member that goes down still has its counters to show.
+    if let Ok(answer) = api.handle.status().await {
+        store(&mut page, &answer.body);
+    }
+    keyspace(&mut page, api.handle.counters());
+    calls(&mut page, &api.accounts);
+    process(&mut page);
+    response(StatusCode::OK, EXPOSITION, page.text())
+}
+
+fn versions(page: &mut Exposition, member: u64) {
+    use Kind::Gauge;
+    let name = "etcd_server_version";
+    page.metric(name, Gauge, "The etcd version whose behaviour is matched.");
+    page.sample(name, &[("server_version", version::ETCD_VERSION)], 1);
+    let name = "etcd_cluster_version";
+    page.metric(name, Gauge, "Version of the cluster.");
+    page.sample(name, &[("cluster_version", "3.7")], 1);
+    let name = "muster_build_info";
+    page.metric(name, Gauge, "The product's own version.");
+    page.sample(name, &[("version", version::PRODUCT_VERSION)], 1);
+    let name = "etcd_server_id";
+    page.metric(name, Gauge, "Id of this member.");
+    page.sample(name, &[("server_id", &format!("{member:x}"))], 1);
+}
+
+fn raft(page: &mut Exposition, counters: &Counters, member: u64) {
+    use Kind::{Counter, Gauge};
+    let leader = counters.leader.get();
+    for (name, kind, help, value) in [
+        (
+            "etcd_server_has_leader",
+            Gauge,
+            "1 if there is a leader.",
+            u64::from(leader != 0),
+        ),
+        (
+            "etcd_server_is_leader",
+            Gauge,
+            "1 if this member leads.",
+            u64::from(leader == member),
+        ),
+        (
+            "etcd_server_leader_changes_seen_total",
+            Counter,
+            "Changes of the leader.",
+            counters.leader_changes.get(),
+        ),
+        (
+            "etcd_server_proposals_committed_total",
+            Gauge,
+            "Highest committed index.",
+            counters.proposals_committed.get(),
+        ),
+        (
+            "etcd_server_proposals_applied_total",
+            Gauge,
+            "Highest applied index.",
+            counters.proposals_applied.get(),
+        ),
+        (
+            "etcd_server_proposals_pending",
+            Gauge,
+            "Proposals without an outcome yet.",
+            counters.proposals_pending.get(),
+        ),
+        (
+            "etcd_server_proposals_failed_total",
+            Counter,
+            "Proposals that failed.",
+            counters.proposals_failed.get(),
+        ),
+        ("muster_raft_term", Gauge, "Raft term.", counters.term.get()),
+        (
+            "muster_requests_refused_total",
+            Counter,
+            "Requests refused because too many were waiting.",
+            counters.refused_busy.get(),
+        ),
+        (
+            "muster_driver_turns_total",
+            Counter,
+            "Turns of the driver.",
+            counters.turns.get(),
+        ),
+        (
+            "muster_driver_inputs_total",
+            Counter,
+            "Facts the driver was told; by turns, the size of its batches.",
+            counters.inputs.get(),
+        ),
+    ] {
+        page.single(name, kind, help, value);
+    }
+    histogram(
+        page,
+        "muster_driver_turn_duration_seconds",
+        "Time of one turn of the driver, without waiting.",
+        &counters.turn,
+    );
+}
+
+fn disk(page: &mut Exposition, counters: &Counters) {
+    use Kind::{Counter, Gauge};
+    for (name, help, times) in [
+        (
+            "etcd_disk_wal_fsync_duration_seconds",
+            "Time of one sync of the log.",
+            &counters.wal_sync,
+        ),
+        (
+            "etcd_disk_wal_write_duration_seconds",
+            "Time of one write to the log, before its sync.",
+            &counters.wal_write,
+        ),
+        (
+            "etcd_debugging_snap_save_total_duration_seconds",
+            "Time from the begin of a snapshot until it was durable.",
+            &counters.snapshot,
+        ),
+    ] {
+        histogram(page, name, help, times);
+    }
+    page.single(
+        "etcd_disk_wal_write_bytes_total",
+        Gauge,
+        "Bytes written to the log.",
+        counters.wal_bytes.get(),
+    );
+    page.single(
+        "muster_wal_entries_total",
+        Counter,
+        "Entries written to the log; by syncs, the size of its batches.",
+        counters.wal_entries.get(),
+    );
+    page.single(
+        "muster_disk_full",
+        Gauge,
+        "1 while the disk has no room for more log.",
+        counters.disk_full.get(),
+    );
+}
+
+fn store(page: &mut Exposition, report: &StatusReport) {
+    for (name, help, value) in [
+        (
+            "etcd_mvcc_db_total_size_in_bytes",
+            "Bytes the state accounts for.",
+            report.size_bytes,
+        ),
+        (
+            "etcd_mvcc_db_total_size_in_use_in_bytes",
+            "Bytes of the state in use.",
+            report.size_in_use_bytes,
+        ),
+        (
+            "etcd_server_quota_backend_bytes",
+            "Bytes the state may take.",
+            report.quota_bytes,
+        ),
+        ("etcd_debugging_mvcc_keys_total", "Keys.", report.keys),
+        (
+            "etcd_server_is_learner",
+            "1 if this member has no vote.",
+            report.learner.into(),
+        ),
+    ] {
+        page.single(name, Kind::Gauge, help, value);
+    }
+}
+
+fn keyspace(page: &mut Exposition, counters: &Counters) {
+    use Kind::{Counter, Gauge};
+    for (name, kind, help, value) in [
+        (
+            "etcd_debugging_mvcc_current_revision",
+            Gauge,
+            "Current revision.",
+            counters.revision.get(),
+        ),
+        (
+            "etcd_debugging_mvcc_compact_revision",
+            Gauge,
+            "Last compacted revision.",
+            counters.compacted_revision.get(),
+        ),
+        (
+            "etcd_debugging_mvcc_watch_stream_total",
+            Gauge,
+            "Open watch streams.",
+            counters.watch_streams.get(),
+        ),
+        (
+            "etcd_debugging_server_lease_expired_total",
+            Counter,
+            "Leases that ended by time.",
+            counters.leases_expired.get(),
+        ),
+    ] {
+        page.single(name, kind, help, value);
+    }
+}
+
+fn calls(page: &mut Exposition, accounts: &Accounts) {
+    use Kind::Counter;
+    for (name, help, value) in [
+        (
+            "etcd_network_client_grpc_received_bytes_total",
+            "Bytes of requests from gRPC clients.",
+            &accounts.received_bytes,
+        ),
+        (
+            "etcd_network_client_grpc_sent_bytes_total",
+            "Bytes of answers to gRPC clients.",
+            &accounts.sent_bytes,
+        ),
+        (
+            "muster_gateway_requests_total",
+            "Requests over the JSON gateway.",
+            &accounts.gateway_requests,
+        ),
+        (
+            "etcd_server_health_success",
+            "Health questions answered with yes.",
+            &accounts.health_success,
+        ),
+        (
+            "etcd_server_health_failures",
+            "Health questions answered with no.",
+            &accounts.health_failures,
+        ),
+    ] {
+        page.single(name, Counter, help, value.load(Relaxed));
+    }
+    let mut per_method = |name: &str, help: &str, of: fn(&Accounts, Method) -> &AtomicU64| {
+        page.metric(name, Counter, help);
+        for method in Method::ALL {
+            let labels = labels(*method);
+            page.sample(name, &labels, of(accounts, *method).load(Relaxed));
+        }
+    };
+    per_method(
+        "grpc_server_started_total",
+        "Calls begun.",
+        |accounts, method| &accounts.of(method).started,
+    );
+    per_method(
+        "grpc_server_msg_received_total",
+        "Messages from clients.",
+        |accounts, method| &accounts.of(method).received,
+    );
+    per_method(
+        "grpc_server_msg_sent_total",
+        "Messages to clients.",
+        |accounts, method| &accounts.of(method).sent,
+    );
+    let name = "grpc_server_handled_total";
+    page.metric(name, Counter, "Calls ended, by code.");
+    for method in Method::ALL {
+        for (code, handled) in accounts.of(*method).handled.iter().enumerate() {
+            let handled = handled.load(Relaxed);
+            // A row per method and code would be 800 lines of zeros; OK is always shown.
+            if handled > 0 || code == 0 {
+                let [kind, service, name_of] = labels(*method);
+                let labels = [("grpc_code", code_name(code)), kind, service, name_of];
+                page.sample(name, &labels, handled);
+            }
+        }
+    }
+}
+
+fn labels(method: Method) -> [(&'static str, &'static str); 3] {
+    [
+        ("grpc_type", method.kind().label()),
+        ("grpc_service", method.service()),
+        ("grpc_method", method.name()),
+    ]
+}
+
+fn histogram(page: &mut Exposition, name: &str, help: &str, times: &Histogram) {
+    page.seconds(
+        name,
+        help,
+        &TIME_BUCKETS_US,
+        &times.buckets(),
+        times.sum_us(),
+    );
+}
+
+/// What the system says of the process; left out where it does not say.
+fn process(page: &mut Exposition) {
+    use Kind::Gauge;
+    let page_bytes = rustix::param::page_size() as u64;
+    if let Some(pages) = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok())
+    {
+        page.single(
+            "process_resident_memory_bytes",
+            Gauge,
+            "Resident memory size in bytes.",
+            pages * page_bytes,
+        );
+    }
+    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
+        page.single(
+            "process_open_fds",
+            Gauge,
+            "Open file descriptors.",
+            files.count(),
+        );
+    }
+    if let Some(limit) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+        page.single(
+            "process_max_fds",
+            Gauge,
+            "Most file descriptors that may be open.",
+            limit,
+        );
+    }
+    let ticks_per_second = rustix::param::clock_ticks_per_second();
+    if let Some(ticks) = std::fs::read_to_string("/proc/self/stat")
+        .ok()
+        .and_then(|text| cpu_ticks(&text))
+    {
+        page.single(
+            "process_cpu_seconds_total",
+            Kind::Counter,
+            "User and system CPU time in seconds.",
+            ticks as f64 / ticks_per_second as f64,
+        );
+    }
+}
+
+/// User and system time from `/proc/self/stat`, whose second field may hold spaces.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_found_behind_any_name() {
+        let stat = "42 (a b) c) S 1 1 1 0 -1 4194304 100 0 0 0 17 5 0 0 20 0 4 0 1000 1 1";
+        assert_eq!(cpu_ticks(stat), Some(22));
+        assert_eq!(cpu_ticks("42 (a"), None);
+    }
+}

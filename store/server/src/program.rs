@@ -1,0 +1,124 @@
+//! `muster store` as a program: flags in, exit status out.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::config::Config;
+use crate::config::line::{LineError, Said};
+use crate::fatal::chain;
+use crate::server::Server;
+use crate::version;
+
+/// Exit status after a second Ctrl-C: what a shell shows for a program ended by one.
+const FORCED: u8 = 130;
+
+/// Runs a store until it is told to stop. `flags` are those after the program's name; the
+/// environment is read as etcd reads it. Needs a runtime with network and time.
+pub async fn run(flags: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let said = match Said::read(flags, std::env::vars_os()) {
+        Ok(said) => said,
+        Err(LineError::Clap(error)) => {
+            // Help goes to standard output and is no failure; clap knows which is which.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
+        }
+        Err(LineError::Config(error)) => return failed(&error, error.hint()),
+    };
+    let config = match Config::checked(said.args) {
+        Ok(config) => config,
+        Err(error) => return failed(&error, error.hint()),
+    };
+    log(config.log_level);
+    for warning in said.warnings {
+        tracing::warn!("{warning}");
+    }
+    serve(config).await
+}
+
+async fn serve(config: Config) -> ExitCode {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return failed(&error, None),
+    };
+    tracing::info!(
+        version = version::PRODUCT_VERSION,
+        etcd_version = version::ETCD_VERSION,
+        name = config.name,
+        data_dir = %config.data_dir.display(),
+        "starting"
+    );
+    let server = tokio::select! {
+        // Safe to cancel: the process ends, and what was being recovered stays as it was.
+        () = signals.stop() => return ExitCode::SUCCESS,
+        started = Server::start(config) => match started {
+            Ok(server) => server,
+            Err(error) => return failed(&error, error.hint()),
+        },
+    };
+    tokio::select! {
+        // Safe to cancel: it only waits.
+        ready = server.ready() => if ready.is_ok() {
+            let addresses = server.client_addrs();
+            tracing::info!(?addresses, "ready to serve client requests");
+            signals.stop().await;
+        },
+        // Safe to cancel: a signal not returned stays pending.
+        () = signals.stop() => {}
+    }
+    tracing::info!("stopping; once more to force");
+    tokio::select! {
+        () = server.stop() => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        () = signals.stop() => {
+            tracing::warn!("forced to stop");
+            ExitCode::from(FORCED)
+        }
+    }
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next of either. Safe to cancel.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Logs to standard error from this level on, unless the program that calls has its own log.
+fn log(level: tracing::Level) {
+    // An error means that there is one.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init();
+}
+
+/// Prints the error as one line with its causes, and the hint as another.
+fn failed(error: &dyn Error, hint: Option<String>) -> ExitCode {
+    eprintln!("error: {}", chain(error));
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::FAILURE
+}

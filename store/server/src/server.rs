@@ -1,0 +1,263 @@
+//! A running server: store, listeners and what runs beside them, started and stopped in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Api, Limits};
+use crate::compactor;
+use crate::config::Config;
+use crate::config::address::Address;
+use crate::connection::{self, Settings};
+use crate::grpc::account::Accounts;
+use crate::handle::{Failure, Handle};
+use crate::occupant;
+use crate::store::{self, Store, StoreConfig};
+
+/// How long requests may take to finish once the server stops: as long as one may wait for its
+/// outcome, so that nobody is cut off who would have had an answer.
+const DRAIN: Duration = Duration::from_secs(7);
+
+/// Why a server does not start. Nothing is left running.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Another program listens there.
+    #[error("listen on {address}: the port is in use{}", by(.occupant.as_deref()))]
+    PortInUse {
+        /// Where.
+        address: Address,
+        /// The other program and its process id, if that can be known.
+        occupant: Option<String>,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("listen on {address}")]
+    Listen {
+        /// Where.
+        address: Address,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The store does not start.
+    #[error(transparent)]
+    Store(#[from] store::StartError),
+    /// Recovery was interrupted by a panic or the end of the runtime.
+    #[error("start the store: it was interrupted")]
+    Interrupted,
+}
+
+fn by(occupant: Option<&str>) -> String {
+    occupant.map_or_else(String::new, |occupant| format!(" by {occupant}"))
+}
+
+impl StartError {
+    /// What a person can do.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::PortInUse { address, .. } => Some(format!(
+                "stop the other program, or choose another port with --listen-client-urls (now {address})"
+            )),
+            Self::Listen { source, .. } => Some(match source.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "choose a port above 1023 with --listen-client-urls, or give the program the right \
+                     to bind low ports"
+                        .to_owned()
+                }
+                io::ErrorKind::AddrNotAvailable => {
+                    "use 127.0.0.1, an address of this machine, or 0.0.0.0 for all of them".to_owned()
+                }
+                _ => "choose another address with --listen-client-urls".to_owned(),
+            }),
+            Self::Store(error) => error.hint(),
+            Self::Interrupted => None,
+        }
+    }
+}
+
+/// A server that has been started. Dropped without [`Server::stop`], it cuts clients off.
+pub struct Server {
+    api: Arc<Api>,
+    addresses: Vec<SocketAddr>,
+    /// Listeners with their connections, and the compactor.
+    tasks: JoinSet<()>,
+    store: Option<Store>,
+}
+
+impl Server {
+    /// Listens, recovers the store and serves. Returns before a leader is known: see
+    /// [`Server::ready`].
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        // First the ports: a second process on the same settings finds out before it touches data.
+        let mut listeners = Vec::new();
+        for address in &config.listen_client {
+            listeners.push(listen(address).await?);
+        }
+        let mut addresses = Vec::new();
+        for (listener, address) in listeners.iter().zip(&config.listen_client) {
+            let bound = listener.local_addr();
+            addresses.push(bound.map_err(|source| StartError::Listen {
+                address: address.clone(),
+                source,
+            })?);
+        }
+        let store_config = store_config(&config, &addresses);
+        let store = tokio::task::spawn_blocking(move || Store::start(store_config))
+            .await
+            .map_err(|_| StartError::Interrupted)??;
+        let api = Arc::new(Api {
+            handle: store.handle(),
+            limits: Limits {
+                request_bytes_max: config.request_bytes_max,
+                receive_bytes_max: config.receive_bytes_max(),
+                txn_ops_max: config.txn_ops_max,
+            },
+            accounts: Arc::new(Accounts::new()),
+            closing: CancellationToken::new(),
+        });
+        let mut tasks = JoinSet::new();
+        let settings = Settings::new(&config);
+        for listener in listeners {
+            tasks.spawn(connection::accept(
+                listener,
+                Arc::clone(&api),
+                settings.clone(),
+            ));
+        }
+        tasks.spawn(compactor::run(Arc::clone(&api), config.auto_compaction));
+        Ok(Self {
+            api,
+            addresses,
+            tasks,
+            store: Some(store),
+        })
+    }
+
+    /// Waits until linearizable requests are served.
+    ///
+    /// # Errors
+    /// When the store stops meanwhile.
+    pub async fn ready(&self) -> Result<(), Failure> {
+        loop {
+            match self.api.handle.ready().await {
+                Err(Failure::TimedOut | Failure::NoLeader | Failure::LeaderChanged) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Where clients are served, in the order of the listen URLs, with the real ports.
+    #[must_use]
+    pub fn client_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Direct access to the store, for programs that embed one.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.api.handle.clone()
+    }
+
+    /// Stops accepting, ends streams with `Unavailable`, lets requests finish for some seconds, then
+    /// stops the store. What was acknowledged is on disk all along.
+    pub async fn stop(mut self) {
+        self.api.closing.cancel();
+        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!("clients did not finish in time and are cut off");
+            self.tasks.shutdown().await;
+        }
+        if let Some(store) = self.store.take() {
+            // Blocks until the log is synced and the folder let go.
+            let stopped = tokio::task::spawn_blocking(move || store.stop()).await;
+            if stopped.is_err() {
+                tracing::error!("the store was interrupted while it stopped");
+            }
+        }
+    }
+}
+
+async fn listen(address: &Address) -> Result<TcpListener, StartError> {
+    let bind = async {
+        let ip = address
+            .bind_ip()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        TcpListener::bind((ip, address.port)).await
+    };
+    bind.await.map_err(|source| {
+        let address = address.clone();
+        if source.kind() == io::ErrorKind::AddrInUse {
+            let occupant = occupant::of_port(address.port);
+            StartError::PortInUse {
+                address,
+                occupant,
+                source,
+            }
+        } else {
+            StartError::Listen { address, source }
+        }
+    })
+}
+
+fn store_config(config: &Config, addresses: &[SocketAddr]) -> StoreConfig {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    StoreConfig {
+        name: config.name.clone(),
+        cluster_token: config.initial_cluster_token.clone(),
+        peer_urls: config.initial_advertise_peer_urls.clone(),
+        client_urls: told_urls(config, addresses),
+        heartbeat_ms: millis(config.heartbeat),
+        election_ms: millis(config.election),
+        snapshot_count: config.snapshot_count,
+        catch_up_entries: config.catch_up_entries,
+        // 0 keeps all.
+        snapshots_max: match config.snapshots_max {
+            0 => usize::MAX,
+            snapshots => snapshots as usize,
+        },
+        quota_bytes: config.quota_bytes,
+        progress_ms: millis(config.watch_progress_interval),
+        fsync: config.sync,
+        ..StoreConfig::new(config.data_dir.clone())
+    }
+}
+
+/// Where clients are told to go. A port that the system picked is filled in where the advertised
+/// URL is the listened one.
+fn told_urls(config: &Config, addresses: &[SocketAddr]) -> Vec<String> {
+    let told = |url: &String| {
+        config
+            .listen_client
+            .iter()
+            .zip(addresses)
+            .find(|(asked, _)| asked.port == 0 && asked.to_string() == *url)
+            .map_or_else(
+                || url.clone(),
+                |(asked, bound)| {
+                    let port = bound.port();
+                    Address {
+                        port,
+                        ..asked.clone()
+                    }
+                    .to_string()
+                },
+            )
+    };
+    config.advertise_client_urls.iter().map(told).collect()
+}
+
+#[cfg(test)]
+mod tests;
