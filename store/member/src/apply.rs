@@ -16,7 +16,11 @@ use crate::proposals::{self, Arrived};
 /// What the member must remember of a command that the machine consumes.
 enum Aftermath {
     None,
-    Revoked(LeaseId),
+    Revoked {
+        id: LeaseId,
+        /// Its time was up; else a client wanted it.
+        expired: bool,
+    },
     Checkpointed(Vec<(LeaseId, i64)>),
     Compacted,
 }
@@ -26,14 +30,12 @@ impl Member {
         let Some(last) = committed.last().map(|entry| entry.index) else {
             return;
         };
-        let term = committed.last().map_or(0, |entry| entry.term);
         for entry in committed {
             if out.fatal.is_some() {
                 return;
             }
             self.apply_entry(now, entry, out);
         }
-        self.snapshots.note_applied(last, term);
         self.node.advance_apply_to(last);
     }
 
@@ -100,7 +102,8 @@ impl Member {
                 // Watchers below the compaction are to be told.
                 self.watch_dirty = true;
             }
-            Aftermath::Revoked(id) => {
+            Aftermath::Revoked { id, expired } => {
+                self.counts.leases_expired += u64::from(expired && reply.is_ok());
                 // Refused as an old leader's, the lease lives on; as unknown, it is gone.
                 if self.machine.lease(id).is_none() {
                     for token in self.expiry.revoked(id) {
@@ -151,7 +154,10 @@ fn parse<M: protobuf::Message>(bytes: &[u8]) -> Result<M, String> {
 
 fn aftermath(command: &Command) -> Aftermath {
     match command {
-        Command::LeaseRevoke { id, .. } => Aftermath::Revoked(*id),
+        Command::LeaseRevoke { id, term } => Aftermath::Revoked {
+            id: *id,
+            expired: *term != 0,
+        },
         Command::LeaseCheckpoint { remaining, .. } => Aftermath::Checkpointed(remaining.clone()),
         Command::Compact { .. } => Aftermath::Compacted,
         _ => Aftermath::None,

@@ -4,7 +4,7 @@
 //! Order is data: within one list the order is binding, between lists there is none, because
 //! whatever must wait for the disk stands in the `then` of the [`Append`] it waits for.
 
-use bytes::Bytes;
+use store_machine::snapshot::SnapshotCursor;
 use store_watch::batch::{Batch, StreamId};
 
 use crate::answer::{Body, Failure, Header};
@@ -51,15 +51,14 @@ pub struct Reply {
     pub outcome: Result<Body, Failure>,
 }
 
-/// A step of writing a snapshot; begun, filled by chunks, finished. One at a time.
-#[derive(Debug, PartialEq, Eq)]
-pub enum SnapshotOrder {
-    /// Start a new snapshot of this position; an unfinished one is abandoned.
-    Begin(Mark),
-    /// Append these bytes.
-    Chunk(Bytes),
-    /// Complete it, sync it, and report [`crate::input::Input::SnapshotSynced`].
-    Finish,
+/// Write the content to a snapshot file, chunk by chunk between other work, make it durable, and
+/// report [`crate::input::Input::SnapshotSynced`] or `SnapshotFailed`. One at a time.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What it stands for.
+    pub mark: Mark,
+    /// The content; owns all it needs, and may go to another thread.
+    pub content: SnapshotCursor,
 }
 
 /// Something a person may want to know; for the shell's log and metrics.
@@ -120,8 +119,8 @@ pub struct Effects {
     pub replies: Vec<Reply>,
     /// For watch streams; each stream's in order.
     pub watch: Vec<(StreamId, Batch)>,
-    /// For the snapshot file, in order.
-    pub snapshot: Vec<SnapshotOrder>,
+    /// For the snapshot file.
+    pub snapshot: Option<Snapshot>,
     /// The log at and below this index is no longer needed on disk.
     pub purge: Option<u64>,
     /// For the log.
@@ -138,7 +137,7 @@ impl Effects {
             && self.sends.is_empty()
             && self.replies.is_empty()
             && self.watch.is_empty()
-            && self.snapshot.is_empty()
+            && self.snapshot.is_none()
             && self.purge.is_none()
             && self.notices.is_empty()
             && self.fatal.is_none()

@@ -11,8 +11,9 @@ pub const TICKS_PER_TURN_MAX: u64 = TICKS_PER_HEARTBEAT;
 /// Proposals that wait for their outcome: five times the 10,000 clients the store is meant for.
 pub const PROPOSALS_MAX: usize = 50_000;
 
-/// Bytes of proposals that wait for their outcome: about half a second of a slow disk's writes.
-pub const PROPOSAL_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of proposals that wait for their outcome: less than half of the log's spare segment, so
+/// that what was admitted always fits when the disk turns out to be full.
+pub const PROPOSAL_BYTES_MAX: u64 = 24 << 20;
 
 /// Reads that wait for their round; as [`PROPOSALS_MAX`], with keep-alives counted in.
 pub const READS_MAX: usize = 100_000;
@@ -38,12 +39,13 @@ pub const READIES_PER_TURN_MAX: usize = 8;
 /// a put hardly notices.
 pub const SCRUB_RECORDS_PER_TURN: usize = 512;
 
-/// Bytes of a snapshot chunk, one per turn: some 100 µs to copy.
-pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
-
 /// Bytes of log in memory that call for a snapshot before `snapshot_count` entries are reached,
 /// unless the state itself is larger: entries may be 1.5 MiB each.
 pub const LOG_BYTES_BEFORE_SNAPSHOT: u64 = 64 << 20;
+
+/// Bytes of log kept in memory behind a snapshot, for members that lag: half of what calls for the
+/// next one.
+pub const CATCH_UP_BYTES_MAX: u64 = LOG_BYTES_BEFORE_SNAPSHOT / 2;
 
 /// Leases whose revoke may be under way at once. Keeps room for clients when very many end at the
 /// same moment: 1,000 are applied within one or two batches.

@@ -41,14 +41,15 @@ impl Log {
         log.append(tail);
         let vote = recovered.vote;
         let (last, last_term) = log.last();
-        let mut hard = HardState::default();
         // An append may be torn between its entries and its vote: then nobody has been told of
         // the vote, but the term has been seen.
-        hard.term = vote.term.max(last_term);
-        if hard.term == vote.term {
-            hard.vote = vote.voted_for;
-        }
-        hard.commit = vote.commit.clamp(start.index, last);
+        let term = vote.term.max(last_term);
+        let hard = HardState {
+            term,
+            vote: if term == vote.term { vote.voted_for } else { 0 },
+            commit: vote.commit.clamp(start.index, last),
+            ..HardState::default()
+        };
         log.initial = RaftState::new(hard, conf_state(&start.voters));
         log
     }
@@ -83,10 +84,17 @@ impl Log {
         self.entries.extend(entries);
     }
 
-    /// Forgets all entries up to and including `index`, which must be applied.
-    pub(crate) fn compact(&mut self, index: u64) {
+    /// Index of the entry before the first one held.
+    pub(crate) const fn start(&self) -> u64 {
+        self.start.0
+    }
+
+    /// Forgets entries up to `index`, which must be applied, but for the last `keep_entries` of them,
+    /// and fewer where they and what follows hold more than `keep_bytes`.
+    pub(crate) fn compact(&mut self, index: u64, keep_entries: u64, keep_bytes: u64) {
         while let Some(front) = self.entries.front() {
-            if front.index > index {
+            let wanted = front.index + keep_entries > index && self.bytes <= keep_bytes;
+            if front.index > index || wanted {
                 break;
             }
             self.start = (front.index, front.term);

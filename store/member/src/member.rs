@@ -593,8 +593,10 @@ impl Member {
     }
 
     fn read_index_answer(&self, remote: crate::reads::Remote, index: u64) -> Envelope {
-        let mut entry = RaftEntry::default();
-        entry.data = remote.context;
+        let entry = RaftEntry {
+            data: remote.context,
+            ..RaftEntry::default()
+        };
         let mut message = Message::default();
         message.set_msg_type(MessageType::MsgReadIndexResp);
         message.to = remote.from;
@@ -611,7 +613,7 @@ impl Member {
             self.scrubbing = !self.machine.scrub(limits::SCRUB_RECORDS_PER_TURN);
             self.more |= self.scrubbing;
         }
-        self.more |= self.write_snapshot(out);
+        self.begin_snapshot(out);
     }
 
     fn feed_watchers(&mut self, now: Moment, out: &mut Effects) {

@@ -108,10 +108,12 @@ impl Proposals {
         let entries = ends
             .iter()
             .map(|&end| {
-                let mut entry = RaftEntry::default();
-                entry.data = buffer.slice(start..end);
+                let data = buffer.slice(start..end);
                 start = end;
-                entry
+                RaftEntry {
+                    data,
+                    ..RaftEntry::default()
+                }
             })
             .collect();
         if !propose(entries) {

@@ -120,10 +120,10 @@ impl Member {
             raft_index: self.node.raft.raft_log.last_index(),
             applied_index: self.machine.applied().0,
             size_bytes: self.machine.size_bytes(),
-            size_in_use_bytes: self.machine.size_bytes(),
+            size_in_use_bytes: self.machine.size_in_use_bytes(),
             quota_bytes: self.config.limits.quota_bytes,
             compacted: self.machine.compacted(),
-            keys: 0,
+            keys: self.machine.keys(),
             learner: self.voters.learners.contains(&self.config.id),
             alarms: self.machine.alarms(),
         }

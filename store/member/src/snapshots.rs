@@ -1,71 +1,73 @@
-//! When a snapshot is due, and how far the one under way is. Its content comes from the machine,
-//! one chunk per turn; the log is cut only when the shell has reported the whole durable.
+//! When a snapshot is due, and what becomes of the log after it. Its content is a value the shell
+//! takes away and writes at its own pace; the log is cut only when the whole is durable.
 
-use crate::effects::{Effects, SnapshotOrder};
-use crate::limits::LOG_BYTES_BEFORE_SNAPSHOT;
+use raft::Storage;
+
+use crate::effects::{Effects, Snapshot};
+use crate::limits::{CATCH_UP_BYTES_MAX, LOG_BYTES_BEFORE_SNAPSHOT};
 use crate::member::Member;
 use crate::record::Mark;
 
-/// Where the one under way stands.
-#[derive(Debug, Default)]
-enum Stage {
-    #[default]
-    Idle,
-    /// Chunks are being ordered.
-    Writing(Mark),
-    /// All is ordered; the shell has not reported it durable yet.
-    Syncing(Mark),
-}
-
 /// Snapshots of one member.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Snapshots {
-    /// Index of the newest durable one.
+    /// Index of the newest one, durable or not: the next is counted from here.
     last: u64,
-    /// Index and term of the last entry applied.
-    applied: (u64, u64),
-    stage: Stage,
+    /// The one being written.
+    writing: Option<u64>,
 }
 
 impl Snapshots {
-    pub(crate) fn new(last: u64) -> Self {
+    pub(crate) const fn new(last: u64) -> Self {
         Self {
             last,
-            ..Self::default()
+            writing: None,
         }
     }
 
-    /// Entries up to this one are applied.
-    pub(crate) const fn note_applied(&mut self, index: u64, term: u64) {
-        self.applied = (index, term);
-    }
-
-    /// The one under way came to nothing.
-    pub(crate) fn abandon(&mut self) {
-        self.stage = Stage::Idle;
+    /// The one under way came to nothing; the next comes when it is due again.
+    pub(crate) const fn abandon(&mut self) {
+        self.writing = None;
     }
 }
 
 impl Member {
-    /// Orders a slice of the snapshot under way, or begins one that is due; true when there is
-    /// more to order.
-    pub(crate) fn write_snapshot(&mut self, out: &mut Effects) -> bool {
-        let _ = out;
-        let _ = LOG_BYTES_BEFORE_SNAPSHOT;
-        false
+    /// Orders a snapshot if one is due and none is being written.
+    pub(crate) fn begin_snapshot(&mut self, out: &mut Effects) {
+        let applied = self.machine.applied().0;
+        if self.snapshots.writing.is_some()
+            || applied == self.snapshots.last
+            || self.space.disk_full
+        {
+            return;
+        }
+        let entries = applied - self.snapshots.last;
+        let bytes_max = LOG_BYTES_BEFORE_SNAPSHOT.max(self.machine.size_bytes());
+        if entries < self.config.snapshot_count && self.node.store().bytes() < bytes_max {
+            return;
+        }
+        let Ok(term) = self.node.store().term(applied) else {
+            return;
+        };
+        self.snapshots.last = applied;
+        self.snapshots.writing = Some(applied);
+        out.snapshot = Some(Snapshot {
+            mark: Mark {
+                index: applied,
+                term,
+                voters: self.voters.clone(),
+            },
+            content: self.machine.snapshot_begin(),
+        });
     }
 
     /// The snapshot is durable: entries behind it, but for the catch-up tail, can go.
     pub(crate) fn snapshot_synced(&mut self, out: &mut Effects) {
-        let Stage::Syncing(mark) = std::mem::take(&mut self.snapshots.stage) else {
+        let Some(index) = self.snapshots.writing.take() else {
             return;
         };
-        self.snapshots.last = mark.index;
-        let cut = mark.index.saturating_sub(self.config.catch_up_entries);
-        self.node.mut_store().compact(cut);
-        out.purge = Some(cut);
+        let log = self.node.mut_store();
+        log.compact(index, self.config.catch_up_entries, CATCH_UP_BYTES_MAX);
+        out.purge = Some(log.start());
     }
 }
-
-#[allow(dead_code)]
-const _: Option<SnapshotOrder> = None;

@@ -4,11 +4,11 @@
 //!
 //! A failed write or sync ends the process here; it never comes back as a fact.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use store_member::effects::{Append, SnapshotOrder};
+use store_machine::snapshot::SnapshotCursor;
+use store_member::effects::{Append, Snapshot};
 use store_member::record::EntryKind;
 use store_wal::{Disk, Entry, Record, SnapshotWriter, Vote, Wal, WalError};
 
@@ -24,11 +24,14 @@ const RETRY: Duration = Duration::from_secs(1);
 /// holds.
 const WRITE_BYTES_MAX: usize = 8 << 20;
 
+/// Bytes of a snapshot written between two looks at the queue: about 100 µs to copy and check.
+const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+
 /// Work for the disk thread.
 #[derive(Debug)]
 pub(crate) enum Order {
     Append(Append),
-    Snapshot(SnapshotOrder),
+    Snapshot(Snapshot),
     /// The log at and below this index is not needed any more.
     Purge(u64),
     Stop,
@@ -101,6 +104,13 @@ enum Reserve {
     NoRoom,
 }
 
+/// A snapshot under way.
+struct Writing<D: Disk> {
+    writer: SnapshotWriter<D>,
+    content: SnapshotCursor,
+    began: Instant,
+}
+
 /// The thread's own state.
 pub(crate) struct DiskThread<D: Disk> {
     wal: Wal<D>,
@@ -109,11 +119,7 @@ pub(crate) struct DiskThread<D: Disk> {
     outbox: Arc<Outbox>,
     counters: Arc<Counters>,
     reserve: Reserve,
-    snapshot: Option<SnapshotWriter<D>>,
-    snapshot_begun: Instant,
-    /// Snapshot orders not yet carried out: one chunk per sync, so that none waits for a whole
-    /// snapshot.
-    chunks: VecDeque<SnapshotOrder>,
+    snapshot: Option<Writing<D>>,
     /// Kept for its memory.
     records: Vec<Record>,
 }
@@ -138,8 +144,6 @@ impl<D: Disk> DiskThread<D> {
             outbox,
             counters,
             snapshot: None,
-            snapshot_begun: Instant::now(),
-            chunks: VecDeque::new(),
             records: Vec::new(),
         }
     }
@@ -155,7 +159,7 @@ impl<D: Disk> DiskThread<D> {
             for order in orders.drain(..) {
                 match order {
                     Order::Append(append) => appends.push(append),
-                    Order::Snapshot(order) => self.chunks.push_back(order),
+                    Order::Snapshot(snapshot) => self.begin_snapshot(snapshot),
                     Order::Purge(index) => purge = Some(index),
                     Order::Stop => stop = true,
                 }
@@ -164,9 +168,7 @@ impl<D: Disk> DiskThread<D> {
             if !idle {
                 self.append(appends);
             }
-            if let Some(order) = self.chunks.pop_front() {
-                self.write_snapshot(order);
-            }
+            self.write_snapshot();
             if let Some(index) = purge {
                 let purged = self.wal.purge(index);
                 self.must(purged);
@@ -178,9 +180,7 @@ impl<D: Disk> DiskThread<D> {
                 self.prepare_reserve();
             }
         }
-        if let Some(writer) = self.snapshot.take() {
-            writer.abort();
-        }
+        self.drop_snapshot();
         if let Err(error) = self.wal.close() {
             Exit::DiskFailed.end(&error, error.hint());
         }
@@ -188,7 +188,7 @@ impl<D: Disk> DiskThread<D> {
 
     /// How long to wait for orders before going on with what can wait.
     fn patience(&self) -> Option<Duration> {
-        if !self.chunks.is_empty() {
+        if self.snapshot.is_some() {
             return Some(Duration::ZERO);
         }
         match self.reserve {
@@ -289,47 +289,60 @@ impl<D: Disk> DiskThread<D> {
         }
     }
 
-    /// A snapshot that cannot be written is given up and tried again later: it only spares log.
-    fn write_snapshot(&mut self, order: SnapshotOrder) {
-        let result = match order {
-            SnapshotOrder::Begin(mark) => {
-                if let Some(unfinished) = self.snapshot.take() {
-                    unfinished.abort();
-                }
-                self.snapshot_begun = Instant::now();
-                self.wal
-                    .snapshot_begin(mark.index, mark.term, &mark.voters.encode())
-                    .map(|writer| self.snapshot = Some(writer))
+    fn begin_snapshot(&mut self, snapshot: Snapshot) {
+        self.drop_snapshot();
+        let Snapshot { mark, content } = snapshot;
+        let voters = mark.voters.encode();
+        match self.wal.snapshot_begin(mark.index, mark.term, &voters) {
+            Ok(writer) => {
+                self.snapshot = Some(Writing {
+                    writer,
+                    content,
+                    began: Instant::now(),
+                });
             }
-            SnapshotOrder::Chunk(chunk) => match &mut self.snapshot {
-                Some(writer) => writer.write(&chunk),
-                // Given up before; the member has been told.
-                None => Ok(()),
-            },
-            SnapshotOrder::Finish => match self.snapshot.take() {
-                Some(writer) => self.wal.snapshot_finish(writer).map(|()| {
-                    self.counters
-                        .snapshot
-                        .observe(self.snapshot_begun.elapsed());
-                    self.inbox.tell(Knock::SnapshotSynced);
-                }),
-                None => Ok(()),
-            },
+            Err(error) => self.give_up_snapshot(&error),
+        }
+    }
+
+    /// Writes one chunk of the snapshot under way, or completes it.
+    fn write_snapshot(&mut self) {
+        let Some(mut writing) = self.snapshot.take() else {
+            return;
         };
-        if let Err(error) = result {
-            if matches!(error, WalError::Poisoned) {
-                Exit::DiskFailed.end(&error, error.hint());
+        let written = match writing.content.chunk(SNAPSHOT_CHUNK_BYTES) {
+            Some(chunk) => {
+                let written = writing.writer.write(&chunk);
+                self.snapshot = Some(writing);
+                written
             }
-            tracing::warn!(
-                hint = error.hint(),
-                "the snapshot is given up: failed to {}",
-                chain(&error)
-            );
-            if let Some(writer) = self.snapshot.take() {
-                writer.abort();
-            }
-            self.chunks.clear();
-            self.inbox.tell(Knock::SnapshotFailed);
+            None => self.wal.snapshot_finish(writing.writer).map(|()| {
+                self.counters.snapshot.observe(writing.began.elapsed());
+                self.inbox.tell(Knock::SnapshotSynced);
+            }),
+        };
+        if let Err(error) = written {
+            self.give_up_snapshot(&error);
+        }
+    }
+
+    /// A snapshot that cannot be written is tried again later: it only spares log.
+    fn give_up_snapshot(&mut self, error: &WalError) {
+        if matches!(error, WalError::Poisoned) {
+            Exit::DiskFailed.end(error, error.hint());
+        }
+        tracing::warn!(
+            hint = error.hint(),
+            "the snapshot is given up: failed to {}",
+            chain(error)
+        );
+        self.drop_snapshot();
+        self.inbox.tell(Knock::SnapshotFailed);
+    }
+
+    fn drop_snapshot(&mut self) {
+        if let Some(writing) = self.snapshot.take() {
+            writing.writer.abort();
         }
     }
 

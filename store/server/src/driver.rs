@@ -148,11 +148,11 @@ impl Driver {
     /// Performs the orders of a turn; the disk first, so that it works while the rest is done.
     fn perform(&mut self) {
         let effects = &mut self.effects;
-        if !effects.appends.is_empty() || !effects.snapshot.is_empty() || effects.purge.is_some() {
+        if !effects.appends.is_empty() || effects.snapshot.is_some() || effects.purge.is_some() {
             let appends = effects.appends.drain(..).map(Order::Append);
-            let chunks = effects.snapshot.drain(..).map(Order::Snapshot);
+            let snapshot = effects.snapshot.take().map(Order::Snapshot);
             let purge = effects.purge.take().map(Order::Purge);
-            self.disk.order(appends.chain(chunks).chain(purge));
+            self.disk.order(appends.chain(snapshot).chain(purge));
         }
         if !effects.sends.is_empty() {
             self.outbox.send(std::mem::take(&mut effects.sends));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use store_machine::snapshot::{Restore, RestoreError};
 use store_machine::{Limits, Machine};
 use store_member::answer::MemberInfo;
 use store_member::record::{self, EntryKind, Mark, Recovered, Voters};
@@ -84,14 +85,25 @@ pub enum StartError {
     #[error("open the data folder")]
     Open(#[from] store_wal::OpenError),
     /// A snapshot of this folder cannot be read as a state.
-    #[error("read snapshot {index} of data folder {}: {reason}", .dir.display())]
+    #[error("read snapshot {index} of data folder {}", .dir.display())]
     Snapshot {
         /// The folder.
         dir: PathBuf,
         /// Last entry the snapshot covers.
         index: u64,
         /// What does not fit.
-        reason: String,
+        #[source]
+        source: RestoreError,
+    },
+    /// What is written beside a snapshot does not fit it.
+    #[error("read snapshot {index} of data folder {}: {what} does not fit it", .dir.display())]
+    SnapshotMark {
+        /// The folder.
+        dir: PathBuf,
+        /// Last entry the snapshot covers, by its mark.
+        index: u64,
+        /// What is wrong.
+        what: &'static str,
     },
     /// An entry of the log is of a kind this program does not know.
     #[error("read entry {index} of data folder {}: unknown kind {kind}", .dir.display())]
@@ -123,7 +135,7 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Open(error) => error.hint(),
-            Self::Snapshot { .. } => Some(
+            Self::Snapshot { .. } | Self::SnapshotMark { .. } => Some(
                 "keep a copy of the folder; restore a backup, or start the version that wrote it"
                     .to_owned(),
             ),
@@ -293,19 +305,31 @@ fn recover<D: Disk>(
     let mut machine = Machine::new(member.limits);
     let mut mark = None;
     if let Some(mut snapshot) = found.snapshot {
-        let damaged = |reason: &str| StartError::Snapshot {
+        let index = snapshot.index;
+        let unreadable = |source| StartError::Snapshot {
             dir: config.data_dir.clone(),
-            index: snapshot.index,
-            reason: reason.to_owned(),
+            index,
+            source,
         };
-        let voters = Voters::decode(&snapshot.meta).ok_or_else(|| damaged("no list of voters"))?;
+        let unfit = |what| StartError::SnapshotMark {
+            dir: config.data_dir.clone(),
+            index,
+            what,
+        };
+        let voters = Voters::decode(&snapshot.meta).ok_or_else(|| unfit("the list of voters"))?;
         mark = Some(Mark {
             index: snapshot.index,
             term: snapshot.term,
             voters,
         });
-        while let Some(_chunk) = snapshot.chunks.next_chunk()? {}
-        machine = Machine::new(member.limits);
+        let mut restore = Restore::new(member.limits);
+        while let Some(chunk) = snapshot.chunks.next_chunk()? {
+            restore.feed(&chunk).map_err(unreadable)?;
+        }
+        machine = restore.finish().map_err(unreadable)?;
+        if machine.applied().0 != index {
+            return Err(unfit("the index of its state"));
+        }
     }
     let entries = found.entries.into_iter().map(|entry| {
         let kinds = [

@@ -5,4 +5,5 @@ mod cluster;
 mod crash;
 mod leases;
 mod reads;
+mod snapshots;
 mod world;

@@ -7,20 +7,21 @@ use store_machine::Machine;
 use store_machine::command::Command;
 use store_machine::request::{KeyRange, PutRequest, RangeEnd, RangeRequest};
 use store_machine::revision::LeaseId;
+use store_machine::snapshot::Restore;
 use store_member::answer::{Body, Consistency, Failure, MemberInfo};
-use store_member::effects::{Append, Effects, Envelope, Reply, SnapshotOrder};
+use store_member::effects::{Append, Effects, Envelope, Reply};
 use store_member::input::{Input, Read, Token};
 use store_member::record::{Entry, Mark, Recovered, Vote};
 use store_member::{Config, Member, Moment};
 
 /// What survives a crash, and what may not.
 #[derive(Clone, Debug, Default)]
-pub struct Disk {
-    pub entries: Vec<Entry>,
-    pub vote: Vote,
-    pub unsynced: Vec<Append>,
-    pub snapshot: Option<(Mark, Vec<Bytes>)>,
-    writing: Option<(Mark, Vec<Bytes>)>,
+pub(crate) struct Disk {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) vote: Vote,
+    pub(crate) unsynced: Vec<Append>,
+    pub(crate) snapshot: Option<(Mark, Vec<Vec<u8>>)>,
+    pub(crate) writing: Option<(Mark, Vec<Vec<u8>>)>,
 }
 
 impl Disk {
@@ -36,28 +37,28 @@ impl Disk {
 }
 
 /// One member with its disk and its clients.
-pub struct Node {
-    pub config: Config,
-    pub member: Option<Member>,
-    pub disk: Disk,
-    pub replies: Vec<Reply>,
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) member: Option<Member>,
+    pub(crate) disk: Disk,
+    pub(crate) replies: Vec<Reply>,
     /// Lives so far: the seed of the next.
     lives: u64,
 }
 
 /// All there is.
-pub struct World {
-    pub now: Moment,
-    pub nodes: BTreeMap<u64, Node>,
-    pub wire: VecDeque<(u64, Envelope)>,
+pub(crate) struct World {
+    pub(crate) now: Moment,
+    pub(crate) nodes: BTreeMap<u64, Node>,
+    pub(crate) wire: VecDeque<(u64, Envelope)>,
     /// Links that lose everything, from and to.
-    pub cut: BTreeSet<(u64, u64)>,
+    pub(crate) cut: BTreeSet<(u64, u64)>,
     tokens: u64,
 }
 
 impl World {
     /// `count` members with ids from 1, not started; `adjust` may change their settings.
-    pub fn new(count: u64, adjust: impl Fn(&mut Config)) -> Self {
+    pub(crate) fn new(count: u64, adjust: impl Fn(&mut Config)) -> Self {
         let info = |id| MemberInfo {
             id,
             name: format!("m{id}"),
@@ -87,7 +88,7 @@ impl World {
     }
 
     /// As [`World::new`], all started.
-    pub fn started(count: u64) -> Self {
+    pub(crate) fn started(count: u64) -> Self {
         let mut world = Self::new(count, |_| {});
         for id in 1..=count {
             world.start(id);
@@ -95,24 +96,33 @@ impl World {
         world
     }
 
-    pub fn node(&mut self, id: u64) -> &mut Node {
+    pub(crate) fn node(&mut self, id: u64) -> &mut Node {
         self.nodes.get_mut(&id).expect("no such node")
     }
 
-    pub fn member(&self, id: u64) -> &Member {
+    pub(crate) fn member(&self, id: u64) -> &Member {
         self.nodes[&id].member.as_ref().expect("this node is down")
     }
 
     /// Starts a member on what its disk holds.
-    pub fn start(&mut self, id: u64) -> Effects {
+    pub(crate) fn start(&mut self, id: u64) -> Effects {
         let now = self.now;
         let node = self.node(id);
         node.lives += 1;
         node.config.seed = id * 1_000 + node.lives;
-        let machine = Machine::new(node.config.limits);
-        assert!(node.disk.snapshot.is_none(), "not restored here");
+        let (mark, machine) = match &node.disk.snapshot {
+            None => (None, Machine::new(node.config.limits)),
+            Some((mark, chunks)) => {
+                let mut restore = Restore::new(node.config.limits);
+                for chunk in chunks {
+                    restore.feed(chunk).expect("a snapshot must be readable");
+                }
+                let machine = restore.finish().expect("a snapshot must be whole");
+                (Some(mark.clone()), machine)
+            }
+        };
         let recovered = Recovered {
-            mark: None,
+            mark,
             vote: node.disk.vote,
             entries: node.disk.entries.clone(),
         };
@@ -122,7 +132,7 @@ impl World {
     }
 
     /// Drops a member; the first `kept` of its unsynced appends reach the disk all the same.
-    pub fn crash(&mut self, id: u64, kept: usize) {
+    pub(crate) fn crash(&mut self, id: u64, kept: usize) {
         let node = self.node(id);
         node.member = None;
         let unsynced = std::mem::take(&mut node.disk.unsynced);
@@ -133,7 +143,7 @@ impl World {
     }
 
     /// Tells a member a fact, without ending its turn.
-    pub fn tell(&mut self, id: u64, input: Input, effects: &mut Effects) {
+    pub(crate) fn tell(&mut self, id: u64, input: Input, effects: &mut Effects) {
         let now = self.now;
         if let Some(member) = &mut self.node(id).member {
             member.step(now, input, effects);
@@ -141,7 +151,7 @@ impl World {
     }
 
     /// Ends a turn that `effects` were collected in; performs all but the disk's part.
-    pub fn settle(&mut self, id: u64, mut effects: Effects) -> Effects {
+    pub(crate) fn settle(&mut self, id: u64, mut effects: Effects) -> Effects {
         let now = self.now;
         let node = self.node(id);
         let Some(member) = &mut node.member else {
@@ -149,16 +159,12 @@ impl World {
         };
         member.settle(now, &mut effects);
         assert_eq!(effects.fatal, None);
-        for order in &effects.snapshot {
-            match order {
-                SnapshotOrder::Begin(mark) => node.disk.writing = Some((mark.clone(), Vec::new())),
-                SnapshotOrder::Chunk(chunk) => {
-                    if let Some(writing) = &mut node.disk.writing {
-                        writing.1.push(chunk.clone());
-                    }
-                }
-                SnapshotOrder::Finish => node.disk.snapshot = node.disk.writing.take(),
-            }
+        if let Some(mut snapshot) = effects.snapshot.take() {
+            let chunks = std::iter::from_fn(|| snapshot.content.chunk(1_000)).collect();
+            node.disk.writing = Some((snapshot.mark, chunks));
+        }
+        if let Some(purged) = effects.purge {
+            node.disk.entries.retain(|entry| entry.index > purged);
         }
         let returned = Effects {
             appends: effects.appends.clone(),
@@ -175,20 +181,25 @@ impl World {
     }
 
     /// A turn without facts.
-    pub fn turn(&mut self, id: u64) -> Effects {
+    pub(crate) fn turn(&mut self, id: u64) -> Effects {
         self.settle(id, Effects::default())
     }
 
     /// A turn with one fact.
-    pub fn say(&mut self, id: u64, input: Input) -> Effects {
+    pub(crate) fn say(&mut self, id: u64, input: Input) -> Effects {
         let mut effects = Effects::default();
         self.tell(id, input, &mut effects);
         self.settle(id, effects)
     }
 
     /// Makes everything a member has ordered durable and tells it; true if there was anything.
-    pub fn sync(&mut self, id: u64) -> bool {
+    pub(crate) fn sync(&mut self, id: u64) -> bool {
         let node = self.node(id);
+        if let Some(written) = node.disk.writing.take() {
+            node.disk.snapshot = Some(written);
+            self.say(id, Input::SnapshotSynced);
+            return true;
+        }
         let Some(number) = node.disk.unsynced.last().map(|append| append.number) else {
             return false;
         };
@@ -203,7 +214,7 @@ impl World {
     }
 
     /// Delivers the oldest message; true if there was one.
-    pub fn deliver(&mut self) -> bool {
+    pub(crate) fn deliver(&mut self) -> bool {
         let Some((from, envelope)) = self.wire.pop_front() else {
             return false;
         };
@@ -215,7 +226,7 @@ impl World {
     }
 
     /// Lets everything happen that can happen now: syncs, messages, turns that members ask for.
-    pub fn calm(&mut self) {
+    pub(crate) fn calm(&mut self) {
         for _ in 0..100_000 {
             let mut busy = self.deliver();
             for id in self.ids() {
@@ -238,7 +249,7 @@ impl World {
     }
 
     /// Lets `ms` pass, in steps of at most 10 ms, everything happening in between.
-    pub fn pass(&mut self, ms: u64) {
+    pub(crate) fn pass(&mut self, ms: u64) {
         let end = self.now.plus_ms(ms);
         while self.now < end {
             self.now = self.now.plus_ms(10).min(end);
@@ -250,7 +261,7 @@ impl World {
     }
 
     /// Lets time pass until `done`, at most `ms`.
-    pub fn pass_until(&mut self, ms: u64, done: impl Fn(&Self) -> bool) {
+    pub(crate) fn pass_until(&mut self, ms: u64, done: impl Fn(&Self) -> bool) {
         let end = self.now.plus_ms(ms);
         self.calm();
         while !done(self) {
@@ -259,12 +270,12 @@ impl World {
         }
     }
 
-    pub fn ids(&self) -> Vec<u64> {
+    pub(crate) fn ids(&self) -> Vec<u64> {
         self.nodes.keys().copied().collect()
     }
 
     /// The members that believe they lead.
-    pub fn leaders(&self) -> Vec<u64> {
+    pub(crate) fn leaders(&self) -> Vec<u64> {
         self.nodes
             .iter()
             .filter(|(_, node)| node.member.as_ref().is_some_and(Member::leads))
@@ -273,7 +284,7 @@ impl World {
     }
 
     /// Lets time pass until somebody leads and serves.
-    pub fn elect(&mut self) -> u64 {
+    pub(crate) fn elect(&mut self) -> u64 {
         self.pass_until(20_000, |world| {
             let leaders = world.leaders();
             leaders.len() == 1 && world.member(leaders[0]).ready()
@@ -281,18 +292,18 @@ impl World {
         self.leaders()[0]
     }
 
-    pub fn token(&mut self) -> Token {
+    pub(crate) fn token(&mut self) -> Token {
         self.tokens += 1;
         Token(self.tokens)
     }
 
-    pub fn propose(&mut self, id: u64, command: Command) -> Token {
+    pub(crate) fn propose(&mut self, id: u64, command: Command) -> Token {
         let token = self.token();
         self.say(id, Input::Propose { token, command });
         token
     }
 
-    pub fn read(&mut self, id: u64, read: Read, consistency: Consistency) -> Token {
+    pub(crate) fn read(&mut self, id: u64, read: Read, consistency: Consistency) -> Token {
         let token = self.token();
         let input = Input::Read {
             token,
@@ -304,7 +315,7 @@ impl World {
     }
 
     /// The one reply to a token, if it has come.
-    pub fn outcome(&self, token: Token) -> Option<&Result<Body, Failure>> {
+    pub(crate) fn outcome(&self, token: Token) -> Option<&Result<Body, Failure>> {
         let mut replies = self
             .nodes
             .values()
@@ -315,23 +326,23 @@ impl World {
         outcome
     }
 
-    pub fn acknowledged(&self, token: Token) -> bool {
+    pub(crate) fn acknowledged(&self, token: Token) -> bool {
         matches!(self.outcome(token), Some(Ok(_)))
     }
 
     /// What a member's state holds for a key, whoever leads.
-    pub fn value(&self, id: u64, key: &str) -> Option<String> {
+    pub(crate) fn value(&self, id: u64, key: &str) -> Option<String> {
         let reply = self.member(id).machine().range(&range(key)).ok()?;
         let pair = reply.kvs.into_iter().next()?;
         String::from_utf8(pair.value.to_vec()).ok()
     }
 }
 
-pub fn put(key: &str, value: &str) -> Command {
+pub(crate) fn put(key: &str, value: &str) -> Command {
     put_leased(key, value, LeaseId::NONE)
 }
 
-pub fn put_leased(key: &str, value: &str, lease: LeaseId) -> Command {
+pub(crate) fn put_leased(key: &str, value: &str, lease: LeaseId) -> Command {
     Command::Put(PutRequest {
         key: Bytes::copy_from_slice(key.as_bytes()),
         value: Bytes::copy_from_slice(value.as_bytes()),
@@ -342,7 +353,7 @@ pub fn put_leased(key: &str, value: &str, lease: LeaseId) -> Command {
     })
 }
 
-pub fn range(key: &str) -> RangeRequest {
+pub(crate) fn range(key: &str) -> RangeRequest {
     RangeRequest::latest(KeyRange {
         start: Bytes::copy_from_slice(key.as_bytes()),
         end: RangeEnd::Single,
@@ -350,7 +361,7 @@ pub fn range(key: &str) -> RangeRequest {
 }
 
 /// The value a read answered with.
-pub fn value_of(outcome: &Result<Body, Failure>) -> Option<String> {
+pub(crate) fn value_of(outcome: &Result<Body, Failure>) -> Option<String> {
     match outcome {
         Ok(Body::Range(reply)) => {
             let pair = reply.kvs.first()?;

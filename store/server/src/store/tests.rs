@@ -190,6 +190,33 @@ async fn a_lease_ends_with_its_keys_unless_kept_alive() {
     store.stop();
 }
 
+#[tokio::test]
+async fn snapshots_bound_the_log_and_are_started_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = StoreConfig {
+        snapshot_count: 100,
+        catch_up_entries: 10,
+        ..config(&dir)
+    };
+    let store = Store::start(small.clone()).unwrap();
+    let handle = store.handle();
+    for i in 0..1_000 {
+        let command = put(&format!("k{}", i % 10), &i.to_string());
+        handle.propose(command).await.unwrap();
+    }
+    assert!(handle.counters().snapshot.count() > 1);
+    let hash = handle.hash_kv(Revision(0)).await.unwrap().body;
+    store.stop();
+    let store = Store::start(small).unwrap();
+    let handle = store.handle();
+    assert_eq!(
+        get(&handle, "k9").await,
+        Some(("999".into(), Revision(1_001)))
+    );
+    assert_eq!(handle.hash_kv(Revision(0)).await.unwrap().body, hash);
+    store.stop();
+}
+
 #[test]
 fn a_folder_in_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();
