@@ -81,23 +81,23 @@ pub struct Args {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct File {
-    docker_host: Option<String>,
-    endpoints: Option<OneOrMany>,
-    user: Option<String>,
-    password: Option<String>,
+    docker_host: Option<Text>,
+    endpoints: Option<Text>,
+    user: Option<Text>,
+    password: Option<Text>,
     cacert: Option<PathBuf>,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
-    ttl: Option<Time>,
-    layout: Option<String>,
-    prefix: Option<String>,
-    node: Option<String>,
-    node_id: Option<String>,
-    ip: Option<OneOrMany>,
+    ttl: Option<Text>,
+    layout: Option<Text>,
+    prefix: Option<Text>,
+    node: Option<Text>,
+    node_id: Option<Text>,
+    ip: Option<Text>,
     internal: Option<bool>,
-    resync: Option<Time>,
-    on_stop: Option<String>,
-    listen: Option<String>,
+    resync: Option<Text>,
+    on_stop: Option<Text>,
+    listen: Option<Text>,
 }
 
 const NAMES: [&str; 17] = [
@@ -120,37 +120,43 @@ const NAMES: [&str; 17] = [
     "listen",
 ];
 
-/// `a,b` or a list of texts.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
+/// A text, a number, or a list of them joined with commas: what a flag would have been given.
+#[derive(Debug)]
+struct Text(String);
 
-impl OneOrMany {
-    fn joined(self) -> String {
-        match self {
-            Self::One(text) => text,
-            Self::Many(texts) => texts.join(","),
-        }
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
     }
 }
 
-/// `30s` or a number of seconds.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Time {
-    Seconds(u64),
-    Text(String),
-}
+struct TextVisitor;
 
-impl Time {
-    fn text(self) -> String {
-        match self {
-            Self::Seconds(seconds) => seconds.to_string(),
-            Self::Text(text) => text,
+impl<'de> serde::de::Visitor<'de> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a text, a number or a list of them")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+        Ok(Text(text.to_owned()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Text, E> {
+        Ok(Text(number.to_string()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Text, E> {
+        Ok(Text(number.to_string()))
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Text, A::Error> {
+        let mut parts = Vec::new();
+        while let Some(Text(part)) = list.next_element()? {
+            parts.push(part);
         }
+        Ok(Text(parts.join(",")))
     }
 }
 
@@ -231,11 +237,8 @@ impl Config {
             Some(path) => read_file(path)?,
             None => File::default(),
         };
-        let endpoints = args
-            .endpoints
-            .clone()
-            .or(file.endpoints.map(OneOrMany::joined))
-            .unwrap_or_else(|| ENDPOINTS_DEFAULT.to_owned());
+        let endpoints =
+            pick(&args.endpoints, file.endpoints).unwrap_or_else(|| ENDPOINTS_DEFAULT.to_owned());
         let mut config = Self::new(Endpoint::parse_list(&endpoints)?);
         if let Some(host) = pick(&args.docker_host, file.docker_host) {
             config.docker_host = host;
@@ -257,7 +260,7 @@ impl Config {
             args.cert.as_ref().or(file.cert.as_ref()),
             args.key.as_ref().or(file.key.as_ref()),
         )?;
-        if let Some(text) = pick(&args.ttl, file.ttl.map(Time::text)) {
+        if let Some(text) = pick(&args.ttl, file.ttl) {
             let ttl = duration(&text).filter(|ttl| *ttl >= Duration::from_secs(1));
             let seconds = ttl
                 .map(|ttl| ttl.as_secs())
@@ -266,7 +269,7 @@ impl Config {
                 .and_then(|seconds| i64::try_from(seconds).ok())
                 .ok_or_else(|| wrong("ttl", &text, "a time from 1s to 24h, such as 30s"))?;
         }
-        if let Some(text) = pick(&args.resync, file.resync.map(Time::text)) {
+        if let Some(text) = pick(&args.resync, file.resync) {
             config.resync = duration(&text)
                 .filter(|resync| *resync >= Duration::from_secs(1))
                 .ok_or_else(|| wrong("resync", &text, "a time of at least 1s, such as 60s"))?;
@@ -280,7 +283,7 @@ impl Config {
         config.layouts = vec![Layout::new(kind, &prefix)];
         config.node = pick(&args.node, file.node).filter(|name| !name.is_empty());
         config.node_id = pick(&args.node_id, file.node_id).filter(|id| !id.is_empty());
-        if let Some(text) = pick(&args.ip, file.ip.map(OneOrMany::joined)) {
+        if let Some(text) = pick(&args.ip, file.ip) {
             for part in text
                 .split(',')
                 .map(str::trim)
@@ -315,8 +318,8 @@ impl Config {
 /// 24 h: a lease that long no longer tells whether anybody lives.
 const TTL_SECONDS_MAX: u64 = 86_400;
 
-fn pick<T: Clone>(flag: &Option<T>, file: Option<T>) -> Option<T> {
-    flag.clone().or(file)
+fn pick(flag: &Option<String>, file: Option<Text>) -> Option<String> {
+    flag.clone().or(file.map(|Text(text)| text))
 }
 
 fn wrong(name: &'static str, text: &str, want: &'static str) -> ConfigError {
