@@ -77,6 +77,12 @@ impl Keyspace {
         self.account.kept()
     }
 
+    /// Packed bytes really held, dropped ones that still stand among others included.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.history.held_bytes()
+    }
+
     pub(crate) fn size_in_use_bytes(&self) -> u64 {
         self.account.current()
     }

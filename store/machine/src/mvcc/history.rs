@@ -214,6 +214,12 @@ impl History {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        let held = |segment: &Arc<Segment>| segment.held_bytes();
+        self.segments.iter().flatten().map(held).sum::<usize>() + self.young.packed_bytes
+    }
+
     /// All segments in order, the young records packed as the last of them: shares what is packed
     /// already, and does not change when the history does.
     pub(super) fn freeze(&self) -> Vec<Arc<Segment>> {

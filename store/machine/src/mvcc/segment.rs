@@ -119,6 +119,11 @@ impl Segment {
         });
     }
 
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.packed_len() + self.dropped_bytes
+    }
+
     /// Length of [`Segment::packed`].
     pub(crate) fn packed_len(&self) -> usize {
         let large = self.large.as_ref().map_or(0, Bytes::len);

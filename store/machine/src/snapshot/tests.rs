@@ -37,7 +37,7 @@ fn machine_of(commands: &[Command]) -> Machine {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(80))]
     #[test]
     fn a_restored_machine_equals_a_copy_made_at_the_beginning(
         before in prop::collection::vec((command(), 0usize..6), 0..100),

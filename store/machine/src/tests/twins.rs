@@ -259,7 +259,7 @@ fn compare_all(machine: &Machine, twin: &Twin) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
     #[test]
     fn the_machine_equals_its_twin(
         commands in prop::collection::vec((command(), 0usize..6), 1..120),
