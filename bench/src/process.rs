@@ -49,6 +49,33 @@ impl Usage {
     }
 }
 
+/// CPU time that everything on this machine has used since it was started.
+pub(crate) fn machine_busy() -> Result<Duration, ProcessError> {
+    let path = PathBuf::from("/proc/stat");
+    match std::fs::read_to_string(&path) {
+        Ok(stat) => Ok(busy(&stat)),
+        Err(source) => Err(ProcessError { path, source }),
+    }
+}
+
+/// All of the first line but `idle` and `iowait`, fields 4 and 5, and what is counted twice behind
+/// `steal`, field 8.
+fn busy(stat: &str) -> Duration {
+    let first = stat.lines().next().unwrap_or_default();
+    let fields = first.split_whitespace().skip(1).take(8);
+    let used = fields
+        .enumerate()
+        .filter(|(place, _)| *place != 3 && *place != 4);
+    ticks(
+        used.filter_map(|(_, field)| field.parse::<u64>().ok())
+            .sum(),
+    )
+}
+
+fn ticks(count: u64) -> Duration {
+    Duration::from_millis(count * 1000 / TICKS_PER_SECOND)
+}
+
 fn read(id: u32, file: &str) -> Result<String, ProcessError> {
     let path = PathBuf::from(format!("/proc/{id}/{file}"));
     std::fs::read_to_string(&path).map_err(|source| ProcessError { path, source })
@@ -58,13 +85,8 @@ fn read(id: u32, file: &str) -> Result<String, ProcessError> {
 /// counting starts behind the last parenthesis.
 fn cpu(stat: &str) -> Duration {
     let behind_name = stat.rfind(')').map_or("", |at| &stat[at + 1..]);
-    let ticks: u64 = behind_name
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
+    let fields = behind_name.split_whitespace().skip(11).take(2);
+    ticks(fields.filter_map(|field| field.parse::<u64>().ok()).sum())
 }
 
 /// The number behind `name` in a file of `name value` lines; 0 where there is none.
@@ -87,6 +109,13 @@ mod tests {
             assert_eq!(cpu(&stat), Duration::from_millis(1750), "{name}");
         }
         assert_eq!(cpu("nonsense"), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_machine_is_busy_when_it_is_not_idle() {
+        let stat = "cpu  100 10 20 5000 300 3 4 2 50 5\ncpu0 9 9 9 9 9 9 9 9 9 9\n";
+        assert_eq!(busy(stat), Duration::from_millis(1390));
+        assert!(machine_busy().unwrap() > Duration::ZERO);
     }
 
     #[test]

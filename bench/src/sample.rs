@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::process::{ProcessError, Usage};
+use crate::process::{ProcessError, Usage, machine_busy};
 
 /// Longest latency told apart, in nanoseconds: a minute. Slower ones count as this long.
 const LATENCY_NANOS_MAX: u64 = 60_000_000_000;
@@ -27,6 +27,8 @@ pub(crate) struct Sample {
     pub(crate) server: Usage,
     /// What the generator used in the measured time.
     pub(crate) generator: Usage,
+    /// CPU time that everything else on the machine used in the measured time.
+    pub(crate) others: Duration,
 }
 
 impl Sample {
@@ -36,10 +38,20 @@ impl Sample {
     }
 }
 
+/// How things stood when the measured time began.
+struct Began {
+    at: Instant,
+    server: Usage,
+    generator: Usage,
+    machine: Duration,
+}
+
 /// Takes the figures of one run.
 pub(crate) struct Meter {
     servers: Vec<u32>,
-    began: Option<(Instant, Usage, Usage)>,
+    /// Whether all that is measured is `servers` and this process.
+    whole: bool,
+    began: Option<Began>,
     operations: u64,
     refusals: u64,
     latency: Histogram<u64>,
@@ -50,6 +62,7 @@ impl Meter {
     pub(crate) fn new(servers: &[u32]) -> Meter {
         Meter {
             servers: servers.to_vec(),
+            whole: true,
             began: None,
             operations: 0,
             refusals: 0,
@@ -57,10 +70,28 @@ impl Meter {
         }
     }
 
+    /// For a run of a chain of which the process `agent` is one part: what the rest of the machine
+    /// does meanwhile is partly the chain's, and therefore not told.
+    pub(crate) fn of_part(agent: u32) -> Meter {
+        Meter {
+            whole: false,
+            ..Meter::new(&[agent])
+        }
+    }
+
     /// The measured time begins.
     pub(crate) fn begin(&mut self) -> Result<(), ProcessError> {
-        self.began = Some((Instant::now(), Usage::of(&self.servers)?, Usage::own()?));
+        self.began = Some(self.look()?);
         Ok(())
+    }
+
+    fn look(&self) -> Result<Began, ProcessError> {
+        Ok(Began {
+            at: Instant::now(),
+            server: Usage::of(&self.servers)?,
+            generator: Usage::own()?,
+            machine: machine_busy()?,
+        })
     }
 
     /// Counts an operation that succeeded.
@@ -82,18 +113,23 @@ impl Meter {
 
     /// The measured time is over.
     pub(crate) fn finish(self) -> Result<Sample, ProcessError> {
-        let now = Instant::now();
-        let server_after = Usage::of(&self.servers)?;
-        let generator_after = Usage::own()?;
-        let (began, server_before, generator_before) =
-            self.began.unwrap_or((now, server_after, generator_after));
+        let end = self.look()?;
+        let began = match self.began {
+            Some(began) => began,
+            None => self.look()?,
+        };
+        let server = since(began.server, end.server);
+        let generator = since(began.generator, end.generator);
+        let machine = end.machine.saturating_sub(began.machine);
+        let others = machine.saturating_sub(server.cpu + generator.cpu);
         Ok(Sample {
             operations: self.operations,
             refusals: self.refusals,
-            elapsed: now - began,
+            elapsed: end.at.saturating_duration_since(began.at),
             latency: self.latency,
-            server: since(server_before, server_after),
-            generator: since(generator_before, generator_after),
+            server,
+            generator,
+            others: if self.whole { others } else { Duration::ZERO },
         })
     }
 }
@@ -132,6 +168,8 @@ pub(crate) struct Summary {
     pub(crate) server: Usage,
     /// The generator's CPU of all runs together.
     pub(crate) generator: Usage,
+    /// Cores that everything else on the machine kept busy in the most disturbed run.
+    pub(crate) others_cores: f64,
 }
 
 impl Summary {
@@ -155,6 +193,7 @@ impl Summary {
             elapsed: Duration::ZERO,
             server: Usage::default(),
             generator: Usage::default(),
+            others_cores: 0.0,
         };
         for sample in samples {
             summary.operations += sample.operations;
@@ -164,6 +203,10 @@ impl Summary {
             let _ = summary.latency.add(&sample.latency);
             add(&mut summary.server, sample.server);
             add(&mut summary.generator, sample.generator);
+            let seconds = sample.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+            summary.others_cores = summary
+                .others_cores
+                .max(sample.others.as_secs_f64() / seconds);
         }
         Some(summary)
     }
@@ -213,6 +256,7 @@ mod tests {
                 cpu: Duration::from_millis(250),
                 ..Usage::default()
             },
+            others: Duration::from_millis(operations),
         }
     }
 
@@ -229,6 +273,7 @@ mod tests {
             1_500_000_000.0 / 200.0
         );
         assert_eq!(summary.generator_share(), 0.25);
+        assert_eq!(summary.others_cores, 0.1);
         let even = Summary::of(&[sample(100, 7), sample(10, 8)]).unwrap();
         assert_eq!(even.rate, 55.0);
         assert!(Summary::of(&[]).is_none());

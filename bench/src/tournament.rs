@@ -196,6 +196,7 @@ fn bout(
         .map_err(|source| TournamentError::Start { contender, source })?;
     let bout = Bout {
         server: &server,
+        programs,
         settings,
         seed,
     };

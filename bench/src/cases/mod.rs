@@ -5,13 +5,16 @@
 
 mod put;
 mod range;
+mod registration;
+mod rendering;
 mod sync;
 mod watch;
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
-use crate::contender::{Contender, Server};
+use crate::contender::{Contender, Programs, Running, Server, StartError};
 use crate::cores::Mode;
 use crate::load::LoadError;
 use crate::process::ProcessError;
@@ -32,6 +35,8 @@ pub(crate) const CASES: &[&Case] = &[
     &range::LINEARIZABLE,
     &range::SERIALIZABLE,
     &watch::DELIVERY,
+    &registration::START_TO_KEY,
+    &rendering::KEY_TO_FILE,
 ];
 
 /// Both ways of sharing the machine.
@@ -84,6 +89,8 @@ impl Settings {
 pub(crate) struct Bout<'a> {
     /// Who is measured.
     pub(crate) server: &'a Server,
+    /// Where the programs are, for cases that need more than a store.
+    pub(crate) programs: &'a Programs,
     /// How much of everything.
     pub(crate) settings: &'a Settings,
     /// For the choice of keys: the same for all contenders of a round, another one each round.
@@ -93,6 +100,17 @@ pub(crate) struct Bout<'a> {
 impl Bout<'_> {
     fn addresses(&self) -> [SocketAddr; 1] {
         [self.server.address()]
+    }
+
+    /// Starts an agent of ours against the store: `muster <name>` with `arguments`.
+    fn agent(&self, name: &str, arguments: &[&str]) -> Result<Running, CaseError> {
+        let endpoint = format!("http://{}", self.server.address());
+        let mut command = Command::new(&self.programs.muster);
+        command
+            .args([name, "--endpoints", &endpoint])
+            .args(arguments);
+        let log = self.server.folder().join(format!("{name}.log"));
+        Ok(Running::start(command, &log)?)
     }
 }
 
@@ -105,6 +123,23 @@ pub(crate) enum CaseError {
     /// The server went away.
     #[error("measure the server")]
     Process(#[from] ProcessError),
+    /// An agent cannot be started.
+    #[error("start the agent")]
+    Agent(#[from] StartError),
+    /// The Docker engine refused.
+    #[error("ask the Docker engine: {reason}")]
+    Docker {
+        /// What it said.
+        reason: String,
+    },
+    /// The agent did not do its work.
+    #[error("{what}; the agent said:\n{log}")]
+    Idle {
+        /// What did not happen.
+        what: &'static str,
+        /// Its last words.
+        log: String,
+    },
     /// A file of the case.
     #[error("{operation}")]
     File {

@@ -3,6 +3,7 @@
 //! Every run gets a fresh process and a fresh data folder. Nothing here knows what is measured.
 
 mod nothing;
+mod running;
 mod server;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) use nothing::serve as serve_nothing;
+pub(crate) use running::Running;
 pub(crate) use server::{Server, StartError};
 
 /// Entries after which both stores take a snapshot: etcd's default in 3.5, given to both so that

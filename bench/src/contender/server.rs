@@ -1,15 +1,14 @@
 //! A running contender: its process, its address and its folder, gone when it is dropped.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use prost::Message;
 use store_proto::etcdserverpb::RangeRequest;
 
+use super::running::Running;
 use super::{Contender, Programs};
 use crate::lines::Lines;
 use crate::wire::Heard;
@@ -19,9 +18,6 @@ const READY_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How often to ask whether it serves.
 const READY_POLL: Duration = Duration::from_millis(10);
-
-/// Bytes of a contender's log that are shown when it does not start.
-const LOG_BYTES_SHOWN: u64 = 2000;
 
 /// Ports tried from the first one on.
 const PORTS_TRIED: u16 = 100;
@@ -89,7 +85,7 @@ impl StartError {
 
 /// A contender that serves.
 pub(crate) struct Server {
-    child: Option<Child>,
+    program: Option<Running>,
     folder: PathBuf,
     address: SocketAddr,
 }
@@ -121,17 +117,15 @@ impl Server {
         std::fs::create_dir_all(&folder).map_err(fail("create", &folder))?;
         let [client, peer] = free_ports(first_port)?;
         let mut server = Server {
-            child: None,
+            program: None,
             folder,
             address: client,
         };
         if let Some(command) =
             programs.command(contender, &server.folder, client, peer, value_bytes)
         {
-            let log_path = server.folder.join("log");
-            let log = File::create(&log_path).map_err(fail("create", &log_path))?;
-            server.child = Some(spawn(command, log)?);
-            server.wait(contender, &log_path)?;
+            server.program = Some(Running::start(command, &server.folder.join("log"))?);
+            server.wait(contender)?;
         }
         Ok(server)
     }
@@ -143,7 +137,7 @@ impl Server {
 
     /// Its processes.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        self.child.iter().map(Child::id).collect()
+        self.program.iter().map(Running::id).collect()
     }
 
     /// Its folder, for what a case keeps beside the data.
@@ -151,24 +145,23 @@ impl Server {
         &self.folder
     }
 
-    fn wait(&mut self, contender: Contender, log: &Path) -> Result<(), StartError> {
+    fn wait(&mut self, contender: Contender) -> Result<(), StartError> {
         let deadline = Instant::now() + READY_WAIT_MAX;
         while !answers(self.address) {
-            let ended = self
-                .child
-                .as_mut()
-                .and_then(|child| child.try_wait().ok().flatten());
-            if let Some(status) = ended {
+            let Some(program) = &mut self.program else {
+                return Ok(());
+            };
+            if let Some(status) = program.ended() {
                 return Err(StartError::Ended {
                     contender,
                     status,
-                    log: last_words(log),
+                    log: program.last_words(),
                 });
             }
             if Instant::now() > deadline {
                 return Err(StartError::Silent {
                     contender,
-                    log: last_words(log),
+                    log: program.last_words(),
                 });
             }
             std::thread::sleep(READY_POLL);
@@ -179,29 +172,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // Nothing of the run is wanted any more, so it need not end gently.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        // First the program, then what it writes to.
+        self.program = None;
         let _ = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-fn spawn(mut command: Command, log: File) -> Result<Child, StartError> {
-    let program = PathBuf::from(command.get_program());
-    let run = |source| StartError::Run { program, source };
-    let both = log.try_clone();
-    let both = match both {
-        Ok(both) => both,
-        Err(source) => return Err(run(source)),
-    };
-    command
-        .stdin(Stdio::null())
-        .stdout(both)
-        .stderr(log)
-        .spawn()
-        .map_err(run)
 }
 
 /// Whether a linearizable read succeeds: then there is a leader, and it serves.
@@ -246,17 +220,6 @@ fn free_ports(first: u16) -> Result<[SocketAddr; 2], StartError> {
         (Some(client), Some(peer)) => Ok([client, peer]),
         _ => Err(StartError::NoPort { first }),
     }
-}
-
-/// The end of a log.
-fn last_words(path: &Path) -> String {
-    let mut words = Vec::new();
-    if let Ok(mut log) = File::open(path) {
-        let bytes = log.metadata().map_or(0, |metadata| metadata.len());
-        let _ = log.seek(SeekFrom::Start(bytes.saturating_sub(LOG_BYTES_SHOWN)));
-        let _ = log.read_to_end(&mut words);
-    }
-    String::from_utf8_lossy(&words).trim().to_owned()
 }
 
 #[cfg(test)]

@@ -67,6 +67,8 @@ pub(crate) struct Row {
     pub(crate) generator_share: f64,
     /// Operations refused.
     pub(crate) refusals: u64,
+    /// Cores that everything else on the machine kept busy in the most disturbed run.
+    pub(crate) others_cores: f64,
 }
 
 impl Row {
@@ -89,6 +91,7 @@ impl Row {
             written_bytes: summary.server.written_bytes as f64 / summary.operations.max(1) as f64,
             generator_share: summary.generator_share(),
             refusals: summary.refusals,
+            others_cores: summary.others_cores,
         }
     }
 }
