@@ -18,7 +18,12 @@ pub struct Args {
     pub config: Option<PathBuf>,
     /// Container engine: unix:///path, tcp://host:port or http://host:port
     /// [default: unix:///var/run/docker.sock]
-    #[arg(long, value_name = "URL", env = "DOCKER_HOST")]
+    #[arg(
+        long,
+        visible_alias = "docker",
+        value_name = "URL",
+        env = "DOCKER_HOST"
+    )]
     pub docker_host: Option<String>,
     /// Store members, with commas [default: http://127.0.0.1:2379]
     #[arg(long, value_name = "URLS")]

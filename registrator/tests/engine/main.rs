@@ -1,0 +1,280 @@
+//! The agent against a real Docker engine and a real etcd: whatever happens to containers, to the
+//! agent or to the store, the keys come to say what runs.
+
+mod scene;
+
+use std::time::Duration;
+
+use end_to_end::wait;
+use registrator::StopPolicy;
+use registrator_catalog::layout::{Kind, Layout};
+use registrator_catalog::record::{Record, State};
+use scene::{DEAF, GENTLE, Running, Scene};
+
+#[test]
+fn before_during_and_after_the_first_sync() {
+    let scene = Scene::new();
+    let before = scene.container(&[], GENTLE);
+    let agent = scene.agent();
+    let during = scene.container(&[], GENTLE);
+    scene.becomes(&[&before, &during]);
+    let _agent = agent.ready();
+    let after = scene.container(&[], GENTLE);
+    scene.becomes(&[&before, &during, &after]);
+    let (key, value) = scene.keys().remove(0);
+    let record = Record::from_json(value.as_bytes()).unwrap();
+    assert_eq!(
+        key,
+        format!("/services/{}/{}", scene.service, record.instance)
+    );
+    assert_eq!((record.port, record.state), (80, State::Up));
+}
+
+#[test]
+fn what_ends_leaves_and_what_returns_is_back() {
+    let scene = Scene::new();
+    let _agent = scene.agent().ready();
+    let stays = scene.container(&[], GENTLE);
+    for verb in [&["kill"][..], &["stop"], &["rm", "--force"]] {
+        let goes = scene.container(&[], GENTLE);
+        scene.becomes(&[&stays, &goes]);
+        goes.does(verb);
+        scene.becomes(&[&stays]);
+    }
+    stays.does(&["restart"]);
+    scene.becomes(&[&stays]);
+    stays.does(&["pause"]);
+    scene.becomes(&[]);
+    stays.does(&["unpause"]);
+    scene.becomes(&[&stays]);
+    stays.does(&["stop"]);
+    scene.becomes(&[]);
+    stays.does(&["start"]);
+    scene.becomes(&[&stays]);
+}
+
+#[test]
+fn a_container_told_to_stop_leaves_before_it_ends() {
+    let scene = Scene::new();
+    let _agent = scene.agent().ready();
+    // It takes longer over its farewell than anybody takes to notice.
+    let slow = scene.container(
+        &[],
+        "trap 'sleep 3; exit 0' TERM; while :; do sleep 1 & wait $!; done",
+    );
+    scene.becomes(&[&slow]);
+    slow.does(&["kill", "--signal", "TERM"]);
+    scene.becomes(&[]);
+    assert_eq!(slow.inspect("{{.State.Running}}"), "true");
+}
+
+#[test]
+fn other_signals_change_nothing() {
+    let scene = Scene::new();
+    let _agent = scene.agent().ready();
+    let container = scene.container(&[], "trap : HUP USR1; while :; do sleep 1 & wait $!; done");
+    scene.becomes(&[&container]);
+    let before = scene.revision();
+    for signal in ["HUP", "USR1"] {
+        container.does(&["kill", "--signal", signal]);
+    }
+    // A newcomer is registered by events that came later on the same stream.
+    let newcomer = scene.container(&[], GENTLE);
+    scene.becomes(&[&container, &newcomer]);
+    let events = scene.events_since(before);
+    assert_eq!(events.len(), 1, "{events:?}");
+}
+
+#[test]
+fn a_container_that_ignores_its_stop_signal_comes_back() {
+    let scene = Scene::new();
+    let _agent = scene.agent().ready();
+    let deaf = scene.container(&["--stop-timeout", "1"], DEAF);
+    scene.becomes(&[&deaf]);
+    deaf.does(&["kill", "--signal", "TERM"]);
+    scene.becomes(&[]);
+    scene.becomes(&[&deaf]);
+}
+
+#[test]
+fn an_agent_killed_and_started_again_writes_nothing() {
+    let scene = Scene::new();
+    let agent = scene.agent().ready();
+    let (first, second) = (scene.container(&[], GENTLE), scene.container(&[], GENTLE));
+    scene.becomes(&[&first, &second]);
+    let before = scene.revision();
+    agent.kill();
+    let agent = scene.agent().ready();
+    // Long enough for the lease to end if nobody kept it.
+    wait::stays("no key is lost", Duration::from_secs(5), || {
+        match scene.keys().len() {
+            2 => Ok(()),
+            count => Err(format!("{count} keys")),
+        }
+    });
+    assert_eq!(scene.events_since(before), []);
+    scene.becomes(&[&first, &second]);
+    assert!(
+        agent.status().faults.is_empty(),
+        "{:?}",
+        agent.status().faults
+    );
+}
+
+#[test]
+fn what_happened_while_the_agent_was_away_is_caught_up() {
+    let scene = Scene::new();
+    let agent = scene.agent().ready();
+    let (stays, goes) = (scene.container(&[], GENTLE), scene.container(&[], GENTLE));
+    scene.becomes(&[&stays, &goes]);
+    agent.kill();
+    goes.does(&["rm", "--force"]);
+    let comes = scene.container(&[], GENTLE);
+    let before = scene.revision();
+    let _agent = scene.agent();
+    scene.becomes(&[&stays, &comes]);
+    let touched = scene.events_since(before);
+    assert!(
+        touched
+            .iter()
+            .all(|(_, key)| !key.contains(&stays.id[..12])),
+        "{touched:?}"
+    );
+}
+
+#[test]
+fn an_agent_that_stays_away_loses_its_keys() {
+    let scene = Scene::new();
+    let agent = scene.agent().ready();
+    let container = scene.container(&[], GENTLE);
+    scene.becomes(&[&container]);
+    agent.kill();
+    scene.becomes(&[]);
+    let _agent = scene.agent();
+    scene.becomes(&[&container]);
+}
+
+#[test]
+fn the_stop_policy_decides_what_stays() {
+    let scene = Scene::new();
+    let container = scene.container(&[], GENTLE);
+    let agent = scene.agent();
+    scene.becomes(&[&container]);
+    agent.stop(StopPolicy::Keep);
+    assert_eq!(scene.keys().len(), 1);
+    let agent = scene.agent().ready();
+    agent.stop(StopPolicy::Revoke);
+    assert_eq!(scene.keys().len(), 0);
+}
+
+#[test]
+fn a_crash_loop_ends_in_the_truth() {
+    let scene = Scene::new();
+    let _agent = scene.agent().ready();
+    let container = scene.container(&["--restart", "always"], "sleep 0.05; exit 1");
+    wait::until("some crashes", wait::LONG, || {
+        let count = container.inspect("{{.RestartCount}}");
+        if count.parse::<u32>().is_ok_and(|count| count >= 4) {
+            Ok(())
+        } else {
+            Err(count)
+        }
+    });
+    let steady = scene.container(&[], GENTLE);
+    container.does(&["stop"]);
+    scene.becomes(&[&steady]);
+}
+
+#[test]
+fn a_store_that_goes_and_returns_is_caught_up_with() {
+    let mut scene = Scene::new();
+    let agent = scene.agent().ready();
+    let (stays, goes) = (scene.container(&[], GENTLE), scene.container(&[], GENTLE));
+    scene.becomes(&[&stays, &goes]);
+    scene.store.kill();
+    goes.does(&["kill"]);
+    let comes = scene.container(&[], GENTLE);
+    wait::until("the agent to notice", wait::LONG, || {
+        let status = agent.status();
+        if status.store.up {
+            Err(format!("{status:?}"))
+        } else {
+            Ok(())
+        }
+    });
+    scene.store.restart();
+    scene.becomes(&[&stays, &comes]);
+    let _agent = agent.ready();
+}
+
+#[test]
+fn published_ports_in_the_layout_of_registrator() {
+    let scene = Scene::new();
+    let mut config = scene.config();
+    config.internal = false;
+    config.ips = vec!["127.0.0.1".parse().unwrap()];
+    config.layouts = vec![Layout::new(Kind::Registrator, "/compat")];
+    let agent = Running::start(config);
+    let name = format!("{}-name", scene.service);
+    let container = scene.container(&["--name", &name, "--publish", "127.0.0.1::80"], GENTLE);
+    let unpublished = scene.container(&[], GENTLE);
+    let port =
+        container.inspect("{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}");
+    let node = &scene.service;
+    let want = (
+        format!("/compat/{node}/{node}:{name}:80"),
+        format!("127.0.0.1:{port}"),
+    );
+    wait::until("the key", wait::LONG, || {
+        let keys = scene.keys_below(&format!("/compat/{node}/"));
+        if keys == [want.clone()] {
+            Ok(())
+        } else {
+            Err(format!("{keys:?}, want {want:?}"))
+        }
+    });
+    // A rename moves the key.
+    let renamed = format!("{name}-2");
+    scene
+        .engine
+        .run(&["rename", &container.id, &renamed])
+        .unwrap();
+    let want = (format!("/compat/{node}/{node}:{renamed}:80"), want.1);
+    wait::until("the renamed key", wait::LONG, || {
+        let keys = scene.keys_below(&format!("/compat/{node}/"));
+        if keys == [want.clone()] {
+            Ok(())
+        } else {
+            Err(format!("{keys:?}, want {want:?}"))
+        }
+    });
+    let why = wait::until("the reason", wait::LONG, || {
+        let skipped = agent.status().skipped;
+        let name = unpublished.inspect("{{.Name}}");
+        let found = skipped
+            .iter()
+            .find(|skipped| name.ends_with(&skipped.container));
+        found
+            .map(|skipped| skipped.why.clone())
+            .ok_or_else(|| format!("{skipped:?}"))
+    });
+    assert!(why.contains("not published"), "{why}");
+}
+
+#[test]
+fn one_after_the_other_as_fast_as_the_engine_can() {
+    let scene = Scene::new();
+    let agent = scene.agent().ready();
+    let containers: Vec<_> = (0..10).map(|_| scene.container(&[], GENTLE)).collect();
+    scene.becomes(&containers.iter().collect::<Vec<_>>());
+    // The picture follows within its period.
+    let summary = wait::until("ten measurements", wait::LONG, || {
+        let summary = agent.status().start_to_key;
+        if summary.count >= 10 {
+            Ok(summary)
+        } else {
+            Err(format!("{summary:?}"))
+        }
+    });
+    println!("start to key: {summary:?}");
+}
