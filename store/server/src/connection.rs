@@ -3,6 +3,9 @@
 //! The sides are told apart by content type, never by HTTP version: a plain HTTP/2 request is as
 //! good as an HTTP/1 one (telling them apart by version broke v2 keys over TLS in etcd 3.5.26).
 
+mod authority;
+mod huffman;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +20,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use self::authority::Tolerant;
 use crate::api::Api;
 use crate::body::{Answered, Body};
 use crate::config::Config;
@@ -117,7 +121,7 @@ async fn serve(stream: TcpStream, api: Arc<Api>, settings: Settings, watcher: Wa
     let service = service_fn(move |request| answer(Arc::clone(&api), request));
     let connection = settings
         .builder
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Tolerant::new(stream)), service);
     if let Err(error) = watcher.watch(connection).await {
         // Clients come and go; what they break is theirs.
         tracing::debug!(%error, "connection ended");
