@@ -39,13 +39,14 @@ pub const READIES_PER_TURN_MAX: usize = 8;
 /// a put hardly notices.
 pub const SCRUB_RECORDS_PER_TURN: usize = 512;
 
-/// Bytes of log in memory that call for a snapshot before `snapshot_count` entries are reached,
-/// unless the state itself is larger: entries may be 1.5 MiB each.
+/// Bytes of log that call for a snapshot before `snapshot_count` entries are reached: one segment.
 pub const LOG_BYTES_BEFORE_SNAPSHOT: u64 = 64 << 20;
 
-/// Bytes of log kept in memory behind a snapshot, for members that lag: half of what calls for the
-/// next one.
-pub const CATCH_UP_BYTES_MAX: u64 = LOG_BYTES_BEFORE_SNAPSHOT / 2;
+/// Bytes of applied log kept in memory for members that lag. Entries may be 1.5 MiB each.
+pub const CATCH_UP_BYTES_MAX: u64 = 32 << 20;
+
+/// Applied entries forgotten at once: a batch or two.
+pub const TRIM_ENTRIES: u64 = 1_024;
 
 /// Leases whose revoke may be under way at once. Keeps room for clients when very many end at the
 /// same moment: 1,000 are applied within one or two batches.

@@ -66,10 +66,11 @@ impl Log {
         self.bytes
     }
 
-    /// Adds entries; one at a position already held replaces it and all after it.
-    pub(crate) fn append(&mut self, entries: Vec<RaftEntry>) {
+    /// Adds entries and returns how many bytes they hold; one at a position already held replaces
+    /// it and all after it.
+    pub(crate) fn append(&mut self, entries: Vec<RaftEntry>) -> u64 {
         let Some(first) = entries.first().map(|entry| entry.index) else {
-            return;
+            return 0;
         };
         while self.last().0 >= first && !self.entries.is_empty() {
             let dropped = self.entries.pop_back();
@@ -80,8 +81,10 @@ impl Log {
             self.last().0 + 1,
             "entries must follow the log without a gap"
         );
-        self.bytes += entries.iter().map(cost).sum::<u64>();
+        let bytes = entries.iter().map(cost).sum();
+        self.bytes += bytes;
         self.entries.extend(entries);
+        bytes
     }
 
     /// Index of the entry before the first one held.

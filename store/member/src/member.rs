@@ -129,6 +129,8 @@ impl Member {
         }
         let vote = recovered.vote;
         let log = Log::open(recovered, &start);
+        let mut snapshots = Snapshots::new(start.index);
+        snapshots.note_logged(log.bytes());
         let mut election = Election::new(
             config.heartbeat_ms,
             config.election_ms,
@@ -162,7 +164,7 @@ impl Member {
         space.note_alarms(&machine.alarms());
         Ok(Self {
             reads: Reads::new(id, random.next()),
-            snapshots: Snapshots::new(machine.applied().0),
+            snapshots,
             next_progress: now.plus_ms(config.progress_ms),
             config,
             node,
@@ -518,7 +520,8 @@ impl Member {
             commit: hard.commit,
         });
         self.order_append(ready.number(), vote, &entries, after_sync, out);
-        self.node.mut_store().append(entries);
+        let logged = self.node.mut_store().append(entries);
+        self.snapshots.note_logged(logged);
         self.node.advance_append_async(ready);
         if self.synced == self.appended {
             // Nothing is on its way to the disk: this ready held nothing for it.
@@ -614,6 +617,7 @@ impl Member {
             self.more |= self.scrubbing;
         }
         self.begin_snapshot(out);
+        self.trim_log();
     }
 
     fn feed_watchers(&mut self, now: Moment, out: &mut Effects) {

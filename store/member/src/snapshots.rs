@@ -4,7 +4,8 @@
 use raft::Storage;
 
 use crate::effects::{Effects, Snapshot};
-use crate::limits::{CATCH_UP_BYTES_MAX, LOG_BYTES_BEFORE_SNAPSHOT};
+use crate::election::leads_alone;
+use crate::limits::{CATCH_UP_BYTES_MAX, LOG_BYTES_BEFORE_SNAPSHOT, TRIM_ENTRIES};
 use crate::member::Member;
 use crate::record::Mark;
 
@@ -13,6 +14,10 @@ use crate::record::Mark;
 pub(crate) struct Snapshots {
     /// Index of the newest one, durable or not: the next is counted from here.
     last: u64,
+    /// Bytes of log since then.
+    log_bytes: u64,
+    /// Size of that one; 0 when not known.
+    last_bytes: u64,
     /// The one being written.
     writing: Option<u64>,
 }
@@ -21,8 +26,23 @@ impl Snapshots {
     pub(crate) const fn new(last: u64) -> Self {
         Self {
             last,
+            log_bytes: 0,
+            last_bytes: 0,
             writing: None,
         }
+    }
+
+    /// The log has grown.
+    pub(crate) const fn note_logged(&mut self, bytes: u64) {
+        self.log_bytes += bytes;
+    }
+
+    /// A snapshot writes the whole state, so it waits until the log has grown by as much as the last
+    /// one took: at worst everything is written three times. It is due after `count` entries, or
+    /// before that when they are large.
+    const fn due(&self, applied: u64, count: u64) -> bool {
+        self.log_bytes >= self.last_bytes
+            && (applied - self.last >= count || self.log_bytes >= LOG_BYTES_BEFORE_SNAPSHOT)
     }
 
     /// The one under way came to nothing; the next comes when it is due again.
@@ -41,15 +61,16 @@ impl Member {
         {
             return;
         }
-        let entries = applied - self.snapshots.last;
-        let bytes_max = LOG_BYTES_BEFORE_SNAPSHOT.max(self.machine.size_bytes());
-        if entries < self.config.snapshot_count && self.node.store().bytes() < bytes_max {
+        if !self.snapshots.due(applied, self.config.snapshot_count) {
             return;
         }
         let Ok(term) = self.node.store().term(applied) else {
             return;
         };
+        let content = self.machine.snapshot_begin();
         self.snapshots.last = applied;
+        self.snapshots.log_bytes = 0;
+        self.snapshots.last_bytes = content.bytes_left();
         self.snapshots.writing = Some(applied);
         out.snapshot = Some(Snapshot {
             mark: Mark {
@@ -57,17 +78,32 @@ impl Member {
                 term,
                 voters: self.voters.clone(),
             },
-            content: self.machine.snapshot_begin(),
+            content,
         });
     }
 
-    /// The snapshot is durable: entries behind it, but for the catch-up tail, can go.
+    /// The snapshot is durable: the log behind it can go, but for what a member that lags may need.
     pub(crate) fn snapshot_synced(&mut self, out: &mut Effects) {
-        let Some(index) = self.snapshots.writing.take() else {
-            return;
+        if let Some(index) = self.snapshots.writing.take() {
+            out.purge = Some(index.saturating_sub(self.config.catch_up_entries));
+        }
+    }
+
+    /// Forgets applied entries that no other member is likely to ask for. Memory, not disk: a member
+    /// that lags further behind is sent a snapshot.
+    pub(crate) fn trim_log(&mut self) {
+        let keep = if leads_alone(&self.node) {
+            0
+        } else {
+            self.config.catch_up_entries
         };
+        let applied = self.machine.applied().0;
         let log = self.node.mut_store();
-        log.compact(index, self.config.catch_up_entries, CATCH_UP_BYTES_MAX);
-        out.purge = Some(log.start());
+        // Only now and then, so that a turn does not touch the far end of the log each time.
+        if applied.saturating_sub(log.start()) > keep + TRIM_ENTRIES
+            || log.bytes() > CATCH_UP_BYTES_MAX
+        {
+            log.compact(applied, keep, CATCH_UP_BYTES_MAX);
+        }
     }
 }
