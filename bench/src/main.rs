@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 
 fn nothing(listen: std::net::SocketAddr, value_bytes: usize) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Runtime::new()?;
-    Ok(runtime.block_on(serve_nothing(listen, value_bytes))?)
+    runtime.block_on(serve_nothing(listen, value_bytes))
 }
 
 /// Prints an error with all its causes, and what to do about it.

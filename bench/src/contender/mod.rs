@@ -3,6 +3,7 @@
 //! Every run gets a fresh process and a fresh data folder. Nothing here knows what is measured.
 
 mod nothing;
+mod plain;
 mod running;
 mod server;
 

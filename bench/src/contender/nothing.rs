@@ -3,13 +3,17 @@
 //! It decodes every request and encodes an answer of the size the store would send: what a store
 //! on this stack could reach if storing were free.
 
+use std::error::Error;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use store_proto::etcdserverpb as pb;
 use store_proto::etcdserverpb::kv_server::{Kv, KvServer};
 use store_proto::mvccpb::KeyValue;
+use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
+
+use super::plain::Plain;
 
 /// The header every answer carries; fields as large as real ones, so that sizes are real.
 fn header() -> Option<pb::ResponseHeader> {
@@ -84,14 +88,12 @@ impl Kv for Nothing {
 }
 
 /// Serves until the process is killed. Reads are answered with a value of `value_bytes`.
-pub(crate) async fn serve(
-    listen: SocketAddr,
-    value_bytes: usize,
-) -> Result<(), tonic::transport::Error> {
+pub(crate) async fn serve(listen: SocketAddr, value_bytes: usize) -> Result<(), Box<dyn Error>> {
     let value = Bytes::from(vec![b'v'; value_bytes]);
+    let listener = TcpListener::bind(listen).await?;
     tonic::transport::Server::builder()
-        .tcp_nodelay(true)
         .add_service(KvServer::new(Nothing { value }))
-        .serve(listen)
-        .await
+        .serve_with_incoming(Plain::accepted(listener))
+        .await?;
+    Ok(())
 }
