@@ -136,8 +136,9 @@ impl Machine {
         self.keyspace.events(from, to, visit)
     }
 
-    /// Goes on removing what the last compaction made unreachable: looks at up to `records_max`
-    /// keys and versions. True when nothing is left to do. Reads do not change by it.
+    /// Goes on removing what the last compaction made unreachable, for about `records_max` keys and
+    /// versions (a microsecond each at most). True when nothing is left to do; after a restore there
+    /// may be something. Answers do not change by it.
     pub fn scrub(&mut self, records_max: usize) -> bool {
         self.keyspace.scrub(records_max)
     }

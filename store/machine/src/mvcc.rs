@@ -83,6 +83,12 @@ impl Keyspace {
         self.history.held_bytes()
     }
 
+    /// Segment numbers ever in use at once.
+    #[cfg(test)]
+    pub(crate) fn segments(&self) -> usize {
+        self.history.segments()
+    }
+
     pub(crate) fn size_in_use_bytes(&self) -> u64 {
         self.account.current()
     }

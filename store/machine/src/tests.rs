@@ -1,6 +1,8 @@
 //! The machine as a whole: tables for the rules of the reference, and a dumb twin that does the
 //! same by brute force.
 
+pub(crate) mod dump;
 mod rules;
+pub(crate) mod strategies;
 mod twin;
-pub(crate) mod twins;
+mod twins;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::request::*;
-use crate::tests::twins::command;
+use crate::tests::strategies::command;
 
 fn encoded(command: &Command) -> Vec<u8> {
     let mut out = Vec::new();

@@ -36,8 +36,9 @@ impl Keyspace {
         Ok(())
     }
 
-    /// Drops what the last compaction made unreachable, key by key from where it stopped; looks at
-    /// up to `records_max` keys and versions, but for a key whole. True when done.
+    /// Drops what the last compaction made unreachable, key by key from where it stopped. Stops
+    /// after the key at which it has looked at, dropped and moved `records_max` keys and versions.
+    /// True when done.
     pub(crate) fn scrub(&mut self, records_max: usize) -> bool {
         let Some(scrub) = self.scrub.take() else {
             return true;
@@ -52,10 +53,13 @@ impl Keyspace {
                 return ControlFlow::Break(());
             }
             let superseded = versions.superseded(compacted);
-            left = left.saturating_sub(superseded + 1);
-            if superseded > 0 && !versions.trim(superseded, |v| history.drop_record(v.place)) {
+            let mut looked_at = 1 + superseded;
+            if superseded > 0
+                && !versions.trim(superseded, |v| looked_at += history.drop_record(v.place))
+            {
                 gone.push(key.to_vec());
             }
+            left = left.saturating_sub(looked_at);
             ControlFlow::Continue(())
         });
         for key in gone {

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::record::Record;
-use super::segment::Segment;
+use super::segment::{Dropped, Segment};
 
 /// Packed bytes of a segment. 64 KiB: large enough that what belongs to a segment rather than to
 /// its records (about 250 bytes) does not count, small enough that packing one takes microseconds
@@ -167,19 +167,23 @@ impl History {
         }
     }
 
-    /// Gives a record up. Its place means nothing from now on.
-    pub(super) fn drop_record(&mut self, place: Place) {
+    /// Gives a record up; its place means nothing from now on. Returns how many others were moved.
+    pub(super) fn drop_record(&mut self, place: Place) -> usize {
         let at = place.at & !DELETE_BIT;
         let Some(segment) = &mut self.segments[place.segment as usize] else {
             self.young.dropped.insert(at);
-            return;
+            return 0;
         };
         // A snapshot in progress may share the segment; it goes on seeing it as it was.
         let segment = Arc::make_mut(segment);
-        if segment.drop_record(at) {
-            self.order.remove(&(segment.first, segment.serial));
-            self.segments[place.segment as usize] = None;
-            self.free.push(place.segment);
+        match segment.drop_record(at) {
+            Dropped::Kept { moved } => moved,
+            Dropped::Last => {
+                self.order.remove(&(segment.first, segment.serial));
+                self.segments[place.segment as usize] = None;
+                self.free.push(place.segment);
+                0
+            }
         }
     }
 
@@ -218,6 +222,11 @@ impl History {
     pub(super) fn held_bytes(&self) -> usize {
         let held = |segment: &Arc<Segment>| segment.held_bytes();
         self.segments.iter().flatten().map(held).sum::<usize>() + self.young.packed_bytes
+    }
+
+    #[cfg(test)]
+    pub(super) fn segments(&self) -> usize {
+        self.segments.len()
     }
 
     /// All segments in order, the young records packed as the last of them: shares what is packed

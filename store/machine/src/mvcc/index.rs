@@ -43,7 +43,10 @@ impl Versions {
 
     pub(super) fn push(&mut self, version: Version) {
         let former = std::mem::replace(&mut self.last, version);
-        self.older.get_or_insert_default().push(former);
+        // Room for one: many keys are overwritten once between two compactions.
+        self.older
+            .get_or_insert_with(|| Box::new(Vec::with_capacity(1)))
+            .push(former);
     }
 
     fn older(&self) -> &[Version] {

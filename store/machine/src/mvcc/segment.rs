@@ -35,6 +35,17 @@ pub(crate) struct Segment {
     pub(super) serial: u64,
 }
 
+/// What became of a segment that gave up a record.
+pub(super) enum Dropped {
+    /// It was the last one.
+    Last,
+    /// There are others.
+    Kept {
+        /// How many of them were moved for that.
+        moved: usize,
+    },
+}
+
 impl Segment {
     /// Packs records, each with the address it has. `dropped` ones are left out.
     pub(super) fn pack(records: &[(u32, Record)], dropped: &BTreeSet<u32>, serial: u64) -> Self {
@@ -150,25 +161,27 @@ impl Segment {
         runs.into_iter().map(|run| self.bytes.slice(run)).collect()
     }
 
-    /// Notes that the record at `at` is needed no more; true when it was the last one.
-    pub(super) fn drop_record(&mut self, at: u32) -> bool {
+    /// Gives up the record at `at`.
+    pub(super) fn drop_record(&mut self, at: u32) -> Dropped {
         if self.large.is_some() {
-            return true;
+            return Dropped::Last;
         }
-        let len = self.read(at).packed_len();
+        self.dropped_bytes += self.read(at).packed_len();
         self.dropped.push(at);
-        self.dropped_bytes += len;
         if self.dropped_bytes == self.bytes.len() {
-            return true;
+            return Dropped::Last;
         }
         // Half: rewriting then costs at most a byte moved per byte dropped.
-        if self.dropped_bytes * 2 >= self.bytes.len() {
-            self.rewrite();
-        }
-        false
+        let moved = if self.dropped_bytes * 2 >= self.bytes.len() {
+            self.rewrite()
+        } else {
+            0
+        };
+        Dropped::Kept { moved }
     }
 
-    fn rewrite(&mut self) {
+    /// Moves what was not dropped to a new buffer; returns how many records that were.
+    fn rewrite(&mut self) -> usize {
         let mut bytes = Vec::with_capacity(self.bytes.len() - self.dropped_bytes);
         let mut moved = Vec::new();
         self.heads(|at, _, extent| {
@@ -176,10 +189,12 @@ impl Segment {
             bytes.extend_from_slice(&self.bytes[extent]);
             ControlFlow::Continue(())
         });
+        let count = moved.len();
         self.bytes = Bytes::from(bytes);
         self.moved = Some(moved.into_boxed_slice());
         self.dropped = Vec::new();
         self.dropped_bytes = 0;
+        count
     }
 
     fn head(&self, offset: usize) -> Head {

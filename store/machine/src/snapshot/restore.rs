@@ -220,7 +220,7 @@ impl Restore {
                 None => return Err(self.damaged("numbers, leases, alarms and members")),
             },
             (kind::RECORDS, Some(building)) => {
-                if let Err(expected) = building.records(content) {
+                if let Err(expected) = building.records(&content) {
                     return Err(self.damaged(expected));
                 }
             }
@@ -277,10 +277,10 @@ impl Building {
     }
 
     /// Adds a frame of records; the error says what was expected.
-    fn records(&mut self, content: Bytes) -> Result<(), &'static str> {
+    fn records(&mut self, content: &Bytes) -> Result<(), &'static str> {
         let mut at = 0;
         while at < content.len() {
-            let record = Record::unpack(&content, &mut at).ok_or("a whole record")?;
+            let record = Record::unpack(content, &mut at).ok_or("a whole record")?;
             if record.modified < self.last || record.modified > self.revision.0 {
                 return Err("records in the order of their revisions");
             }

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::Limits;
 use crate::command::Command;
-use crate::tests::twins::{command, dump};
+use crate::tests::dump::dump;
+use crate::tests::strategies::command;
 
 const LIMITS: Limits = Limits {
     quota_bytes: u64::MAX,

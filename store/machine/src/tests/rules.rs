@@ -82,17 +82,17 @@ impl Store {
         })
     }
 
-    fn range(&self, request: RangeRequest) -> Result<RangeReply, Refusal> {
-        self.machine.range(&request)
+    fn range(&self, request: &RangeRequest) -> Result<RangeReply, Refusal> {
+        self.machine.range(request)
     }
 
     /// Keys of a range at the latest revision.
     fn keys(&self, keys: KeyRange) -> Vec<String> {
-        names(&self.range(RangeRequest::latest(keys)).unwrap().kvs)
+        names(&self.range(&RangeRequest::latest(keys)).unwrap().kvs)
     }
 
     fn get(&self, key: &str) -> Option<KeyValue> {
-        self.range(RangeRequest::latest(one(key)))
+        self.range(&RangeRequest::latest(one(key)))
             .unwrap()
             .kvs
             .pop()
@@ -104,13 +104,13 @@ impl Store {
             revision: Revision(revision),
             ..RangeRequest::latest(one(key))
         };
-        Ok(self.range(request)?.kvs.pop().map(|kv| text(&kv.value)))
+        Ok(self.range(&request)?.kvs.pop().map(|kv| text(&kv.value)))
     }
 
     /// Events from a revision on, as "+key@revision" and "-key@revision", "<" where there is a
     /// former pair.
     fn events(&self, from: i64) -> Result<Vec<String>, Refusal> {
-        let events = super::twins::events(&self.machine, from, i64::MAX)?;
+        let events = super::dump::events(&self.machine, from, i64::MAX)?;
         Ok(events.iter().map(told).collect())
     }
 }

@@ -139,6 +139,38 @@ fn what_is_scrubbed_is_given_back() {
     assert!(store.machine.scrub(1), "nothing is left");
 }
 
+/// Stable keys among much that comes and goes neither pin what was written around them nor get
+/// lost when it is given back.
+#[test]
+fn churn_does_not_grow() {
+    let mut store = Store::new();
+    let mut held = Vec::new();
+    for round in 0..200 {
+        if round < 10 {
+            store.put(&format!("stable {round}"), "v");
+        }
+        for key in 0..20 {
+            store.put(&format!("busy {key}"), &"v".repeat(key * 7));
+        }
+        store.delete("busy 3");
+        store.compact(store.machine.revision().0 - 5).unwrap();
+        while !store.machine.scrub(7) {}
+        held.push((
+            store.machine.keyspace.held_bytes(),
+            store.machine.keyspace.segments(),
+        ));
+    }
+    let (bytes, segments) = held[20];
+    assert!(
+        held[20..]
+            .iter()
+            .all(|(b, s)| *b < bytes * 2 && *s < segments * 2),
+        "{held:?}"
+    );
+    let stable = store.keys(between("stable", "stablf"));
+    assert_eq!(stable.len(), 10);
+}
+
 #[test]
 fn the_hash_does_not_depend_on_the_scrub() {
     let mut store = Store::new();

@@ -38,7 +38,7 @@ fn bounds() {
     ];
     for (keys, expected) in table {
         assert_eq!(store.keys(keys.clone()), *expected, "{keys:?}");
-        let reply = store.range(RangeRequest::latest(keys.clone())).unwrap();
+        let reply = store.range(&RangeRequest::latest(keys.clone())).unwrap();
         assert_eq!(
             (reply.count, reply.more),
             (expected.len() as u64, false),
@@ -55,7 +55,7 @@ fn revisions() {
             revision: Revision(revision),
             ..RangeRequest::latest(from(""))
         };
-        store.range(request).map(|reply| {
+        store.range(&request).map(|reply| {
             assert_eq!(reply.count, reply.kvs.len() as u64);
             reply
                 .kvs
@@ -246,7 +246,7 @@ fn limit_sort_and_filters() {
         ),
     ];
     for (request, keys, more) in table {
-        let reply = store.range(request.clone()).unwrap();
+        let reply = store.range(&request).unwrap();
         let found = (names(&reply.kvs).join(" "), reply.more, reply.count);
         assert_eq!(found, (keys.to_owned(), more, 4), "{request:?}");
     }
@@ -262,7 +262,7 @@ fn keys_only_blanks_the_value_and_nothing_else() {
         keys_only: true,
         ..RangeRequest::latest(one("z"))
     };
-    let blanked = store.range(request).unwrap().kvs.pop().unwrap();
+    let blanked = store.range(&request).unwrap().kvs.pop().unwrap();
     assert_eq!(
         blanked,
         KeyValue {

@@ -125,9 +125,9 @@ fn reads_under_alarms() {
         ..TxnRequest::default()
     };
     store.reply(raise(1, AlarmKind::NoSpace)).unwrap();
-    assert!(store.range(range.clone()).is_ok() && store.machine.read_txn(&txn).is_ok());
+    assert!(store.range(&range).is_ok() && store.machine.read_txn(&txn).is_ok());
     store.reply(raise(1, AlarmKind::Corrupt)).unwrap();
-    assert_eq!(store.range(range), Err(Refusal::Corrupt));
+    assert_eq!(store.range(&range), Err(Refusal::Corrupt));
     assert_eq!(store.machine.read_txn(&txn), Err(Refusal::Corrupt));
 }
 

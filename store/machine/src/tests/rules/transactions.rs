@@ -1,6 +1,7 @@
 //! Reference A.4.
 
 use super::*;
+use crate::tests::dump::dump;
 
 fn compare(keys: KeyRange, relation: Relation, target: CompareTarget) -> Compare {
     Compare {
@@ -299,7 +300,6 @@ fn all_or_nothing() {
         if expected.is_err() {
             let mut passed = before;
             passed.pass(store.machine.applied());
-            let dump = crate::tests::twins::dump;
             assert_eq!(dump(&store.machine), dump(&passed));
             assert!(applied.events.is_empty());
         }
