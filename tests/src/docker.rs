@@ -42,7 +42,8 @@ impl Engine {
     }
 
     /// The engine at an address, whether it answers or not.
-    pub(crate) fn at(host: String) -> Self {
+    #[must_use]
+    pub fn at(host: String) -> Self {
         Self { host }
     }
 

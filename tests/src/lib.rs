@@ -5,6 +5,9 @@
 //! Two habits: a test waits for a state with a deadline and says what it saw when the deadline passes ([`wait`]), and a
 //! missing tool is a failure with its reason, never a skip ([`programs`]).
 
+pub mod agents;
+pub mod complaint;
+pub mod confdir;
 pub mod docker;
 pub mod etcdctl;
 pub mod http;
@@ -13,6 +16,8 @@ pub mod own_engine;
 pub mod port;
 pub mod process;
 pub mod programs;
+pub mod registry;
+pub mod segment;
 pub mod store;
 pub mod wait;
 pub mod web;

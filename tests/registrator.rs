@@ -1,0 +1,328 @@
+//! The registrator on a real Docker engine: whatever happens to containers and to the agent itself, the store comes to
+//! say what runs. Each test runs against our store and against a real etcd.
+
+use std::path::PathBuf;
+
+use end_to_end::agents::{Agent, TTL_SECONDS};
+use end_to_end::complaint::Complaint;
+use end_to_end::docker::{Container, Engine, Spec};
+use end_to_end::registry::Service;
+use end_to_end::store::{Maker, Store};
+use end_to_end::{wait, web};
+
+const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
+
+/// One store, one service nobody else uses, and the machine's engine.
+struct Scene {
+    store: Store,
+    engine: Engine,
+    service: Service,
+}
+
+impl Scene {
+    fn new(maker: Maker) -> Self {
+        let store = Store::start(maker);
+        let service = Service::new(store.client());
+        Self {
+            store,
+            engine: Engine::of_machine(),
+            service,
+        }
+    }
+
+    fn agent(&self) -> Agent {
+        Agent::registrator(MUSTER, &self.engine, &self.store.endpoint())
+    }
+
+    fn web(&self) -> Container {
+        web::start(&self.engine, self.service.name())
+    }
+
+    fn web_with(&self, change: impl FnOnce(Spec) -> Spec) -> Container {
+        web::start_with(&self.engine, &change(Spec::web(self.service.name())))
+    }
+}
+
+/// Runs a test against both stores.
+fn on_both(test: impl Fn(&Scene)) {
+    for maker in [Maker::Muster(PathBuf::from(MUSTER)), Maker::Etcd] {
+        test(&Scene::new(maker));
+    }
+}
+
+#[test]
+fn containers_started_before_during_and_after_the_first_sync_are_registered() {
+    on_both(|scene| {
+        let before = scene.web();
+        let mut agent = scene.agent();
+        let during = std::thread::scope(|scope| {
+            let starting = scope.spawn(|| (0..3).map(|_| scene.web()).collect::<Vec<_>>());
+            agent.start();
+            starting.join().expect("containers")
+        });
+        let mut all: Vec<&Container> = during.iter().collect();
+        all.push(&before);
+        scene.service.becomes(&all);
+        let after = scene.web();
+        all.push(&after);
+        scene.service.becomes(&all);
+    });
+}
+
+#[test]
+fn killed_stopped_and_removed_containers_leave_and_restarted_ones_return() {
+    on_both(|scene| {
+        let _agent = scene.agent().started();
+        let stays = scene.web();
+        for verb in [&["kill"][..], &["stop", "--time=0"], &["rm", "--force"]] {
+            let goes = scene.web();
+            scene.service.becomes(&[&stays, &goes]);
+            goes.does(verb);
+            scene.service.becomes(&[&stays]);
+        }
+        stays.does(&["restart", "--time=0"]);
+        scene.service.becomes(&[&stays]);
+        stays.does(&["stop", "--time=0"]);
+        scene.service.becomes(&[]);
+        stays.does(&["start"]);
+        scene.service.becomes(&[&stays]);
+    });
+}
+
+#[test]
+fn a_paused_container_is_not_offered_and_comes_back() {
+    on_both(|scene| {
+        let _agent = scene.agent().started();
+        let container = scene.web();
+        scene.service.becomes(&[&container]);
+        container.does(&["pause"]);
+        // Gone, or marked as not up: either way nobody is sent there.
+        wait::until("the paused container not to be offered", wait::LONG, || {
+            let records = scene.service.records()?;
+            if records
+                .iter()
+                .all(|(_, value)| !value.contains("\"state\":\"up\""))
+            {
+                Ok(())
+            } else {
+                Err(format!("{records:?}"))
+            }
+        });
+        container.does(&["unpause"]);
+        wait::until("the container to be offered again", wait::LONG, || {
+            let records = scene.service.records()?;
+            if records
+                .iter()
+                .any(|(_, value)| value.contains("\"state\":\"up\""))
+            {
+                Ok(())
+            } else {
+                Err(format!("{records:?}"))
+            }
+        });
+    });
+}
+
+#[test]
+fn a_crash_loop_ends_in_the_truth() {
+    on_both(|scene| {
+        let _agent = scene.agent().started();
+        let container =
+            scene.web_with(|spec| spec.env("CRASH_MS", "100").option("--restart=always"));
+        wait::until("a few crashes", wait::LONG, || {
+            let count = container.inspect("{{.RestartCount}}")?;
+            if count.parse::<u32>().is_ok_and(|count| count >= 4) {
+                Ok(())
+            } else {
+                Err(count)
+            }
+        });
+        container.does(&["stop", "--time=0"]);
+        scene.service.becomes(&[]);
+    });
+}
+
+#[test]
+fn an_agent_killed_and_started_again_changes_nothing_that_did_not_change() {
+    on_both(|scene| {
+        let mut agent = scene.agent().started();
+        let first = scene.web();
+        let second = scene.web();
+        scene.service.becomes(&[&first, &second]);
+        let watch = scene.service.watch();
+        agent.kill();
+        agent.start();
+        // It is back when it registers what is new; another service's container, so that this one stays untouched.
+        let other = Service::new(scene.store.client());
+        let newcomer = web::start(&scene.engine, other.name());
+        other.becomes(&[&newcomer]);
+        // Longer than the lease would have lived without anybody to keep it alive.
+        let span = std::time::Duration::from_secs(u64::from(TTL_SECONDS) + 3);
+        wait::stays("no event for containers that did not change", span, || {
+            watch.holds()
+        });
+        scene.service.becomes(&[&first, &second]);
+    });
+}
+
+#[test]
+fn what_happened_while_the_agent_was_away_is_caught_up() {
+    on_both(|scene| {
+        let mut agent = scene.agent().started();
+        let stays = scene.web();
+        let goes = scene.web();
+        scene.service.becomes(&[&stays, &goes]);
+        agent.kill();
+        goes.does(&["rm", "--force"]);
+        let comes = scene.web();
+        agent.start();
+        scene.service.becomes(&[&stays, &comes]);
+    });
+}
+
+#[test]
+fn an_agent_that_stays_away_loses_its_keys_after_the_ttl() {
+    on_both(|scene| {
+        let mut agent = scene.agent().started();
+        let container = scene.web();
+        scene.service.becomes(&[&container]);
+        agent.kill();
+        // etcd's lessor adds up to a second or two of its own.
+        scene.service.becomes(&[]);
+        agent.start();
+        scene.service.becomes(&[&container]);
+    });
+}
+
+#[test]
+fn an_agent_told_to_stop_ends_well() {
+    on_both(|scene| {
+        let mut agent = scene.agent().started();
+        let container = scene.web();
+        scene.service.becomes(&[&container]);
+        agent.stop();
+    });
+}
+
+#[test]
+fn a_container_without_ports_is_left_alone_and_disturbs_nobody() {
+    on_both(|scene| {
+        let mut agent = scene.agent().started();
+        // The image exposes 8080; host networking leaves it without an address of its own.
+        let without = scene.web_with(|spec| spec.option("--network=none"));
+        let with = scene.web();
+        scene.service.becomes(&[&with]);
+        drop(without);
+        assert!(agent.process().exited().is_none());
+    });
+}
+
+#[test]
+fn two_containers_with_one_name_are_two_instances_of_one_service() {
+    on_both(|scene| {
+        let _agent = scene.agent().started();
+        let containers: Vec<Container> = (0..3).map(|_| scene.web()).collect();
+        scene
+            .service
+            .becomes(&containers.iter().collect::<Vec<_>>());
+        let records = scene.service.records().unwrap();
+        let addresses: std::collections::BTreeSet<_> = records
+            .iter()
+            .map(|(_, value)| record(value)["address"].to_string())
+            .collect();
+        assert_eq!(addresses.len(), 3, "{records:?}");
+    });
+}
+
+fn record(value: &str) -> serde_json::Value {
+    serde_json::from_str(value).unwrap_or_else(|cause| panic!("{cause}: {value}"))
+}
+
+#[test]
+fn values_with_quotes_and_newlines_arrive_whole() {
+    on_both(|scene| {
+        let _agent = scene.agent().started();
+        let awkward = "say \"hi\"\nthen {{ leave }} \\ and ünïcödé";
+        let container = scene.web_with(|spec| {
+            spec.label("SERVICE_AWKWARD", awkward)
+                .label("SERVICE_TAGS", "a,b \"c\"")
+        });
+        scene.service.becomes(&[&container]);
+        let (_, value) = scene.service.records().unwrap().remove(0);
+        let record = record(&value);
+        assert_eq!(
+            record["meta"]["AWKWARD"]
+                .as_str()
+                .or(record["meta"]["awkward"].as_str()),
+            Some(awkward),
+            "{value}"
+        );
+        assert_eq!(
+            record["tags"],
+            serde_json::json!(["a", "b \"c\""]),
+            "{value}"
+        );
+    });
+}
+
+#[test]
+fn the_layout_of_registrator_writes_address_and_port() {
+    on_both(|scene| {
+        let _agent = scene.agent().with(&["--layout", "registrator"]).started();
+        let container = scene.web();
+        let expected = format!("{}:8080", container.address());
+        wait::until("a key with address and port", wait::LONG, || {
+            let client = scene.store.client();
+            let all = client.keys("/")?;
+            for key in all.iter().filter(|key| key.contains(scene.service.name())) {
+                if client.value(key)?.as_deref() == Some(expected.as_str()) {
+                    return Ok(());
+                }
+            }
+            Err(format!("{all:?}"))
+        });
+    });
+}
+
+#[test]
+fn a_store_that_comes_late_or_goes_and_returns_is_waited_for() {
+    let mut store = Store::prepare(Maker::Muster(PathBuf::from(MUSTER)));
+    let engine = Engine::of_machine();
+    let service = Service::new(store.client());
+    let mut agent = Agent::registrator(MUSTER, &engine, &store.endpoint()).started();
+    let first = web::start(&engine, service.name());
+    store.restart();
+    service.becomes(&[&first]);
+    store.kill();
+    let second = web::start(&engine, service.name());
+    first.does(&["kill"]);
+    assert!(agent.process().exited().is_none());
+    store.restart();
+    service.becomes(&[&second]);
+}
+
+#[test]
+fn a_docker_socket_that_is_not_there_is_waited_for() {
+    let store = Store::start(Maker::Muster(PathBuf::from(MUSTER)));
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let socket = folder.path().join("docker.sock");
+    let service = Service::new(store.client());
+    let container = web::start(&Engine::of_machine(), service.name());
+    let absent = Engine::at(format!("unix://{}", socket.display()));
+    let mut agent = Agent::registrator(MUSTER, &absent, &store.endpoint()).started();
+    agent
+        .process()
+        .wait_line(&socket.display().to_string(), wait::LONG);
+    // The engine appears: a link to the machine's own socket is one.
+    let real = Engine::of_machine().address();
+    std::os::unix::fs::symlink(real.trim_start_matches("unix://"), &socket).expect("link");
+    service.becomes(&[&container]);
+}
+
+#[test]
+fn wrong_flags_are_refused_with_a_suggestion() {
+    let complaint =
+        Complaint::of(std::process::Command::new(MUSTER).args(["registrator", "--endpoint", "x"]));
+    complaint.names(&["--endpoint"]);
+    assert!(complaint.hint.contains("--endpoints"), "{complaint:?}");
+}
