@@ -23,7 +23,7 @@ pub(crate) struct Stream {
     pub(crate) starts: BTreeSet<(Revision, u32)>,
     /// Progress requests not yet answered.
     pub(crate) asked: Option<Asked>,
-    /// Where the turn among its lagging watchers goes on.
+    /// Which of its lagging watchers had the last turn; turns go from the front to the back.
     pub(crate) turn: Revision,
     /// Where it stands in the hub's set of hungry streams; see [`Stream::wanted`].
     pub(crate) hungry: Option<(Revision, Revision)>,
@@ -68,11 +68,12 @@ impl Stream {
     /// does not wait for one that is far behind.
     pub(crate) fn wanted(&self) -> Option<(Revision, Revision)> {
         let (hindmost, _) = *self.lagging.first().filter(|_| self.has_room())?;
+        let (foremost, _) = *self.lagging.last()?;
         let turn = self
             .lagging
-            .range((self.turn, 0)..)
-            .next()
-            .map_or(hindmost, |(next, _)| *next);
+            .range(..(self.turn, 0))
+            .next_back()
+            .map_or(foremost, |(next, _)| *next);
         Some((hindmost, turn))
     }
 

@@ -95,41 +95,52 @@ impl Window {
         self.events[position as usize].event.kv.mod_revision
     }
 
-    /// The next batch for a watcher that has everything below `next`.
-    pub(crate) fn portion(&self, watcher: &Watcher, next: Revision) -> Portion {
-        let mut positions = self.matches(&watcher.keys, next);
-        positions.retain(|at| watcher.wants(&self.events[*at as usize].event));
-        // Cut between revisions where the batch is full.
-        let (mut revisions, mut bytes, mut last) = (0, 0, Revision(0));
-        let mut cut = None;
-        for (n, at) in positions.iter().enumerate() {
-            let revision = self.revision(*at);
-            if revision != last {
-                if revisions == BATCH_REVISIONS_MAX || bytes >= BATCH_BYTES_MAX {
-                    cut = Some(n);
-                    break;
-                }
-                revisions += 1;
-                last = revision;
-            }
-            bytes += self.events[*at as usize].bytes();
-        }
-        let to = match cut {
-            Some(n) => {
-                positions.truncate(n);
-                last
-            }
-            None => self.to,
-        };
-        let events = positions
-            .into_iter()
-            .map(|at| Arc::clone(&self.events[at as usize]))
-            .collect();
-        Portion { events, to }
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
     }
 
-    /// Positions of the events on these keys from revision `next` on, ascending.
-    fn matches(&self, keys: &KeyRange, next: Revision) -> Vec<u32> {
+    /// The next batch for a watcher that has everything below `next`.
+    pub(crate) fn portion(&self, watcher: &Watcher, next: Revision) -> Portion {
+        let matches = self.on(&watcher.keys);
+        let mut batch = Filling {
+            window: self,
+            watcher,
+            portion: Portion::default(),
+            revisions: 0,
+            bytes: 0,
+        };
+        // Where most events match, walk them in order and stop when the batch is full; else sort the few.
+        if matches.len() >= self.events.len() / 4 {
+            let first = self
+                .events
+                .partition_point(|shared| shared.event.kv.mod_revision < next);
+            let range = &watcher.keys;
+            for shared in &self.events[first..] {
+                if covers(range, &shared.event.kv.key) && !batch.add(shared) {
+                    return batch.portion;
+                }
+            }
+        } else {
+            let mut positions: Vec<u32> = matches
+                .iter()
+                .copied()
+                .filter(|at| self.revision(*at) >= next)
+                .collect();
+            positions.sort_unstable();
+            for at in positions {
+                if !batch.add(&self.events[at as usize]) {
+                    return batch.portion;
+                }
+            }
+        }
+        Portion {
+            to: self.to,
+            ..batch.portion
+        }
+    }
+
+    /// Positions of the events on these keys, by key.
+    fn on(&self, keys: &KeyRange) -> &[u32] {
         let key = |at: &u32| self.events[*at as usize].event.kv.key.as_ref();
         let first = self
             .by_key
@@ -140,12 +151,44 @@ impl Window {
             RangeEnd::Open => rest.len(),
             RangeEnd::Before(end) => rest.partition_point(|at| key(at) < end.as_ref()),
         };
-        let mut positions: Vec<u32> = rest[..count]
-            .iter()
-            .copied()
-            .filter(|at| self.revision(*at) >= next)
-            .collect();
-        positions.sort_unstable();
-        positions
+        &rest[..count]
+    }
+}
+
+/// A batch being filled.
+struct Filling<'a> {
+    window: &'a Window,
+    watcher: &'a Watcher,
+    portion: Portion,
+    revisions: usize,
+    bytes: usize,
+}
+
+impl Filling<'_> {
+    /// Adds the next event if the watcher wants it; false when the batch was full before its revision.
+    fn add(&mut self, shared: &Arc<SharedEvent>) -> bool {
+        debug_assert!(self.window.contains(shared.event.kv.mod_revision));
+        if !self.watcher.wants(&shared.event) {
+            return true;
+        }
+        let revision = shared.event.kv.mod_revision;
+        if revision != self.portion.to {
+            if self.revisions == BATCH_REVISIONS_MAX || self.bytes >= BATCH_BYTES_MAX {
+                return false;
+            }
+            self.revisions += 1;
+            self.portion.to = revision;
+        }
+        self.bytes += shared.bytes();
+        self.portion.events.push(Arc::clone(shared));
+        true
+    }
+}
+
+fn covers(keys: &KeyRange, key: &[u8]) -> bool {
+    match &keys.end {
+        RangeEnd::Single => keys.start == key,
+        RangeEnd::Open => keys.start <= key,
+        RangeEnd::Before(end) => keys.start <= key && key < end.as_ref(),
     }
 }
