@@ -258,6 +258,3 @@ fn told_urls(config: &Config, addresses: &[SocketAddr]) -> Vec<String> {
     };
     config.advertise_client_urls.iter().map(told).collect()
 }
-
-#[cfg(test)]
-mod tests;
