@@ -1,28 +1,26 @@
-//! The disk thread: owns the log. Takes all appends that are queued, writes them, makes ONE sync,
+//! The disk thread. Takes all appends that are queued, writes them, makes ONE sync,
 //! and only then releases what waited for it (group commit). Between syncs it writes snapshot
 //! chunks, removes old segments, and prepares the next segment.
 //!
 //! A failed write or sync ends the process here; it never comes back as a fact.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+pub(crate) mod log;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use store_machine::snapshot::SnapshotCursor;
 use store_member::effects::{Append, Snapshot};
-use store_member::record::EntryKind;
-use store_wal::{Disk, Entry, Record, SnapshotWriter, Vote, Wal, WalError};
+use store_wal::{Disk, SnapshotWriter, WalError};
 
 use crate::counters::Counters;
+use crate::disk::log::Log;
 use crate::driver::inbox::{Inbox, Knock};
 use crate::driver::outbox::Outbox;
 use crate::fatal::{Exit, chain};
 
 /// How often a full disk is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Bytes of entries written with one call: half of what a segment of the smallest sensible size
-/// holds.
-const WRITE_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes of a snapshot written between two looks at the queue: about 100 µs to copy and check.
 const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
@@ -63,6 +61,15 @@ impl DiskQueue {
         if asleep {
             self.wake.notify_one();
         }
+    }
+
+    /// Whether the end has been ordered.
+    fn stopping(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state
+            .orders
+            .iter()
+            .any(|order| matches!(order, Order::Stop))
     }
 
     /// Swaps all there is into `taken` (which must be empty), waiting for something as long as
@@ -113,38 +120,32 @@ struct Writing<D: Disk> {
 
 /// The thread's own state.
 pub(crate) struct DiskThread<D: Disk> {
-    wal: Wal<D>,
+    log: Arc<Mutex<Log<D>>>,
     queue: Arc<DiskQueue>,
     inbox: Arc<Inbox>,
     outbox: Arc<Outbox>,
     counters: Arc<Counters>,
     reserve: Reserve,
     snapshot: Option<Writing<D>>,
-    /// Kept for its memory.
-    records: Vec<Record>,
 }
 
 impl<D: Disk> DiskThread<D> {
-    pub(crate) fn new(
-        wal: Wal<D>,
+    pub(crate) const fn new(
+        log: Arc<Mutex<Log<D>>>,
         queue: Arc<DiskQueue>,
         inbox: Arc<Inbox>,
         outbox: Arc<Outbox>,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
-            reserve: if wal.has_reserve() {
-                Reserve::Ready
-            } else {
-                Reserve::Wanted
-            },
-            wal,
+            log,
             queue,
             inbox,
             outbox,
             counters,
+            // If there is none yet, the first try to make one says so.
+            reserve: Reserve::Wanted,
             snapshot: None,
-            records: Vec::new(),
         }
     }
 
@@ -169,20 +170,22 @@ impl<D: Disk> DiskThread<D> {
                 self.append(appends);
             }
             self.write_snapshot();
-            if let Some(index) = purge {
-                let purged = self.wal.purge(index);
-                self.must(purged);
+            if let Some(index) = purge
+                && let Err(error) = lock(&self.log).wal().purge(index)
+            {
+                Exit::DiskFailed.end(&error, error.hint().as_deref());
             }
             if stop {
                 break;
             }
             if self.reserve == Reserve::NoRoom || (idle && self.reserve == Reserve::Wanted) {
-                self.prepare_reserve();
+                let log = Arc::clone(&self.log);
+                self.prepare_reserve(&mut lock(&log));
             }
         }
         self.drop_snapshot();
-        if let Err(error) = self.wal.close() {
-            Exit::DiskFailed.end(&error, error.hint());
+        if let Err(error) = lock(&self.log).close() {
+            Exit::DiskFailed.end(&error, error.hint().as_deref());
         }
     }
 
@@ -198,77 +201,35 @@ impl<D: Disk> DiskThread<D> {
         }
     }
 
-    /// Writes and syncs the appends, then releases what waited for them.
+    /// Writes and syncs the appends, then releases what waited for them. While the disk is full,
+    /// everything else waits; reads go on.
     fn append(&mut self, appends: Vec<Append>) {
-        let began = Instant::now();
-        let mut released = Vec::new();
-        let mut number = 0;
-        let (mut bytes, mut entries, mut unwritten) = (0, 0, 0);
-        for append in appends {
-            number = append.number;
-            released.extend(append.then);
-            entries += append.entries.len();
-            for entry in append.entries {
-                bytes += entry.body.len();
-                unwritten += entry.body.len();
-                self.records.push(Record::Entry(Entry {
-                    index: entry.index,
-                    term: entry.term,
-                    kind: kind(entry.kind),
-                    body: entry.body,
-                }));
-                if unwritten >= WRITE_BYTES_MAX {
-                    self.write();
-                    unwritten = 0;
-                }
+        let shared = Arc::clone(&self.log);
+        let mut log = lock(&shared);
+        let durable = log.append(appends, |log| {
+            self.prepare_reserve(log);
+            if self.reserve == Reserve::NoRoom {
+                std::thread::sleep(RETRY);
             }
-            if let Some(vote) = append.vote {
-                self.records.push(Record::Vote(Vote {
-                    term: vote.term,
-                    vote: vote.voted_for,
-                    commit: vote.commit,
-                }));
-            }
-        }
-        self.write();
-        let written = Instant::now();
-        let synced = self.wal.sync();
-        self.must(synced);
-        self.inbox.tell(Knock::Synced(number));
-        self.outbox.send(released);
-        self.counters.wal_write.observe(written - began);
-        self.counters.wal_sync.observe(written.elapsed());
-        self.counters.wal_bytes.add(bytes as u64);
-        self.counters.wal_entries.add(entries as u64);
-        if self.reserve == Reserve::Ready && !self.wal.has_reserve() {
+            !self.queue.stopping()
+        });
+        if self.reserve == Reserve::Ready && !log.wal().has_reserve() {
             self.reserve = Reserve::Wanted;
         }
-    }
-
-    /// Writes the collected records; waits while the disk is full.
-    fn write(&mut self) {
-        loop {
-            match self.wal.append(&self.records) {
-                Ok(()) => break,
-                // Nothing was written. Everything else waits until there is room again; reads go on.
-                Err(WalError::NoSpace { .. }) => {
-                    self.prepare_reserve();
-                    if self.reserve == Reserve::NoRoom {
-                        std::thread::sleep(RETRY);
-                    }
-                }
-                Err(error) => Exit::DiskFailed.end(&error, error.hint()),
-            }
+        drop(log);
+        if let Some(durable) = durable {
+            self.inbox.tell(Knock::Synced(durable.number));
+            self.outbox.send(durable.released);
         }
-        self.records.clear();
     }
 
-    fn prepare_reserve(&mut self) {
+    /// Does a slice of the work of making the next segment.
+    fn prepare_reserve(&mut self, log: &mut Log<D>) {
         let was = self.reserve;
-        self.reserve = match self.wal.prepare_reserve() {
+        self.reserve = match log.wal().prepare_reserve() {
             Ok(true) => Reserve::Ready,
             Ok(false) => Reserve::Wanted,
-            Err(error) if error.is_fatal() => Exit::DiskFailed.end(&error, error.hint()),
+            Err(error) if error.is_fatal() => Exit::DiskFailed.end(&error, error.hint().as_deref()),
             Err(error) => {
                 if was != Reserve::NoRoom {
                     tracing::warn!(
@@ -293,7 +254,10 @@ impl<D: Disk> DiskThread<D> {
         self.drop_snapshot();
         let Snapshot { mark, content } = snapshot;
         let voters = mark.voters.encode();
-        match self.wal.snapshot_begin(mark.index, mark.term, &voters) {
+        let begun = lock(&self.log)
+            .wal()
+            .snapshot_begin(mark.index, mark.term, &voters);
+        match begun {
             Ok(writer) => {
                 self.snapshot = Some(Writing {
                     writer,
@@ -316,10 +280,13 @@ impl<D: Disk> DiskThread<D> {
                 self.snapshot = Some(writing);
                 written
             }
-            None => self.wal.snapshot_finish(writing.writer).map(|()| {
-                self.counters.snapshot.observe(writing.began.elapsed());
-                self.inbox.tell(Knock::SnapshotSynced);
-            }),
+            None => {
+                let finished = lock(&self.log).wal().snapshot_finish(writing.writer);
+                finished.map(|()| {
+                    self.counters.snapshot.observe(writing.began.elapsed());
+                    self.inbox.tell(Knock::SnapshotSynced);
+                })
+            }
         };
         if let Err(error) = written {
             self.give_up_snapshot(&error);
@@ -329,7 +296,7 @@ impl<D: Disk> DiskThread<D> {
     /// A snapshot that cannot be written is tried again later: it only spares log.
     fn give_up_snapshot(&mut self, error: &WalError) {
         if matches!(error, WalError::Poisoned) {
-            Exit::DiskFailed.end(error, error.hint());
+            Exit::DiskFailed.end(error, error.hint().as_deref());
         }
         tracing::warn!(
             hint = error.hint(),
@@ -345,20 +312,8 @@ impl<D: Disk> DiskThread<D> {
             writing.writer.abort();
         }
     }
-
-    fn must<T>(&self, result: Result<T, WalError>) {
-        if let Err(error) = result {
-            Exit::DiskFailed.end(&error, error.hint());
-        }
-    }
 }
 
-/// How the log numbers what a body means. Written to disk: never renumber.
-pub(crate) const fn kind(kind: EntryKind) -> u8 {
-    match kind {
-        EntryKind::Normal => 0,
-        EntryKind::Members => 1,
-        EntryKind::MembersJoint => 2,
-        EntryKind::Bootstrap => 3,
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

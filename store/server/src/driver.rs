@@ -3,6 +3,7 @@
 //! One OS thread owns the [`Member`]; nothing in it waits for anything but the inbox. See "the way
 //! of one write" in `ARCHITECTURE.md`.
 
+pub(crate) mod disk;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
 
@@ -18,7 +19,8 @@ use store_watch::batch::{Batch, StreamId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::counters::Counters;
-use crate::disk::{DiskQueue, Order};
+use crate::disk::Order;
+use crate::driver::disk::DriverDisk;
 use crate::driver::inbox::{Ask, Inbox, Knock, Outcome};
 use crate::driver::outbox::Outbox;
 use crate::fatal::Exit;
@@ -31,7 +33,7 @@ const TURN_INPUTS_MAX: usize = 4_096;
 pub(crate) struct Driver {
     member: Member,
     inbox: Arc<Inbox>,
-    disk: Arc<DiskQueue>,
+    disk: DriverDisk,
     outbox: Arc<Outbox>,
     counters: Arc<Counters>,
     /// [`Moment`] 0.
@@ -45,7 +47,7 @@ impl Driver {
     pub(crate) fn new(
         member: Member,
         inbox: Arc<Inbox>,
-        disk: Arc<DiskQueue>,
+        disk: DriverDisk,
         outbox: Arc<Outbox>,
         counters: Arc<Counters>,
         epoch: Instant,
@@ -78,8 +80,7 @@ impl Driver {
                     stop |= matches!(knock, Knock::Stop);
                     self.tell_member(now, knock);
                 }
-                self.member.settle(now, &mut self.effects);
-                self.perform();
+                self.end_turn(now);
                 if left.len() == 0 {
                     break;
                 }
@@ -135,7 +136,10 @@ impl Driver {
                 }
                 Input::Watch { stream, event }
             }
-            Knock::Synced(number) => Input::Synced { number },
+            Knock::Synced(number) => {
+                self.disk.note_durable(number);
+                Input::Synced { number }
+            }
             Knock::SnapshotSynced => Input::SnapshotSynced,
             Knock::SnapshotFailed => Input::SnapshotFailed,
             Knock::DiskFull => Input::DiskFull,
@@ -143,6 +147,34 @@ impl Driver {
             Knock::Stop => return,
         };
         self.member.step(now, input, &mut self.effects);
+    }
+
+    /// Ends a turn; when the driver has written its append by itself, what that releases is the next.
+    fn end_turn(&mut self, now: Moment) {
+        self.member.settle(now, &mut self.effects);
+        while let Some(number) = self.append_now() {
+            self.perform();
+            let now = moment(self.epoch);
+            let synced = Input::Synced { number };
+            self.member.step(now, synced, &mut self.effects);
+            self.member.settle(now, &mut self.effects);
+        }
+        self.perform();
+    }
+
+    /// Writes the turn's append, if there is just one and the disk agrees; returns its number.
+    fn append_now(&mut self) -> Option<u64> {
+        let effects = &mut self.effects;
+        if effects.appends.len() != 1 || effects.fatal.is_some() || !self.member.alone() {
+            return None;
+        }
+        match self.disk.append_now(effects.appends.pop()?) {
+            Ok(durable) => Some(durable.number),
+            Err(append) => {
+                effects.appends.push(append);
+                None
+            }
+        }
     }
 
     /// Performs the orders of a turn; the disk first, so that it works while the rest is done.

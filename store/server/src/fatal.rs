@@ -15,7 +15,7 @@ pub enum Exit {
 
 impl Exit {
     /// Logs the error with its causes and a hint, and ends the process.
-    pub fn end(self, error: &dyn Error, hint: Option<String>) -> ! {
+    pub fn end(self, error: &dyn Error, hint: Option<&str>) -> ! {
         tracing::error!(
             status = self as i32,
             hint,

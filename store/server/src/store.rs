@@ -1,8 +1,8 @@
 //! The store as a running thing: opens the folder, recovers, starts driver and disk thread, stops
 //! them in order.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -14,7 +14,9 @@ use store_member::{Config, Member};
 use store_wal::{Disk, Identity, RealDisk, Wal, WalConfig};
 
 use crate::counters::Counters;
-use crate::disk::{DiskQueue, DiskThread, kind};
+use crate::disk::log::{Log, kind};
+use crate::disk::{DiskQueue, DiskThread};
+use crate::driver::disk::DriverDisk;
 use crate::driver::inbox::{Inbox, Knock};
 use crate::driver::outbox::Outbox;
 use crate::driver::{Driver, moment};
@@ -181,11 +183,12 @@ impl Store {
             Some(identity) => identity,
             None => identity::of_one(&config.peer_urls, &config.cluster_token),
         };
-        let mut wal_config = WalConfig::new(&config.data_dir);
+        let dir = config.data_dir.clone();
+        let mut wal_config = WalConfig::new(&dir);
         wal_config.snapshots_max = config.snapshots_max;
         let (wal, found) = Wal::open(disk, wal_config, identity)?;
-        let member_config = member_config(&config, identity);
-        let (machine, recovered) = recover(&config, &member_config, found)?;
+        let member_config = member_config(config, identity);
+        let (machine, recovered) = recover(&dir, &member_config, found)?;
         let took = epoch.elapsed();
         tracing::info!(
             cluster = format!("{:016x}", identity.cluster),
@@ -206,14 +209,16 @@ impl Store {
             Arc::clone(&counters),
             (identity.cluster, identity.member),
         );
+        let log = Arc::new(Mutex::new(Log::new(wal, Arc::clone(&counters))));
         let disk_thread = DiskThread::new(
-            wal,
+            Arc::clone(&log),
             Arc::clone(&queue),
             Arc::clone(&inbox),
             Arc::clone(&outbox),
             Arc::clone(&counters),
         );
-        let driver = Driver::new(member, Arc::clone(&inbox), queue, outbox, counters, epoch);
+        let disk = DriverDisk::new(queue, log);
+        let driver = Driver::new(member, Arc::clone(&inbox), disk, outbox, counters, epoch);
         let threads = vec![
             spawn("store-disk", move || disk_thread.run())?,
             spawn("store-driver", move || driver.run())?,
@@ -264,13 +269,13 @@ fn spawn(
         })
 }
 
-fn member_config(config: &StoreConfig, identity: Identity) -> Config {
+fn member_config(config: StoreConfig, identity: Identity) -> Config {
     Config {
         members: vec![MemberInfo {
             id: identity.member,
-            name: config.name.clone(),
-            peer_urls: config.peer_urls.clone(),
-            client_urls: config.client_urls.clone(),
+            name: config.name,
+            peer_urls: config.peer_urls,
+            client_urls: config.client_urls,
             learner: false,
         }],
         heartbeat_ms: config.heartbeat_ms,
@@ -287,7 +292,7 @@ fn member_config(config: &StoreConfig, identity: Identity) -> Config {
 
 /// Turns what the log held into what the member needs.
 fn recover<D: Disk>(
-    config: &StoreConfig,
+    dir: &Path,
     member: &Config,
     found: store_wal::Recovered<D>,
 ) -> Result<(Machine, Recovered), StartError> {
@@ -307,12 +312,12 @@ fn recover<D: Disk>(
     if let Some(mut snapshot) = found.snapshot {
         let index = snapshot.index;
         let unreadable = |source| StartError::Snapshot {
-            dir: config.data_dir.clone(),
+            dir: dir.to_owned(),
             index,
             source,
         };
         let unfit = |what| StartError::SnapshotMark {
-            dir: config.data_dir.clone(),
+            dir: dir.to_owned(),
             index,
             what,
         };
@@ -343,7 +348,7 @@ fn recover<D: Disk>(
             index: entry.index,
             term: entry.term,
             kind: known.ok_or_else(|| StartError::EntryKind {
-                dir: config.data_dir.clone(),
+                dir: dir.to_owned(),
                 index: entry.index,
                 kind: entry.kind,
             })?,
