@@ -109,7 +109,7 @@ pub enum Input {
         /// What came out.
         done: Done,
     },
-    /// The deadline of [`Agent::next_deadline`] has come.
+    /// The deadline of [`Machine::next_deadline`] has come.
     Tick,
 }
 
@@ -180,7 +180,7 @@ pub enum Effect {
 
 /// See the module text.
 #[derive(Debug)]
-pub struct Agent {
+pub struct Machine {
     options: Options,
     units: BTreeMap<String, Unit>,
     /// Resources that never were good.
@@ -193,8 +193,8 @@ pub struct Agent {
     passes: u64,
 }
 
-impl Agent {
-    /// An agent that knows the book of its last life and nothing else.
+impl Machine {
+    /// A machine that knows the book of its last life and nothing else.
     pub fn new(options: Options, book: Book) -> Self {
         Self {
             options,

@@ -74,7 +74,7 @@ fn options() -> Options {
 }
 
 struct Script {
-    agent: Agent,
+    agent: Machine,
     now: Duration,
     keys: BTreeMap<String, String>,
     revision: i64,
@@ -84,7 +84,7 @@ struct Script {
 impl Script {
     fn new() -> Self {
         Self {
-            agent: Agent::new(options(), Book::default()),
+            agent: Machine::new(options(), Book::default()),
             now: Duration::ZERO,
             keys: BTreeMap::new(),
             revision: 0,
@@ -106,13 +106,13 @@ impl Script {
                         other => panic!("option {other}"),
                     }
                 }
-                self.agent = Agent::new(options, Book::default());
+                self.agent = Machine::new(options, Book::default());
                 String::new()
             }
             "crash" => {
                 // What a new life knows is the book.
                 let book = Book::from_json(&self.agent.book.to_json());
-                self.agent = Agent::new(options(), book);
+                self.agent = Machine::new(options(), book);
                 self.keys.clear();
                 String::new()
             }
@@ -235,7 +235,7 @@ impl Script {
                 Effect::Replace { name, .. } => writeln!(out, "save, replace {name}").unwrap(),
                 Effect::Reload { name, .. } => writeln!(out, "reload {name}").unwrap(),
                 Effect::Compare { name, text, .. } => {
-                    writeln!(out, "compare {name} {text}").unwrap()
+                    writeln!(out, "compare {name} {text}").unwrap();
                 }
                 Effect::Discard { name } => writeln!(out, "discard {name}").unwrap(),
                 Effect::Save { .. } => writeln!(out, "save").unwrap(),
@@ -285,7 +285,7 @@ fn transcripts() {
 
 /// A machine with one key, one file and one service, that may fail at every step and crash between any two.
 struct World {
-    agent: Agent,
+    agent: Machine,
     now: Duration,
     value: u8,
     revision: i64,
@@ -316,7 +316,7 @@ enum Move {
 impl World {
     fn new() -> Self {
         let mut world = Self {
-            agent: Agent::new(options(), Book::default()),
+            agent: Machine::new(options(), Book::default()),
             now: Duration::ZERO,
             value: 0,
             revision: 1,
@@ -335,7 +335,7 @@ impl World {
     fn start(&mut self) {
         self.effects.clear();
         self.staged = None;
-        self.agent = Agent::new(options(), Book::from_json(&self.saved.to_json()));
+        self.agent = Machine::new(options(), Book::from_json(&self.saved.to_json()));
         let resources =
             BTreeMap::from([("web".to_owned(), Ok(loaded("web", &["check", "reload"])))]);
         self.step(Input::Resources(resources));
@@ -509,7 +509,7 @@ fn only_what_was_read_wakes_a_resource() {
 
 #[test]
 fn a_first_start_with_many_resources_is_bounded() {
-    let mut agent = Agent::new(options(), Book::default());
+    let mut agent = Machine::new(options(), Book::default());
     let resources = (0..50)
         .map(|n| (format!("r{n:02}"), Ok(loaded(&format!("r{n:02}"), &[]))))
         .collect();

@@ -8,6 +8,7 @@ mod tera;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use self::filters::shell_quote;
 pub use self::tera::Tera;
 use crate::reads::ReadSet;
 use crate::tree::Reader;

@@ -1,15 +1,40 @@
 //! confd: keeps configuration files equal to what the store says, and services running on them.
 //!
-//! Pure: [`resource`] (what to keep), [`tree`] and [`reads`] (what a template sees and has seen), [`engine`]
-//! (templates), [`plan`] (desired, applied, reloaded), [`agent`] (when to do what). Shells: [`files`], [`command`],
-//! [`backends`], [`confdir`], [`run`], [`api`]. Never knows Docker, raft, or what a key means beyond the catalog.
+//! Pure: [`resource`] (what to keep), [`tree`], [`glob`] and [`reads`] (what a template sees and has seen), [`engine`]
+//! (templates), [`plan`] (desired, applied, reloaded), [`agent`] (when to do what). Shells: [`files`] on [`disk`],
+//! [`command`], [`backends`], [`confdir`], [`run`], `api`, `state`. Never knows Docker, raft, or what a key means beyond
+//! the catalog.
+//!
+//! ```text
+//!   store ─► backends ─► agent ─► engine (one snapshot) ─► files: stage ─► check_cmd ─► replace ─► reload_cmd
+//!                          ▲                                                                          │
+//!                          └── retry until it holds ◄─────────────────────────────────────────────────┘
+//! ```
 
+mod accounts;
 pub mod agent;
+mod api;
+pub mod backends;
+pub mod command;
+pub mod confdir;
+pub mod config;
+pub mod disk;
 pub mod engine;
+mod faults;
+pub mod files;
 pub mod glob;
 pub mod plan;
+mod program;
 mod quiet;
 pub mod reads;
 pub mod resource;
+pub mod run;
 mod spelling;
+mod state;
+pub mod status;
 pub mod tree;
+
+pub use config::{Args, BackendKind, Config, ConfigError};
+pub use program::{main, run as run_config};
+pub use run::{Agent, StartError};
+pub use status::Status;

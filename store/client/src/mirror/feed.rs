@@ -3,6 +3,7 @@
 //! Decides nothing about revisions; that is `machine.rs`. Owns reconnecting (next member, backoff with jitter) and the
 //! translation of the wire's answers into facts.
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -98,6 +99,11 @@ impl Feed {
     /// The next event; `None` only when the task ended. Safe to cancel.
     pub async fn next(&mut self) -> Option<Update> {
         self.events.recv().await
+    }
+
+    /// The next event as a poll, for streams and `select`.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Update>> {
+        self.events.poll_recv(context)
     }
 
     /// The connection's state, updated as it changes.

@@ -1,0 +1,28 @@
+//! Where keys come from. Every backend delivers a first listing and then changes, as the mirror does, so the agent
+//! knows no difference between them.
+
+mod env;
+mod store;
+
+use std::task::{Context, Poll};
+
+use store_client::mirror::{Event, FeedStatus, KeyRange};
+use tokio::sync::watch;
+
+pub use self::env::Environment;
+pub use self::store::Store;
+
+/// A kind of source.
+pub trait Backend: Send + Sync {
+    /// Opens a source of these ranges. Does not wait: while there is nothing to reach it keeps trying.
+    fn open(&self, ranges: Vec<KeyRange>) -> Box<dyn Source>;
+}
+
+/// A running source; dropping it ends it.
+pub trait Source: Send {
+    /// The next event. `None` means that nothing will ever change again.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>>;
+
+    /// How the source is doing.
+    fn status(&self) -> watch::Receiver<FeedStatus>;
+}

@@ -1,0 +1,471 @@
+//! The running agent: one task that owns the machine and performs its effects, and the handle to it.
+//!
+//! Templates, files and commands run beside the task, each pass holding the version of the resource it began with; the
+//! task itself never waits for any of them.
+
+mod jobs;
+mod notice;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use store_client::mirror::{Event, FeedStatus, KeyRange};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use self::jobs::{Answer, Jobs};
+use self::notice::Notice;
+use crate::agent::{Effect, Fault, Input, Machine, Options, Report};
+use crate::backends::{Backend, Environment, Source, Store};
+use crate::confdir::{self, Units};
+use crate::config::{BackendKind, Config};
+use crate::engine::Globals;
+use crate::faults::chain;
+use crate::state::StateFile;
+use crate::status::{self, Status};
+use crate::tree::Scope;
+use crate::{api, disk};
+
+/// Time that steps under way have to end when the agent stops; what runs longer is killed and done again by the next life.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Why the agent cannot start. Everything else is waited for.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The status address cannot be used.
+    #[error("listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The configuration directory cannot be read.
+    #[error(transparent)]
+    Confdir(#[from] confdir::ConfdirError),
+}
+
+impl StartError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                Some("another program has the port; choose one with --listen".to_owned())
+            }
+            Self::Listen { .. } => Some("the address must be one of this machine".to_owned()),
+            Self::Confdir(error) => error.hint(),
+        }
+    }
+}
+
+/// A running agent. Dropping it ends it at once; [`Agent::stop`] lets steps under way end.
+#[derive(Debug)]
+pub struct Agent {
+    orders: mpsc::Sender<Order>,
+    status: watch::Receiver<Status>,
+    address: Option<SocketAddr>,
+    task: JoinHandle<()>,
+}
+
+/// What the handle asks of the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Reload,
+    Stop,
+}
+
+impl Agent {
+    /// Starts the agent. Returns as soon as its directory was read and its port is open; the store need not be there.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Faulty resources are no error: they are in the status, the others run.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let backend: Box<dyn Backend> = match &config.backend {
+            BackendKind::Store(connect) => Box::new(Store {
+                connect: connect.clone(),
+                seed: seed(unix_time()),
+            }),
+            BackendKind::Environment => Box::new(Environment::new(environment())),
+        };
+        Self::start_with(config, backend).await
+    }
+
+    /// As [`Agent::start`], with keys from any backend.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_with(config: Config, backend: Box<dyn Backend>) -> Result<Self, StartError> {
+        let listener = match config.listen {
+            None => None,
+            Some(address) => Some(
+                api::bind(address)
+                    .await
+                    .map_err(|source| StartError::Listen { address, source })?,
+            ),
+        };
+        let address = listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
+        let units = confdir::load(&config.confdir, &config.prefix)?;
+        let (tell, status) = watch::channel(Status::default());
+        // Orders are rare; two fit so that a stop never waits behind a reload.
+        let (orders, receive) = mpsc::channel(2);
+        let mut runner = Runner::new(config, backend, tell);
+        let mut effects = Vec::new();
+        runner.loaded(units, &mut effects);
+        runner.publish();
+        let task = tokio::spawn(runner.run(effects, listener, receive));
+        Ok(Self {
+            orders,
+            status,
+            address,
+            task,
+        })
+    }
+
+    /// How the agent is doing, updated as it changes.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// The address of the status server, if there is one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Reads the configuration directory again, as it does by itself when files change.
+    pub async fn reload(&self) {
+        // Fails only if the task has ended.
+        let _ = self.orders.send(Order::Reload).await;
+    }
+
+    /// Lets steps under way end, for a few seconds at most, and stops.
+    pub async fn stop(mut self) {
+        let _ = self.orders.send(Order::Stop).await;
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Runner {
+    config: Config,
+    machine: Machine,
+    backend: Box<dyn Backend>,
+    jobs: Jobs,
+    tell: watch::Sender<Status>,
+    started: Instant,
+    started_unix: Duration,
+    /// Ranges of the source that is open.
+    ranges: Vec<KeyRange>,
+    source: Option<Box<dyn Source>>,
+    source_status: watch::Receiver<FeedStatus>,
+    problems: Vec<String>,
+}
+
+impl Runner {
+    fn new(config: Config, backend: Box<dyn Backend>, tell: watch::Sender<Status>) -> Self {
+        let mut problems = Vec::new();
+        let (state, book) = StateFile::open(config.state_dir.clone()).unwrap_or_else(|error| {
+            let directory = config.state_dir.clone().unwrap_or_default();
+            let problem = format!(
+                "state directory {} cannot be used: {error}; after a crash a reload may be missed",
+                directory.display()
+            );
+            tracing::warn!("{problem}");
+            problems.push(problem);
+            StateFile::open(None).unwrap_or_else(|_| unreachable!("opening nothing cannot fail"))
+        });
+        let started_unix = unix_time();
+        let options = Options {
+            once: config.onetime,
+            noop: config.noop,
+            sync_only: config.sync_only,
+            resync: config.interval,
+            seed: seed(started_unix),
+        };
+        let globals = Globals {
+            env: environment().collect(),
+            hostname: hostname(),
+            ..Globals::default()
+        };
+        Self {
+            machine: Machine::new(options, book),
+            jobs: Jobs::new(Arc::new(disk::OsDisk), Arc::new(state), globals),
+            backend,
+            config,
+            tell,
+            started: Instant::now(),
+            started_unix,
+            ranges: Vec::new(),
+            source: None,
+            source_status: watch::channel(FeedStatus::default()).1,
+            problems,
+        }
+    }
+
+    async fn run(
+        mut self,
+        mut effects: Vec<Effect>,
+        listener: Option<TcpListener>,
+        mut orders: mpsc::Receiver<Order>,
+    ) {
+        let server =
+            listener.map(|listener| tokio::spawn(api::serve(listener, self.tell.subscribe())));
+        let mut notice = if self.config.onetime {
+            Notice::none()
+        } else {
+            Notice::watch(&self.config.confdir)
+        };
+        self.problems.extend(notice.problem());
+        loop {
+            for effect in effects.drain(..) {
+                self.jobs.perform(effect);
+            }
+            self.publish();
+            let deadline = self
+                .machine
+                .next_deadline()
+                .map(|deadline| self.started + deadline);
+            tokio::select! {
+                // The source keeps an event until it is polled.
+                event = next_event(&mut self.source) => self.event(event, &mut effects),
+                // An answer stays in the channel until received.
+                Some(answer) = self.jobs.answered() => self.answered(answer, &mut effects),
+                // Holds no state.
+                () = sleep_until(deadline) => self.step(Input::Tick, &mut effects),
+                // A notice stays pending until taken.
+                () = notice.changed() => self.reload(&mut effects).await,
+                // The newest value is read by `publish`.
+                Ok(()) = self.source_status.changed() => {}
+                // An order stays in the channel until received; `None` means that the handle is gone.
+                order = orders.recv() => match order {
+                    Some(Order::Reload) => self.reload(&mut effects).await,
+                    Some(Order::Stop) | None => break,
+                },
+            }
+        }
+        self.drain().await;
+        if let Some(server) = server {
+            server.abort();
+        }
+    }
+
+    /// Lets steps under way end and does what must follow them at once: nothing is begun.
+    async fn drain(&mut self) {
+        let end = Instant::now() + DRAIN;
+        while self.jobs.busy() > 0 {
+            match tokio::time::timeout_at(end, self.jobs.answered()).await {
+                Ok(Some(answer)) => {
+                    let mut effects = Vec::new();
+                    self.answered(answer, &mut effects);
+                    effects.retain(|effect| {
+                        matches!(effect, Effect::Save { .. } | Effect::Discard { .. })
+                    });
+                    effects
+                        .into_iter()
+                        .for_each(|effect| self.jobs.perform(effect));
+                }
+                _ => break,
+            }
+        }
+        self.publish();
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn step(&mut self, input: Input, effects: &mut Vec<Effect>) {
+        self.machine.step(self.now(), input, effects);
+    }
+
+    fn event(&mut self, event: Option<Event>, effects: &mut Vec<Effect>) {
+        match event {
+            Some(event) => self.step(Input::Store(event), effects),
+            // Nothing will change again; asking on would spin.
+            None => self.source = None,
+        }
+    }
+
+    fn answered(&mut self, answer: Answer, effects: &mut Vec<Effect>) {
+        self.jobs.log(&answer);
+        self.step(
+            Input::Done {
+                name: answer.name,
+                pass: answer.pass,
+                done: answer.done,
+            },
+            effects,
+        );
+    }
+
+    async fn reload(&mut self, effects: &mut Vec<Effect>) {
+        let (confdir, prefix) = (self.config.confdir.clone(), self.config.prefix.clone());
+        let loaded = tokio::task::spawn_blocking(move || confdir::load(&confdir, &prefix)).await;
+        match loaded {
+            Ok(Ok(units)) => self.loaded(units, effects),
+            Ok(Err(error)) => {
+                tracing::warn!(error = %chain(&error), "configuration not reloaded");
+            }
+            Err(error) => tracing::error!(%error, "configuration not reloaded"),
+        }
+    }
+
+    fn loaded(&mut self, units: Units, effects: &mut Vec<Effect>) {
+        for (name, unit) in &units {
+            if let Err(fault) = unit {
+                tracing::error!(
+                    resource = name,
+                    hint = fault.hint.as_deref(),
+                    "{}",
+                    fault.message
+                );
+            }
+        }
+        self.jobs.load(&units);
+        let ranges = self.jobs.units().flat_map(|unit| {
+            let resource = &unit.resource;
+            Scope::new(&resource.prefix, &resource.keys).ranges()
+        });
+        let ranges = KeyRange::normalise(ranges.collect());
+        let inputs: BTreeMap<_, _> = units
+            .into_iter()
+            .map(|(name, unit)| (name, unit.map(|unit| (&unit).into())))
+            .collect();
+        if self.source.is_none() || ranges != self.ranges {
+            tracing::info!(
+                resources = inputs.len(),
+                ranges = ranges.len(),
+                "configuration loaded"
+            );
+            // The new source lists from the start; what is already known is compared away.
+            let source = self.backend.open(ranges.clone());
+            self.source_status = source.status();
+            self.source = Some(source);
+            self.ranges = ranges;
+        }
+        self.step(Input::Resources(inputs), effects);
+    }
+
+    fn publish(&mut self) {
+        let feed = self.source_status.borrow_and_update().clone();
+        let resources: Vec<_> = self
+            .machine
+            .reports()
+            .into_iter()
+            .map(|(name, report)| self.resource(name, report))
+            .collect();
+        let status = Status {
+            ready: self.machine.revision().is_some()
+                && resources
+                    .iter()
+                    .all(|resource| resource.succeeded_unix_ms.is_some()),
+            source: status::Source {
+                endpoint: feed.endpoint,
+                revision: self.machine.revision().unwrap_or_default(),
+                error: feed.error,
+                hint: feed.hint,
+                listings: feed.stats.listings.values().sum(),
+                resumes: feed.stats.resumes,
+            },
+            resources,
+            problems: self
+                .problems
+                .iter()
+                .cloned()
+                .chain(self.jobs.problem())
+                .collect(),
+            finished: self.machine.finished(),
+        };
+        self.tell.send_if_modified(|old| {
+            let changed = *old != status;
+            *old = status;
+            changed
+        });
+    }
+
+    fn resource(&self, name: String, report: Report) -> status::Resource {
+        let unix_ms =
+            |at: Duration| u64::try_from((self.started_unix + at).as_millis()).unwrap_or(u64::MAX);
+        let problem = |fault: Fault| status::Problem {
+            message: fault.message,
+            hint: fault.hint,
+        };
+        status::Resource {
+            name,
+            state: report.phase.word(),
+            dest: report.dest.unwrap_or_default().display().to_string(),
+            revision: report.revision,
+            succeeded_unix_ms: report.succeeded.map(unix_ms),
+            stale: report.stale.map(|(step, fault, since)| status::Stale {
+                step: step.word(),
+                problem: problem(fault),
+                since_unix_ms: unix_ms(since),
+            }),
+            load_fault: report.load_fault.map(problem),
+            attempts: report.attempts,
+            applied: report.applied,
+            reloaded: report.reloaded,
+            generation: report.generation,
+            passes: report.counts.passes,
+            replaced: report.counts.replaced,
+            reloads: report.counts.reloaded,
+            failed: report.counts.failed,
+            notes: report.notes,
+            would_change: report.would_change,
+        }
+    }
+}
+
+async fn next_event(source: &mut Option<Box<dyn Source>>) -> Option<Event> {
+    match source {
+        Some(source) => std::future::poll_fn(|context| source.poll_next(context)).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn environment() -> impl Iterator<Item = (String, String)> {
+    // Variables that are not text cannot be shown by a template.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn hostname() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn unix_time() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// Differs between processes on one host and between hosts; nothing depends on its quality.
+fn seed(started: Duration) -> u64 {
+    let nanos = u64::try_from(started.as_nanos()).unwrap_or(started.as_secs());
+    nanos ^ (u64::from(std::process::id()) << 32)
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -1,0 +1,372 @@
+//! Performs the steps of passes beside the agent's task: templates and files on the blocking threads, commands as
+//! processes. Each pass keeps the version of the resource it began with.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::agent::{Done, Effect, Fault, Output};
+use crate::command::{self, CommandError};
+use crate::confdir::{Unit, Units};
+use crate::disk::Disk;
+use crate::engine::Globals;
+use crate::faults::chain;
+use crate::files::{self, Staged, Staging};
+use crate::plan::Book;
+use crate::resource::Resource;
+use crate::state::StateFile;
+use crate::tree::{Reader, Scope};
+
+/// Answers on their way. 16: twice the passes that can be under way, each with one step.
+const ANSWERS_MAX: usize = 16;
+
+/// A step that ended.
+pub(super) struct Answer {
+    pub(super) name: String,
+    pub(super) pass: u64,
+    pub(super) done: Done,
+    /// What a failed command said.
+    output: String,
+    staged: Option<Staged>,
+}
+
+/// A pass under way.
+struct Job {
+    unit: Unit,
+    staged: Option<Staged>,
+}
+
+pub(super) struct Jobs {
+    disk: Arc<dyn Disk>,
+    state: Arc<StateFile>,
+    globals: Arc<Globals>,
+    /// Newest good version of each resource.
+    units: BTreeMap<String, Unit>,
+    jobs: BTreeMap<String, Job>,
+    tell: mpsc::Sender<Answer>,
+    answers: mpsc::Receiver<Answer>,
+    /// Steps without answer.
+    busy: usize,
+    /// Why the book could not be saved last.
+    unsaved: Arc<Mutex<Option<String>>>,
+}
+
+impl Jobs {
+    pub(super) fn new(disk: Arc<dyn Disk>, state: Arc<StateFile>, globals: Globals) -> Self {
+        let (tell, answers) = mpsc::channel(ANSWERS_MAX);
+        Self {
+            disk,
+            state,
+            globals: Arc::new(globals),
+            units: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            tell,
+            answers,
+            busy: 0,
+            unsaved: Arc::default(),
+        }
+    }
+
+    /// Takes over newly loaded resources. A faulty one keeps its older good version, one that is gone goes.
+    pub(super) fn load(&mut self, units: &Units) {
+        self.units.retain(|name, _| units.contains_key(name));
+        for (name, unit) in units {
+            if let Ok(unit) = unit {
+                self.units.insert(name.clone(), unit.clone());
+            }
+        }
+    }
+
+    /// The versions in force.
+    pub(super) fn units(&self) -> impl Iterator<Item = &Unit> {
+        self.units.values()
+    }
+
+    /// Steps under way.
+    pub(super) fn busy(&self) -> usize {
+        self.busy
+    }
+
+    /// What is wrong with the state file.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.unsaved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The next step that ended. Safe to cancel.
+    pub(super) async fn answered(&mut self) -> Option<Answer> {
+        let mut answer = self.answers.recv().await?;
+        self.busy -= 1;
+        if let (Some(staged), Some(job)) = (answer.staged.take(), self.jobs.get_mut(&answer.name)) {
+            job.staged = Some(staged);
+        }
+        Some(answer)
+    }
+
+    pub(super) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Render {
+                name,
+                pass,
+                snapshot,
+            } => {
+                let Some(unit) = self.units.get(&name).cloned() else {
+                    return self.impossible(name, pass, "render");
+                };
+                self.jobs.insert(
+                    name.clone(),
+                    Job {
+                        unit: unit.clone(),
+                        staged: None,
+                    },
+                );
+                let globals = self.globals.clone();
+                self.blocking(name, pass, move || {
+                    let reader = Reader::new(
+                        snapshot,
+                        Scope::new(&unit.resource.prefix, &unit.resource.keys),
+                    );
+                    (Done::Rendered(render(&unit, reader, &globals)), None)
+                });
+            }
+            Effect::Stage { name, pass, text } => {
+                let Some(resource) = self.resource(&name) else {
+                    return self.impossible(name, pass, "stage");
+                };
+                let disk = self.disk.clone();
+                self.blocking(name, pass, move || {
+                    match files::stage(&*disk, &resource, text.as_bytes()) {
+                        Ok(Staging::Same) => (Done::Staged(Ok(true)), None),
+                        Ok(Staging::Staged(staged)) => (Done::Staged(Ok(false)), Some(staged)),
+                        Err(error) => (Done::Staged(Err(error.into())), None),
+                    }
+                });
+            }
+            Effect::Check { name, pass } => {
+                let job = self.jobs.get(&name);
+                let command = job.and_then(|job| {
+                    let resource = &job.unit.resource;
+                    let command = resource.check_cmd.as_deref()?;
+                    let staged = job.staged.as_ref()?;
+                    Some((
+                        command::expand(command, &staged.path, &resource.dest),
+                        resource.check_cmd_timeout,
+                    ))
+                });
+                self.command(name, pass, "check_cmd", command, Done::Checked);
+            }
+            Effect::Replace { name, pass, book } => {
+                let staged = self.jobs.get(&name).and_then(|job| job.staged.clone());
+                let Some(staged) = staged else {
+                    return self.impossible(name, pass, "replace");
+                };
+                let (disk, state, unsaved) =
+                    (self.disk.clone(), self.state.clone(), self.unsaved.clone());
+                self.blocking(name, pass, move || {
+                    save(&state, &book, &unsaved);
+                    (
+                        Done::Replaced(files::replace(&*disk, &staged).map_err(Fault::from)),
+                        None,
+                    )
+                });
+            }
+            Effect::Reload { name, pass } => {
+                let command = self.resource(&name).and_then(|resource| {
+                    let command = resource.reload_cmd.as_deref()?;
+                    // The staged file is in place by now, so both names mean the destination.
+                    Some((
+                        command::expand(command, &resource.dest, &resource.dest),
+                        resource.reload_cmd_timeout,
+                    ))
+                });
+                self.command(name, pass, "reload_cmd", command, Done::Reloaded);
+            }
+            Effect::Compare { name, pass, text } => {
+                let Some(resource) = self.resource(&name) else {
+                    return self.impossible(name, pass, "compare");
+                };
+                let disk = self.disk.clone();
+                self.blocking(name, pass, move || {
+                    (
+                        Done::Compared(show_difference(&*disk, &resource, &text)),
+                        None,
+                    )
+                });
+            }
+            Effect::Discard { name } => {
+                if let Some(staged) = self.jobs.get_mut(&name).and_then(|job| job.staged.take()) {
+                    files::discard(&*self.disk, &staged);
+                }
+            }
+            // A small file that nobody syncs: as fast as handing it to a thread, and in order.
+            Effect::Save { book } => save(&self.state, &book, &self.unsaved),
+        }
+    }
+
+    /// Logs what a step came to.
+    pub(super) fn log(&self, answer: &Answer) {
+        let resource = &answer.name;
+        let (step, fault) = match &answer.done {
+            Done::Rendered(Output {
+                result: Err(fault), ..
+            }) => ("render", fault),
+            Done::Staged(Err(fault)) | Done::Compared(Err(fault)) => ("stage", fault),
+            Done::Checked(Err(fault)) => ("check", fault),
+            Done::Replaced(Err(fault)) => ("replace", fault),
+            Done::Reloaded(Err(fault)) => ("reload", fault),
+            Done::Rendered(output) => {
+                for note in &output.notes {
+                    tracing::warn!(%resource, "{note}");
+                }
+                return;
+            }
+            Done::Replaced(Ok(notes)) => {
+                let dest = self
+                    .resource(resource)
+                    .map(|resource| resource.dest.display().to_string());
+                tracing::info!(%resource, dest, "file replaced");
+                for note in notes {
+                    tracing::warn!(%resource, "{note}");
+                }
+                return;
+            }
+            Done::Reloaded(Ok(())) => {
+                tracing::info!(%resource, "reloaded");
+                return;
+            }
+            Done::Staged(Ok(_)) | Done::Checked(Ok(())) | Done::Compared(Ok(_)) => return,
+        };
+        let output = (!answer.output.is_empty()).then_some(answer.output.as_str());
+        tracing::error!(%resource, step, hint = fault.hint.as_deref(), output, "{}", fault.message);
+    }
+
+    /// The version that the pass under way uses.
+    fn resource(&self, name: &str) -> Option<Arc<Resource>> {
+        self.jobs.get(name).map(|job| job.unit.resource.clone())
+    }
+
+    fn blocking(
+        &mut self,
+        name: String,
+        pass: u64,
+        work: impl FnOnce() -> (Done, Option<Staged>) + Send + 'static,
+    ) {
+        self.busy += 1;
+        let tell = self.tell.clone();
+        tokio::task::spawn_blocking(move || {
+            let (done, staged) = work();
+            // Fails only if the agent is gone.
+            let _ = tell.blocking_send(Answer {
+                name,
+                pass,
+                done,
+                output: String::new(),
+                staged,
+            });
+        });
+    }
+
+    fn command(
+        &mut self,
+        name: String,
+        pass: u64,
+        what: &'static str,
+        command: Option<(String, Duration)>,
+        done: fn(Result<(), Fault>) -> Done,
+    ) {
+        let Some((command, timeout)) = command else {
+            return self.impossible(name, pass, what);
+        };
+        self.busy += 1;
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            let result = command::run(what, &command, timeout).await;
+            let output = result
+                .as_ref()
+                .err()
+                .map(CommandError::output)
+                .unwrap_or_default()
+                .to_owned();
+            let done = done(result.map_err(Fault::from));
+            let _ = tell
+                .send(Answer {
+                    name,
+                    pass,
+                    done,
+                    output,
+                    staged: None,
+                })
+                .await;
+        });
+    }
+
+    /// A step that lacks what the step before must have left: a mistake of ours, which must not leave the resource
+    /// waiting for ever.
+    fn impossible(&mut self, name: String, pass: u64, step: &'static str) {
+        let fault = Fault {
+            message: format!("{step} without a pass under way"),
+            hint: None,
+        };
+        let done = match step {
+            "stage" => Done::Staged(Err(fault)),
+            "check_cmd" => Done::Checked(Err(fault)),
+            "replace" => Done::Replaced(Err(fault)),
+            "reload_cmd" => Done::Reloaded(Err(fault)),
+            "compare" => Done::Compared(Err(fault)),
+            _ => Done::Rendered(Output {
+                result: Err(fault),
+                reads: Default::default(),
+                notes: Vec::new(),
+            }),
+        };
+        self.blocking(name, pass, || (done, None));
+    }
+}
+
+fn render(unit: &Unit, reader: Reader, globals: &Globals) -> Output {
+    let globals = Globals {
+        vars: unit.resource.vars.clone(),
+        ..globals.clone()
+    };
+    let rendered = unit.template.render(reader, &globals);
+    Output {
+        result: rendered.result.map(Arc::from).map_err(Fault::from),
+        reads: rendered.reads,
+        notes: rendered.notes,
+    }
+}
+
+fn save(state: &StateFile, book: &Book, unsaved: &Mutex<Option<String>>) {
+    let problem = state.save(book).err().map(|error| {
+        format!(
+            "the state of applied files cannot be saved: {}; after a crash a reload may be missed",
+            chain(&error)
+        )
+    });
+    let mut last = unsaved.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(problem) = problem.as_ref().filter(|_| *last != problem) {
+        tracing::warn!("{problem}");
+    }
+    *last = problem;
+}
+
+fn show_difference(disk: &dyn Disk, resource: &Resource, text: &str) -> Result<bool, Fault> {
+    let difference = files::difference(disk, resource, text)?;
+    if let Some(difference) = &difference {
+        print_whole(&resource.dest, difference);
+    }
+    Ok(difference.is_some())
+}
+
+/// Writes a difference in one piece, so that those of several resources do not mix.
+fn print_whole(dest: &Path, difference: &str) {
+    use std::io::Write as _;
+    if let Err(error) = std::io::stdout().lock().write_all(difference.as_bytes()) {
+        tracing::warn!(dest = %dest.display(), %error, "difference could not be shown");
+    }
+}
