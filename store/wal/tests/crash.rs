@@ -4,90 +4,12 @@
 //! there is a prefix of what was appended; an append is there whole or not at all; a torn tail is never taken
 //! for damage.
 
-use std::collections::BTreeMap;
+mod twin;
 
 use bytes::Bytes;
 use store_wal::sim::{SimDisk, Tear};
-use store_wal::{Entry, Identity, Record, Recovered, Vote, Wal, WalConfig, WalError};
-
-const IDENTITY: Identity = Identity {
-    cluster: 7,
-    member: 3,
-};
-
-fn config() -> WalConfig {
-    WalConfig {
-        segment_bytes: 4096,
-        ..WalConfig::new("/data")
-    }
-}
-
-fn open(disk: &SimDisk) -> (Wal<SimDisk>, Recovered<SimDisk>) {
-    match Wal::open(disk.clone(), config(), IDENTITY) {
-        Ok(opened) => opened,
-        Err(error) => panic!("refused: {error}"),
-    }
-}
-
-/// What a log should say, kept the dumb way.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Twin {
-    entries: BTreeMap<u64, Entry>,
-    vote: Option<Vote>,
-    snapshot: Option<(u64, u64, Vec<Bytes>)>,
-}
-
-impl Twin {
-    fn append(&mut self, records: &[Record]) {
-        for record in records {
-            match record {
-                Record::Entry(entry) => {
-                    self.entries.split_off(&entry.index);
-                    self.entries.insert(entry.index, entry.clone());
-                }
-                Record::Vote(vote) => self.vote = Some(*vote),
-            }
-        }
-    }
-
-    fn snapshot(&mut self, index: u64, term: u64, chunks: Vec<Bytes>) {
-        if self.entries.get(&index).is_none_or(|e| e.term != term) {
-            self.entries.clear();
-        }
-        self.entries = self.entries.split_off(&(index + 1));
-        self.snapshot = Some((index, term, chunks));
-    }
-
-    fn of(recovered: Recovered<SimDisk>) -> Self {
-        let snapshot = recovered.snapshot.map(|mut snapshot| {
-            let mut chunks = Vec::new();
-            while let Some(chunk) = snapshot.chunks.next_chunk().unwrap() {
-                chunks.push(chunk);
-            }
-            assert_eq!(snapshot.meta, format!("meta {}", snapshot.index));
-            (snapshot.index, snapshot.term, chunks)
-        });
-        Self {
-            entries: recovered
-                .entries
-                .into_iter()
-                .map(|e| (e.index, e))
-                .collect(),
-            vote: recovered.vote,
-            snapshot,
-        }
-    }
-}
-
-fn entry(index: u64, term: u64, bytes: usize) -> Record {
-    let body = Bytes::from(vec![(index * 31 + term) as u8; bytes]);
-    Record::Entry(Entry {
-        index,
-        term,
-        kind: (index % 3) as u8,
-        body,
-    })
-}
+use store_wal::{Record, Vote, Wal, WalError};
+use twin::{IDENTITY, Twin, config, entry, open, try_open};
 
 /// States the log may be in after a cut: the last one known durable, and each one appended since.
 struct History {
@@ -232,10 +154,8 @@ fn run_until(operations: Option<u64>) -> (SimDisk, History, bool) {
 }
 
 fn check(image: &SimDisk, history: &History, context: &str) -> bool {
-    let (wal, recovered) = match Wal::open(image.clone(), config(), IDENTITY) {
-        Ok(opened) => opened,
-        Err(error) => panic!("{context}: refused: {error}"),
-    };
+    let (mut wal, recovered) =
+        try_open(image).unwrap_or_else(|error| panic!("{context}: refused: {error}"));
     let cut = recovered.cut.is_some();
     let found = Twin::of(recovered);
     let allowed = &history.states[history.durable..];
@@ -244,12 +164,25 @@ fn check(image: &SimDisk, history: &History, context: &str) -> bool {
         "{context}: found {found:?}\nlast durable {:?}",
         allowed[0]
     );
-    drop(wal);
     // Opened twice is the same, even if the power is cut right after the first.
     let again = image.after_power_cut(Tear::Lose, 0);
     let (_, recovered) = open(&again);
     assert!(recovered.cut.is_none(), "{context}: cut again");
     assert_eq!(Twin::of(recovered), found, "{context}: opened again");
+    // The log goes on where it stopped: with frames as long as those cut off, so that what is left of these would fit.
+    let mut twin = found;
+    for _ in 0..6 {
+        let last = twin.entries.keys().last().copied();
+        let last = last.or(twin.snapshot.as_ref().map(|s| s.0)).unwrap_or(0);
+        let records = [entry(last + 1, 9, 600)];
+        twin.append(&records);
+        wal.append(&records)
+            .unwrap_or_else(|error| panic!("{context}: append: {error}"));
+    }
+    wal.sync()
+        .unwrap_or_else(|error| panic!("{context}: sync: {error}"));
+    let (_, recovered) = open(&image.after_power_cut(Tear::Lose, 0));
+    assert_eq!(Twin::of(recovered), twin, "{context}: gone on");
     cut
 }
 
