@@ -8,6 +8,7 @@ mod args;
 mod cases;
 mod contender;
 mod cores;
+mod device;
 mod lines;
 mod load;
 mod process;

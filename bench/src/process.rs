@@ -11,8 +11,6 @@ const TICKS_PER_SECOND: u64 = 100;
 pub(crate) struct Usage {
     /// CPU time, user and system, all threads.
     pub(crate) cpu: Duration,
-    /// Bytes sent to the storage layer.
-    pub(crate) written_bytes: u64,
     /// Bytes resident now.
     pub(crate) resident_bytes: u64,
     /// Most bytes that were ever resident.
@@ -34,9 +32,7 @@ impl Usage {
         for id in ids {
             let stat = read(*id, "stat")?;
             let status = read(*id, "status")?;
-            let io = read(*id, "io")?;
             sum.cpu += cpu(&stat);
-            sum.written_bytes += line(&io, "write_bytes:");
             sum.resident_bytes += line(&status, "VmRSS:") * 1024;
             sum.peak_bytes += line(&status, "VmHWM:") * 1024;
         }

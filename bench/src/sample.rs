@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use crate::contender::Server;
+use crate::device::Device;
 use crate::process::{ProcessError, Usage, machine_busy};
 
 /// Longest latency told apart, in nanoseconds: a minute. Slower ones count as this long.
@@ -27,6 +29,8 @@ pub(crate) struct Sample {
     pub(crate) server: Usage,
     /// What the generator used in the measured time.
     pub(crate) generator: Usage,
+    /// Bytes that went to the device below the server's data in the measured time.
+    pub(crate) written_bytes: u64,
     /// CPU time that everything else on the machine used in the measured time.
     pub(crate) others: Duration,
 }
@@ -44,11 +48,13 @@ struct Began {
     server: Usage,
     generator: Usage,
     machine: Duration,
+    written_bytes: u64,
 }
 
 /// Takes the figures of one run.
 pub(crate) struct Meter {
     servers: Vec<u32>,
+    device: Device,
     /// Whether all that is measured is `servers` and this process.
     whole: bool,
     began: Option<Began>,
@@ -58,10 +64,20 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// For a run against the processes `servers`. Nothing counts before [`Meter::begin`].
-    pub(crate) fn new(servers: &[u32]) -> Meter {
+    /// For a run against `server`. Nothing counts before [`Meter::begin`].
+    pub(crate) fn of(server: &Server) -> Meter {
+        Meter::new(server.processes(), Device::below(server.folder()))
+    }
+
+    /// For a load that is not measured.
+    pub(crate) fn idle() -> Meter {
+        Meter::new(Vec::new(), Device::none())
+    }
+
+    fn new(servers: Vec<u32>, device: Device) -> Meter {
         Meter {
-            servers: servers.to_vec(),
+            servers,
+            device,
             whole: true,
             began: None,
             operations: 0,
@@ -72,10 +88,10 @@ impl Meter {
 
     /// For a run of a chain of which the process `agent` is one part: what the rest of the machine
     /// does meanwhile is partly the chain's, and therefore not told.
-    pub(crate) fn of_part(agent: u32) -> Meter {
+    pub(crate) fn of_part(agent: u32, server: &Server) -> Meter {
         Meter {
             whole: false,
-            ..Meter::new(&[agent])
+            ..Meter::new(vec![agent], Device::below(server.folder()))
         }
     }
 
@@ -91,6 +107,7 @@ impl Meter {
             server: Usage::of(&self.servers)?,
             generator: Usage::own()?,
             machine: machine_busy()?,
+            written_bytes: self.device.written_bytes(),
         })
     }
 
@@ -129,6 +146,7 @@ impl Meter {
             latency: self.latency,
             server,
             generator,
+            written_bytes: end.written_bytes.saturating_sub(began.written_bytes),
             others: if self.whole { others } else { Duration::ZERO },
         })
     }
@@ -138,7 +156,6 @@ impl Meter {
 fn since(before: Usage, after: Usage) -> Usage {
     Usage {
         cpu: after.cpu.saturating_sub(before.cpu),
-        written_bytes: after.written_bytes.saturating_sub(before.written_bytes),
         ..after
     }
 }
@@ -164,8 +181,10 @@ pub(crate) struct Summary {
     pub(crate) refusals: u64,
     /// See above.
     pub(crate) elapsed: Duration,
-    /// Server CPU and bytes written of all runs together, memory of the hungriest.
+    /// Server CPU of all runs together, memory of the hungriest.
     pub(crate) server: Usage,
+    /// Bytes that went to the device in all runs together.
+    pub(crate) written_bytes: u64,
     /// The generator's CPU of all runs together.
     pub(crate) generator: Usage,
     /// Cores that everything else on the machine kept busy in the most disturbed run.
@@ -192,6 +211,7 @@ impl Summary {
             refusals: 0,
             elapsed: Duration::ZERO,
             server: Usage::default(),
+            written_bytes: 0,
             generator: Usage::default(),
             others_cores: 0.0,
         };
@@ -199,6 +219,7 @@ impl Summary {
             summary.operations += sample.operations;
             summary.refusals += sample.refusals;
             summary.elapsed += sample.elapsed;
+            summary.written_bytes += sample.written_bytes;
             // The histograms have the same bounds: adding cannot fail.
             let _ = summary.latency.add(&sample.latency);
             add(&mut summary.server, sample.server);
@@ -229,7 +250,6 @@ impl Summary {
 
 fn add(sum: &mut Usage, run: Usage) {
     sum.cpu += run.cpu;
-    sum.written_bytes += run.written_bytes;
     sum.resident_bytes = sum.resident_bytes.max(run.resident_bytes);
     sum.peak_bytes = sum.peak_bytes.max(run.peak_bytes);
 }
@@ -248,7 +268,6 @@ mod tests {
             latency,
             server: Usage {
                 cpu: Duration::from_millis(500),
-                written_bytes: 10,
                 resident_bytes,
                 peak_bytes: 9,
             },
@@ -256,6 +275,7 @@ mod tests {
                 cpu: Duration::from_millis(250),
                 ..Usage::default()
             },
+            written_bytes: 10,
             others: Duration::from_millis(operations),
         }
     }
@@ -267,7 +287,7 @@ mod tests {
         assert_eq!(summary.rate_bounds, (10.0, 100.0));
         assert_eq!((summary.operations, summary.refusals), (200, 3));
         assert_eq!(summary.server.resident_bytes, 8);
-        assert_eq!(summary.server.written_bytes, 30);
+        assert_eq!(summary.written_bytes, 30);
         assert_eq!(
             summary.server_nanos_per_operation(),
             1_500_000_000.0 / 200.0
@@ -281,7 +301,7 @@ mod tests {
 
     #[test]
     fn nothing_counts_before_the_beginning() {
-        let mut meter = Meter::new(&[std::process::id()]);
+        let mut meter = Meter::new(vec![std::process::id()], Device::none());
         meter.count(Duration::from_secs(1));
         meter.refuse();
         meter.begin().unwrap();

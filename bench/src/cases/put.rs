@@ -41,7 +41,7 @@ fn run(bout: &Bout<'_>, connections: usize, clients: usize) -> Result<Sample, Ca
         random: SmallRng::seed_from_u64(bout.seed),
         keys: bout.settings.keys,
     };
-    let mut meter = Meter::new(&bout.server.processes());
+    let mut meter = Meter::of(bout.server);
     load::measure(&bout.addresses(), shape, &mut puts, &mut meter)?;
     Ok(meter.finish()?)
 }

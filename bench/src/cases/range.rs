@@ -32,7 +32,7 @@ pub(crate) const SERIALIZABLE: Case = Case {
 
 fn run(bout: &Bout<'_>, serializable: bool) -> Result<Sample, CaseError> {
     let settings = bout.settings;
-    let mut unmeasured = Meter::new(&[]);
+    let mut unmeasured = Meter::idle();
     let mut puts = EveryPut::new(settings);
     load::exhaust(
         &bout.addresses(),
@@ -48,7 +48,7 @@ fn run(bout: &Bout<'_>, serializable: bool) -> Result<Sample, CaseError> {
         measured: settings.measured(),
     };
     let mut reads = RandomReads::new(settings.key_bytes, settings.keys, serializable, bout.seed);
-    let mut meter = Meter::new(&bout.server.processes());
+    let mut meter = Meter::of(bout.server);
     load::measure(&bout.addresses(), shape, &mut reads, &mut meter)?;
     Ok(meter.finish()?)
 }

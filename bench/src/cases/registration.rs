@@ -55,7 +55,7 @@ fn run(bout: &Bout<'_>) -> Result<Sample, CaseError> {
         "registrator",
         &["--internal", "--ttl", "60", "--node", "bench"],
     )?;
-    let mut meter = Meter::of_part(agent.id());
+    let mut meter = Meter::of_part(agent.id(), bout.server);
     for number in 0..CONTAINERS + 1 {
         let id = containers.start(number)?;
         let name = containers.names[number].clone();

@@ -53,7 +53,7 @@ fn run(bout: &Bout<'_>) -> Result<Sample, CaseError> {
     let confdir = folder.display().to_string();
     let confd = bout.agent("confd", &["--confdir", &confdir, "--watch"])?;
     rendering.wait(&confd)?;
-    let mut meter = Meter::of_part(confd.id());
+    let mut meter = Meter::of_part(confd.id(), bout.server);
     rendering.run_for(bout.settings.warm_up(), &confd, &mut meter)?;
     meter.begin()?;
     rendering.run_for(bout.settings.measured(), &confd, &mut meter)?;

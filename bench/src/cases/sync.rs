@@ -43,7 +43,7 @@ fn run(bout: &Bout<'_>) -> Result<Sample, CaseError> {
         }
     })?;
     let record = vec![0x5a; settings.key_bytes + settings.value_bytes + RECORD_BYTES_EXTRA];
-    let mut meter = Meter::new(&[]);
+    let mut meter = Meter::of(bout.server);
     let mut at = 0;
     let begin = Instant::now() + settings.warm_up();
     let end = begin + settings.measured();

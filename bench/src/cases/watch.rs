@@ -47,7 +47,7 @@ fn run(bout: &Bout<'_>) -> Result<Sample, CaseError> {
         heard: Vec::new(),
     };
     watch.create()?;
-    let mut meter = Meter::new(&bout.server.processes());
+    let mut meter = Meter::of(bout.server);
     watch.run_for(settings.warm_up(), &mut meter)?;
     meter.begin()?;
     watch.run_for(settings.measured(), &mut meter)?;

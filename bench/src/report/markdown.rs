@@ -162,7 +162,7 @@ fn line(report: &Report, row: &Row) -> String {
         ratio(Contender::Etcd, |row| row.cpu_us),
         if_server(format!("{:.0} MiB", row.resident_mib)),
         if_server(format!("{:.0} MiB", row.peak_mib)),
-        if_server(format!("{} B", whole(row.written_bytes))),
+        format!("{} B", whole(row.written_bytes)),
         format!("{:.0} %", row.generator_share * 100.0),
     ];
     format!("| {} |", cells.join(" | "))

@@ -61,7 +61,7 @@ pub(crate) struct Row {
     pub(crate) resident_mib: f64,
     /// Peak.
     pub(crate) peak_mib: f64,
-    /// Bytes the server wrote to disk per operation.
+    /// Bytes that went to the device per operation.
     pub(crate) written_bytes: f64,
     /// Share of one core the generator used; near 1 it was the bottleneck.
     pub(crate) generator_share: f64,
@@ -88,7 +88,7 @@ impl Row {
             cpu_us: summary.server_nanos_per_operation() / 1000.0,
             resident_mib: mib(summary.server.resident_bytes),
             peak_mib: mib(summary.server.peak_bytes),
-            written_bytes: summary.server.written_bytes as f64 / summary.operations.max(1) as f64,
+            written_bytes: summary.written_bytes as f64 / summary.operations.max(1) as f64,
             generator_share: summary.generator_share(),
             refusals: summary.refusals,
             others_cores: summary.others_cores,
