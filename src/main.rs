@@ -1,1 +1,142 @@
-fn main(){}
+//! The `muster` program: finds out which of its programs was asked for, sets logging up, and hands over. Owns nothing
+//! else; each part stands in a crate of its own, and `up.rs` runs them together.
+
+mod failure;
+mod logging;
+mod name;
+mod up;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use crate::failure::{Failure, STATUSES};
+use crate::logging::Logging;
+
+/// Made for many threads that allocate and free small things, which is what a store and a web of streams do.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Containers come and go; muster keeps track of them and keeps everything in front of them configured.
+#[derive(Debug, Parser)]
+#[command(
+    name = "muster",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// All on this machine: store, registrator and confd in one process
+    Up(up::Args),
+    /// The key-value store alone; speaks the etcd v3 protocol, takes etcd's flags
+    #[command(disable_help_flag = true)]
+    Store(StoreFlags),
+    /// The registrator alone: keeps this host's containers registered in a store
+    Registrator(Box<registrator::Args>),
+    /// The confd alone: keeps configuration files equal to what a store says
+    Confd(Box<confd::Args>),
+    /// Version of this program, and of the etcd whose behaviour its store has
+    Version,
+}
+
+/// The store reads its flags itself, the way etcd does: one dash or two, and `ETCD_…` variables.
+#[derive(Debug, clap::Args)]
+struct StoreFlags {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    flags: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    let mut words = name::spelled_out(std::env::args_os().collect());
+    let logging = match Logging::taken_from(&mut words, |name| std::env::var(name).ok()) {
+        Ok(logging) => logging,
+        Err(failure) => return failure.report(),
+    };
+    let cli = match parse(words) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match run(cli.command, &logging) {
+        Ok(status) => status,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command, logging: &Logging) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Up(args) => {
+            // Its status block tells the state; the log only what a person should look at.
+            logging.start("warn");
+            runtime()?.block_on(up::run(&args))
+        }
+        Command::Store(store) => {
+            logging.start("info");
+            Ok(runtime()?.block_on(store_server::program::run(store.flags)))
+        }
+        Command::Registrator(args) => {
+            logging.start("info");
+            Ok(registrator::main(&args))
+        }
+        Command::Confd(args) => {
+            let config = args
+                .resolve()
+                .map_err(|error| Failure::of(&error).maybe_hint(error.hint()))?;
+            // Its configuration file may name a level.
+            logging.start(&config.log_level);
+            Ok(runtime()?.block_on(confd::run_config(config)))
+        }
+        Command::Version => {
+            println!("muster {}", env!("CARGO_PKG_VERSION"));
+            println!(
+                "etcd {} (behaviour of the store)",
+                store_server::version::ETCD_VERSION
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    Runtime::new().map_err(|cause| {
+        Failure::new(format!("start worker threads: {cause}"))
+            .hint("raise the limit on processes and threads")
+    })
+}
+
+fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let matches = Cli::command()
+        .after_help(after_help())
+        .try_get_matches_from(words)?;
+    Cli::from_arg_matches(&matches)
+}
+
+fn after_help() -> String {
+    let mut text = String::from(
+        "Every command also takes --log-level (error … trace) and --log-format (text, json).\n\
+         Through a link called etcd, registrator or confd, muster is that program.\n\nExit statuses:\n",
+    );
+    for (status, meaning) in STATUSES {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  {status:>3}  {meaning}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

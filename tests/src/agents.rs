@@ -28,7 +28,7 @@ impl Agent {
             .with(&[
                 "--endpoints",
                 endpoint,
-                "--docker",
+                "--docker-host",
                 &engine.address(),
                 "--internal",
             ])
@@ -38,27 +38,17 @@ impl Agent {
     /// A confd that renders what `confdir` asks for from the store at `endpoint`; not started yet.
     #[must_use]
     pub fn confd(binary: &str, confdir: &Path, endpoint: &str) -> Self {
-        let agent = Self::new("confd", binary);
-        agent.with(&[
-            "--endpoints",
-            endpoint,
-            "--confdir",
-            &confdir.display().to_string(),
-            "--watch",
-        ])
+        Self::confd_flags(binary, confdir, endpoint, &["--watch"])
     }
 
     /// A confd run in another way than watching.
     #[must_use]
     pub fn confd_flags(binary: &str, confdir: &Path, endpoint: &str, flags: &[&str]) -> Self {
-        let agent = Self::new("confd", binary);
-        agent
-            .with(&[
-                "--endpoints",
-                endpoint,
-                "--confdir",
-                &confdir.display().to_string(),
-            ])
+        let folder = confdir.display().to_string();
+        let state = confdir.join("state").display().to_string();
+        Self::new("confd", binary)
+            .with(&["--endpoints", endpoint, "--confdir", &folder])
+            .with(&["--state-dir", &state])
             .with(flags)
     }
 

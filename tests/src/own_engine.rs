@@ -13,6 +13,8 @@ use crate::{programs, wait};
 pub struct OwnEngine {
     process: Option<Process>,
     options: Vec<String>,
+    /// Beside the daemon and not below it, as service managers run it: it outlives a daemon that is killed.
+    containerd: Process,
     /// Holds the network namespace while the daemon is down.
     namespace: Process,
     folder: tempfile::TempDir,
@@ -30,11 +32,15 @@ impl OwnEngine {
             .prefix("engine")
             .tempdir()
             .expect("temporary folder");
-        let options = options.iter().map(|&option| option.to_owned()).collect();
+        // The daemon would read the machine's settings, which may contradict the flags.
+        std::fs::write(folder.path().join("daemon.json"), "{}").expect("write its settings");
+        let namespace = hold_namespace();
+        let containerd = start_containerd(folder.path(), &namespace);
         let mut engine = Self {
             process: None,
-            options,
-            namespace: hold_namespace(),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+            containerd,
+            namespace,
             folder,
         };
         engine.restart();
@@ -59,30 +65,11 @@ impl OwnEngine {
     /// When it does not.
     #[track_caller]
     pub fn restart(&mut self) {
-        let folder = self.folder.path();
-        let mut command = privileged("nsenter");
-        command
-            .arg(format!("--net=/proc/{}/ns/net", self.namespace.pid()))
-            .arg(programs::system("dockerd"))
-            .arg("--host")
-            .arg(format!("unix://{}", self.socket().display()))
-            .arg("--data-root")
-            .arg(folder.join("data"))
-            .arg("--exec-root")
-            .arg(folder.join("exec"))
-            .arg("--pidfile")
-            .arg(folder.join("pid"))
-            .args(["--iptables=false", "--ip6tables=false"])
-            .args(&self.options);
-        // The daemon would read the machine's settings, which may contradict the flags.
-        command
-            .arg("--config-file")
-            .arg(folder.join("no-daemon.json"));
-        let _ = std::fs::write(folder.join("no-daemon.json"), "{}");
+        let engine = self.engine();
+        let mut command = self.command();
         let process = self
             .process
             .insert(Process::spawn("the test's own dockerd", &mut command));
-        let engine = Engine::at(format!("unix://{}", folder.join("docker.sock").display()));
         wait::until(
             "the test's own Docker engine to answer",
             wait::LONG * 3,
@@ -94,6 +81,26 @@ impl OwnEngine {
             },
         )
         .unwrap_or_else(|reason: String| panic!("{reason}"));
+    }
+
+    fn command(&self) -> Command {
+        let folder = self.folder.path();
+        let mut command = in_namespace(&self.namespace, "dockerd");
+        for (flag, place) in [
+            ("--config-file", "daemon.json"),
+            ("--containerd", "containerd.sock"),
+            ("--data-root", "data"),
+            ("--exec-root", "exec"),
+            ("--pidfile", "pid"),
+        ] {
+            command.arg(flag).arg(folder.join(place));
+        }
+        command
+            .arg("--host")
+            .arg(format!("unix://{}", self.socket().display()))
+            .args(["--iptables=false", "--ip6tables=false"])
+            .args(&self.options);
+        command
     }
 
     /// Ends it as a service manager does; containers go with it unless `--live-restore` was given.
@@ -108,7 +115,7 @@ impl OwnEngine {
         }
     }
 
-    /// Kills the daemon alone; its containerd and the containers live on.
+    /// Kills the daemon alone; containerd and the containers live on.
     pub fn kill(&mut self) {
         if let Some(process) = &mut self.process {
             process.kill();
@@ -118,30 +125,58 @@ impl OwnEngine {
 
 impl Drop for OwnEngine {
     fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
+        for process in self.process.iter_mut().chain([&mut self.containerd]) {
             process.signal(Signal::TERM);
-            // Its containerd goes with it; a daemon that does not end is killed when `process` is dropped.
-            let _ = wait::try_until("dockerd to end", wait::LONG, || {
+            // One that does not end is killed when it is dropped.
+            let _ = wait::try_until("it to end", wait::LONG, || {
                 process.exited().ok_or_else(String::new)
             });
         }
+        // Each daemon binds its data folder over itself, and one that was killed leaves that behind.
+        let data = self.folder.path().join("data");
+        let unmount = || {
+            let mut command = Command::new(programs::system("umount"));
+            command
+                .arg("--lazy")
+                .arg(&data)
+                .stderr(std::process::Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        };
+        while unmount() {}
     }
+}
+
+fn start_containerd(folder: &Path, namespace: &Process) -> Process {
+    let config = folder.join("containerd.toml");
+    let place = |name: &str| format!("{:?}", folder.join(name).display().to_string());
+    let text = format!(
+        "version = 2\nroot = {}\nstate = {}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+         [grpc]\naddress = {}\n",
+        place("containerd"),
+        place("containerd-state"),
+        place("containerd.sock"),
+    );
+    std::fs::write(&config, text)
+        .unwrap_or_else(|cause| panic!("write {}: {cause}", config.display()));
+    let mut command = in_namespace(namespace, "containerd");
+    command.arg("--config").arg(config);
+    let mut process = Process::spawn("the test's own containerd", &mut command);
+    process.wait_line("containerd successfully booted", wait::LONG);
+    process
 }
 
 /// A process that does nothing but live in a network namespace of its own.
 fn hold_namespace() -> Process {
-    let mut command = privileged("unshare");
+    let mut command = Command::new(programs::system("unshare"));
     // A day: longer than any test, so that it ends by being killed, and by itself should the test be.
     command.args(["--net", "sleep", "86400"]);
     let mut process = Process::spawn("the holder of a network namespace", &mut command);
     let ours = std::fs::read_link("/proc/self/ns/net").ok();
-    let its = Path::new("/proc")
-        .join(process.pid().to_string())
-        .join("ns/net");
+    let its = format!("/proc/{}/ns/net", process.pid());
     wait::until("a network namespace", wait::LONG, || {
         match (process.exited(), std::fs::read_link(&its)) {
             (Some(status), _) => Ok(Err(format!(
-                "unshare --net ended: {status}\n{}\nhint: run as root",
+                "unshare --net ended: {status}\n{}\nhint: an engine of its own needs root",
                 process.tail()
             ))),
             (None, Ok(link)) if Some(&link) != ours.as_ref() => Ok(Ok(())),
@@ -152,7 +187,11 @@ fn hold_namespace() -> Process {
     process
 }
 
-/// A command that needs root.
-fn privileged(program: &str) -> Command {
-    Command::new(programs::system(program))
+/// A command that runs in the namespace `holder` lives in.
+fn in_namespace(holder: &Process, program: &str) -> Command {
+    let mut command = Command::new(programs::system("nsenter"));
+    command
+        .arg(format!("--net=/proc/{}/ns/net", holder.pid()))
+        .arg(programs::system(program));
+    command
 }

@@ -156,6 +156,15 @@ impl Process {
     }
 }
 
+/// Kills a process that is not a child of ours, such as a container's.
+///
+/// # Panics
+/// When there is no such process or it is not ours to kill.
+pub fn kill_stranger(pid: i32) {
+    let pid = Pid::from_raw(pid).unwrap_or_else(|| panic!("{pid} is no process id"));
+    kill_process(pid, Signal::KILL).unwrap_or_else(|cause| panic!("kill {pid:?}: {cause}"));
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -121,16 +121,25 @@ pub struct Quiet {
 }
 
 impl Quiet {
+    /// The keys of its service that were written or deleted so far, in order.
+    #[must_use]
+    pub fn events(&self) -> Vec<String> {
+        let lines = self.process.lines().into_iter();
+        lines
+            .filter(|line| line.starts_with(&self.prefix))
+            .collect()
+    }
+
     /// Checks that nothing under the service's prefix was written or deleted so far.
     ///
     /// # Errors
     /// Everything seen, when something was.
     pub fn holds(&self) -> Result<(), String> {
-        let lines = self.process.lines();
-        if lines.iter().any(|line| line.starts_with(&self.prefix)) {
-            Err(lines.join(" "))
-        } else {
+        let lines = self.events();
+        if lines.is_empty() {
             Ok(())
+        } else {
+            Err(lines.join(" "))
         }
     }
 }

@@ -1,0 +1,68 @@
+//! Which program am I? Started through a link called `etcd`, `registrator` or `confd`, muster is that program: the name
+//! becomes the subcommand. Pure.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+/// Names muster answers to, and the subcommand each stands for.
+const NAMES: &[(&str, &str)] = &[
+    ("etcd", "store"),
+    ("registrator", "registrator"),
+    ("confd", "confd"),
+];
+
+/// Parts that read their own flags, and so print their own help.
+const PARTS: &[&str] = &["store", "registrator", "confd"];
+
+/// The command line with the subcommand spelled out, and `help <part>` asked of the part.
+pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let called = arguments
+        .first()
+        .and_then(|first| Path::new(first).file_name())
+        .and_then(|name| name.to_str());
+    if let Some((_, subcommand)) = NAMES.iter().find(|(name, _)| Some(*name) == called) {
+        arguments.insert(1, OsString::from(subcommand));
+        // `etcd --version` asks for the program's version; a subcommand has none of its own.
+        if arguments.len() == 3 && arguments[2] == "--version" {
+            arguments.remove(1);
+        }
+    } else if arguments.len() == 3
+        && arguments[1] == "help"
+        && PARTS.iter().any(|part| arguments[2] == *part)
+    {
+        arguments[1] = arguments[2].clone();
+        arguments[2] = OsString::from("--help");
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_s_name_is_the_subcommand() {
+        let table: &[(&[&str], &[&str])] = &[
+            (&["muster"], &["muster"]),
+            (&["/usr/bin/muster", "up"], &["/usr/bin/muster", "up"]),
+            (
+                &["etcd", "--data-dir", "d"],
+                &["etcd", "store", "--data-dir", "d"],
+            ),
+            (
+                &["/opt/confd", "--onetime"],
+                &["/opt/confd", "confd", "--onetime"],
+            ),
+            (&["./registrator"], &["./registrator", "registrator"]),
+            (&["etcd", "--version"], &["etcd", "--version"]),
+            (&["muster", "help", "store"], &["muster", "store", "--help"]),
+            (&["muster", "help", "up"], &["muster", "help", "up"]),
+            (&[], &[]),
+        ];
+        for (given, expected) in table {
+            let given = given.iter().map(OsString::from).collect();
+            let expected: Vec<OsString> = expected.iter().map(OsString::from).collect();
+            assert_eq!(spelled_out(given), expected);
+        }
+    }
+}
