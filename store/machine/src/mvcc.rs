@@ -83,6 +83,17 @@ impl Keyspace {
         self.history.held_bytes()
     }
 
+    /// Versions of all keys that have not been dropped.
+    #[cfg(test)]
+    pub(crate) fn versions(&self) -> usize {
+        let mut count = 0;
+        self.index.walk(&[], |_, versions| {
+            count += versions.iter().count();
+            ControlFlow::Continue(())
+        });
+        count
+    }
+
     /// Segment numbers ever in use at once.
     #[cfg(test)]
     pub(crate) fn segments(&self) -> usize {

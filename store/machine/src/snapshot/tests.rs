@@ -88,6 +88,9 @@ proptest! {
             restored.scrub(2);
         }
         prop_assert_eq!(dump(&restored), dump(&copy));
+        while !restored.scrub(10) {}
+        while !copy.scrub(10) {}
+        prop_assert_eq!(restored.keyspace.versions(), copy.keyspace.versions());
     }
 
     #[test]
@@ -106,19 +109,11 @@ proptest! {
         prop_assert!(damaged == bytes || restored(&damaged).is_err());
         prop_assert!(restored(&bytes[..cut.index(bytes.len())]).is_err());
         prop_assert!(restored(&noise).is_err());
-        // Frames that are well framed and well summed, but nonsense inside.
-        let mut framed = bytes[..OPENING_BYTES].to_vec();
-        let half = noise.len() / 2;
+        // Well framed and well summed, but nonsense inside.
         let state = state::encode(&machine_of(&commands));
-        for (kind, content) in
-            [(kind::STATE, &state[..]), (kind::RECORDS, &noise[..half]), (kind::RECORDS, &noise[half..])]
-        {
-            framed.extend_from_slice(&frame_head(kind, content.len()));
-            framed.extend_from_slice(content);
-        }
-        let checksum = crc32c::crc32c(&framed);
-        framed.extend_from_slice(&frame_head(kind::END, END_BYTES));
-        framed.extend_from_slice(&checksum.to_le_bytes());
+        let (some, others) = noise.split_at(noise.len() / 2);
+        let framed =
+            framed(&[(kind::STATE, &state), (kind::RECORDS, some), (kind::RECORDS, others)]);
         if let Ok(mut machine) = restored(&framed) {
             dump(&machine);
             while !machine.scrub(100) {}
@@ -170,6 +165,74 @@ fn golden_bytes() {
     golden.extend(checksum.to_le_bytes());
     assert_eq!(whole(&machine), golden);
     assert_eq!(dump(&restored(&golden).unwrap()), dump(&machine));
+}
+
+#[test]
+fn a_byte_at_a_time_is_enough() {
+    let commands = [Command::Compact {
+        revision: Revision(1),
+    }];
+    let bytes = whole(&machine_of(&commands));
+    let mut restore = Restore::new(LIMITS);
+    for byte in &bytes {
+        restore.feed(&[*byte]).unwrap();
+    }
+    assert_eq!(
+        dump(&restore.finish().unwrap()),
+        dump(&machine_of(&commands))
+    );
+}
+
+/// A snapshot of these frames, well summed.
+fn framed(frames: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut bytes = [&MAGIC[..], &[VERSION]].concat();
+    for (kind, content) in frames {
+        bytes.extend_from_slice(&frame_head(*kind, content.len()));
+        bytes.extend_from_slice(content);
+    }
+    let checksum = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&frame_head(kind::END, END_BYTES));
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn what_is_well_summed_must_still_make_sense() {
+    // Applied 1, revision 3, nothing compacted; no leases, alarms, members.
+    let state = (kind::STATE, &[1, 3, 0, 0, 0, 0, 0][..]);
+    let of = |records: &'static [u8]| restored(&framed(&[state, (kind::RECORDS, records)])).err();
+    let put_at = "records in the order of their revisions";
+    let table: [(&'static [u8], Option<&str>); 7] = [
+        (&[], None),
+        (&[2, 1, 0, 0, 1, 1, b'k', b'v', 3, 0, 1, b'k'], None),
+        (
+            &[3, 1, 0, 0, 1, 0, b'a', 2, 1, 0, 0, 1, 0, b'b'],
+            Some(put_at),
+        ),
+        (&[4, 1, 0, 0, 1, 0, b'a'], Some(put_at)),
+        (&[2, 1, 0, 0, 1, 1, b'k'], Some("a whole record")),
+        (&[2, 1, 0, 0, 0xff], Some("a whole record")),
+        (
+            &[2, 1, 0, 7, 1, 0, b'k'],
+            Some("the lease of every key that has one"),
+        ),
+    ];
+    for (records, expected) in table {
+        match of(records) {
+            Some(RestoreError::Damaged {
+                expected: found, ..
+            }) => {
+                assert_eq!(Some(found), expected, "{records:?}");
+            }
+            other => assert_eq!((other, expected), (None, None), "{records:?}"),
+        }
+    }
+    let twice = restored(&framed(&[state, state])).err();
+    let damaged = RestoreError::Damaged {
+        offset: 21,
+        expected: "a frame of records or the end",
+    };
+    assert_eq!(twice, Some(damaged));
 }
 
 #[test]

@@ -492,6 +492,10 @@ impl Twin {
         alarms
     }
 
+    pub(super) fn versions(&self) -> usize {
+        self.keys.values().map(Vec::len).sum()
+    }
+
     pub(super) fn size_bytes(&self) -> u64 {
         let versions = self.keys.iter().flat_map(|(key, versions)| {
             versions

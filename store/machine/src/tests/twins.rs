@@ -63,6 +63,7 @@ proptest! {
             let applied = machine.apply(index, command.clone());
             prop_assert_eq!(&applied, &twin.apply(command), "{:?}", command);
             prop_assert_eq!(&applied, &lazy.apply(index, command.clone()));
+            prop_assert_eq!(machine.size_bytes(), twin.size_bytes());
             if applied.reply.is_err() {
                 let mut passed = before;
                 passed.pass(index);
@@ -75,6 +76,7 @@ proptest! {
         compare_all(&machine, &twin);
         prop_assert_eq!(dump(&machine), dump(&lazy));
         while !machine.scrub(3) {}
+        prop_assert_eq!(machine.keyspace.versions(), twin.versions());
         compare_all(&machine, &twin);
         prop_assert_eq!(dump(&machine), dump(&lazy));
         machine.alarms = Default::default();

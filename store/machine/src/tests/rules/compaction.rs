@@ -139,6 +139,42 @@ fn what_is_scrubbed_is_given_back() {
     assert!(store.machine.scrub(1), "nothing is left");
 }
 
+/// The server refuses such transactions (reference A.4, duplicates); should one come, nothing of
+/// its revision is lost while a watcher may start there.
+#[test]
+fn a_key_written_twice_in_one_revision() {
+    let mut store = Store::new();
+    let op = |value| TxnOp::Put(put("k", value));
+    let success = vec![
+        op("1"),
+        op("22"),
+        TxnOp::Delete(DeleteRequest {
+            keys: one("k"),
+            prev_kv: false,
+        }),
+        op("333"),
+    ];
+    store
+        .txn(TxnRequest {
+            success,
+            ..TxnRequest::default()
+        })
+        .unwrap();
+    let told_of = ["+k@2", "+k@2<", "-k@2<", "+k@2"];
+    assert_eq!(store.events(2).unwrap(), told_of);
+    let versions = (65 + 1) + (65 + 2) + 65 + (65 + 3);
+    assert_eq!(store.machine.size_bytes(), versions);
+    store.compact(2).unwrap();
+    store.machine.scrub(100);
+    assert_eq!(store.events(2).unwrap(), ["+k@2", "+k@2", "-k@2", "+k@2"]);
+    assert_eq!(store.machine.size_bytes(), versions);
+    store.put("other", "");
+    store.compact(3).unwrap();
+    store.machine.scrub(100);
+    assert_eq!(store.machine.size_bytes(), (65 + 3) + 69);
+    assert_eq!(store.machine.keyspace.versions(), 2);
+}
+
 /// Stable keys among much that comes and goes neither pin what was written around them nor get
 /// lost when it is given back.
 #[test]

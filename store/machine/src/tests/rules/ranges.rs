@@ -82,6 +82,18 @@ fn revisions() {
             "{revision}"
         );
     }
+    // The limit cuts what comes last in the asked order.
+    let request = RangeRequest {
+        revision: Revision(7),
+        limit: 2,
+        sort_order: SortOrder::Descend,
+        ..RangeRequest::latest(from(""))
+    };
+    let reply = store.range(&request).unwrap();
+    assert_eq!(
+        (names(&reply.kvs).join(" "), reply.more, reply.count),
+        ("e d".into(), true, 5)
+    );
     store.compact(7).unwrap();
     assert_eq!(at(&store, 6), Err(Refusal::Compacted));
     assert_eq!(at(&store, 7), Ok("a5 b4 c9 d2 e1".into()));

@@ -29,6 +29,14 @@ fn passes() -> Vec<(&'static str, Command, bool, bool)> {
         failure: vec![TxnOp::Txn(put_txn())],
         ..TxnRequest::default()
     };
+    let other = TxnRequest {
+        success: vec![TxnOp::Txn(TxnRequest {
+            success: vec![],
+            failure: put_txn().success,
+            compare: vec![],
+        })],
+        ..TxnRequest::default()
+    };
     let reading = TxnRequest {
         success: vec![range, TxnOp::Delete(delete())],
         ..TxnRequest::default()
@@ -44,6 +52,12 @@ fn passes() -> Vec<(&'static str, Command, bool, bool)> {
         (
             "txn with a nested put in a branch that does not run",
             Command::Txn(nested),
+            false,
+            false,
+        ),
+        (
+            "txn with a put in the other branch of a nested one",
+            Command::Txn(other),
             false,
             false,
         ),
