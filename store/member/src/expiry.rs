@@ -2,7 +2,7 @@
 //!
 //! A renewal costs one map entry: the schedule is corrected only when its moment comes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use store_machine::LeaseRecord;
 use store_machine::revision::LeaseId;
@@ -49,6 +49,8 @@ pub(crate) struct Expiry {
     schedule: BTreeSet<(Moment, LeaseId)>,
     revokes_in_flight: usize,
     next_checkpoint: Moment,
+    /// Keep-alives that wait, or have waited, by deadline.
+    patience: VecDeque<(Moment, LeaseId, Token)>,
 }
 
 impl Expiry {
@@ -151,18 +153,26 @@ impl Expiry {
         (std::mem::take(&mut life.waiting), life.ttl_seconds)
     }
 
-    /// A client keeps a lease alive.
-    pub(crate) fn renew(&mut self, now: Moment, id: LeaseId, token: Token) -> Renewal {
+    /// A client keeps a lease alive; `deadline` is for the answer, and must not descend.
+    pub(crate) fn renew(
+        &mut self,
+        now: Moment,
+        id: LeaseId,
+        token: Token,
+        deadline: Moment,
+    ) -> Renewal {
         let Some(life) = self.leases.get_mut(&id) else {
             return Renewal::Unknown;
         };
         if life.scheduled.is_none() || life.ends <= now {
             // Ended, its revoke is under way or about to be: it cannot come back.
             life.waiting.push(token);
+            self.patience.push_back((deadline, id, token));
             return Renewal::Waits;
         }
         if life.checkpointed {
             life.waiting.push(token);
+            self.patience.push_back((deadline, id, token));
             if life.resetting {
                 return Renewal::Waits;
             }
@@ -171,6 +181,23 @@ impl Expiry {
         }
         life.ends = now.plus_ms(seconds_to_ms(life.ttl_seconds));
         Renewal::Renewed(life.ttl_seconds)
+    }
+
+    /// Calls `late` with the keep-alives that have waited long enough.
+    pub(crate) fn give_up(&mut self, now: Moment, mut late: impl FnMut(Token)) {
+        while let Some(&(deadline, id, token)) = self.patience.front() {
+            if deadline > now {
+                break;
+            }
+            self.patience.pop_front();
+            let waiting = self.leases.get_mut(&id).map(|life| &mut life.waiting);
+            if let Some(waiting) = waiting
+                && let Some(place) = waiting.iter().position(|&waiting| waiting == token)
+            {
+                waiting.swap_remove(place);
+                late(token);
+            }
+        }
     }
 
     /// Milliseconds a lease has left; `None` when it is not known here.
@@ -249,10 +276,11 @@ impl Expiry {
         } else {
             Moment::NEVER
         };
+        let patience = self.patience.front().map_or(Moment::NEVER, |entry| entry.0);
         if self.leases.is_empty() {
-            return ends;
+            return ends.min(patience);
         }
-        ends.min(self.next_checkpoint)
+        ends.min(patience).min(self.next_checkpoint)
     }
 }
 

@@ -9,8 +9,8 @@ use store_watch::watcher::WatchSpec;
 use crate::answer::Consistency;
 use crate::effects::PeerMessage;
 
-/// Names a waiting request towards the shell; every token is answered exactly once, unless the
-/// member is dropped before.
+/// Names a waiting request towards the shell, which never uses a token twice; every token is
+/// answered exactly once, unless the member is dropped before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 

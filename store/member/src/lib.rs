@@ -32,3 +32,4 @@ pub use effects::Effects;
 pub use input::Input;
 pub use member::Member;
 pub use moment::Moment;
+pub use proposals::command_bytes;

@@ -281,6 +281,12 @@ impl Member {
         &self.counts
     }
 
+    /// How many watch, for metrics.
+    #[must_use]
+    pub fn watched(&self) -> store_watch::hub::Counts {
+        self.hub.counts()
+    }
+
     /// Whether this member leads.
     #[must_use]
     pub fn leads(&self) -> bool {
@@ -442,6 +448,8 @@ impl Member {
             self.counts.proposals_failed += given_up.len() as u64;
         }
         self.reads
+            .give_up(now, |token| given_up.push((token, Failure::TimedOut)));
+        self.expiry
             .give_up(now, |token| given_up.push((token, Failure::TimedOut)));
         for (token, failure) in given_up {
             self.reply(token, Err(failure), out);

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use raft::eraftpb::Entry as RaftEntry;
 use store_machine::command::{Command, DecodeError};
+use store_machine::request::{PutRequest, TxnOp, TxnRequest};
 
 use crate::input::Token;
 use crate::limits::{APPEND_BYTES_MAX, PROPOSAL_BYTES_MAX, PROPOSALS_MAX};
@@ -23,6 +24,8 @@ struct Queued {
     /// `None` when the member itself proposes.
     token: Option<Token>,
     deadline: Moment,
+    /// About what it holds on to.
+    bytes: u64,
     command: Command,
 }
 
@@ -47,8 +50,8 @@ pub(crate) struct Proposals {
     in_flight: VecDeque<InFlight>,
     /// The first so many of `in_flight` have been given up by deadline.
     given_up: usize,
-    /// Bytes of the bodies in flight.
-    in_flight_bytes: u64,
+    /// Of all in both places.
+    bytes: u64,
 }
 
 /// What waited at an index.
@@ -60,8 +63,7 @@ pub(crate) struct Arrived {
 impl Proposals {
     /// Whether one more may be taken from a client.
     pub(crate) fn admits(&self) -> bool {
-        self.queued.len() + self.in_flight.len() < PROPOSALS_MAX
-            && self.in_flight_bytes < PROPOSAL_BYTES_MAX
+        self.queued.len() + self.in_flight.len() < PROPOSALS_MAX && self.bytes < PROPOSAL_BYTES_MAX
     }
 
     /// Proposals without an outcome.
@@ -76,9 +78,12 @@ impl Proposals {
 
     /// Takes a proposal. Deadlines must not descend: they are checked from the front.
     pub(crate) fn queue(&mut self, token: Option<Token>, deadline: Moment, command: Command) {
+        let bytes = command_bytes(&command);
+        self.bytes += bytes;
         self.queued.push_back(Queued {
             token,
             deadline,
+            bytes,
             command,
         });
     }
@@ -119,21 +124,19 @@ impl Proposals {
         if !propose(entries) {
             return false;
         }
-        start = 0;
-        for (index, (queued, end)) in (first_index..).zip(self.queued.drain(..ends.len()).zip(ends))
-        {
-            let bytes = (end - start) as u64;
-            start = end;
-            self.in_flight_bytes += bytes;
-            self.in_flight.push_back(InFlight {
-                index,
-                term,
-                token: queued.token,
-                deadline: queued.deadline,
-                bytes,
-                command: queued.command,
-            });
-        }
+        let proposed = self.queued.drain(..ends.len());
+        self.in_flight.extend(
+            (first_index..)
+                .zip(proposed)
+                .map(|(index, queued)| InFlight {
+                    index,
+                    term,
+                    token: queued.token,
+                    deadline: queued.deadline,
+                    bytes: queued.bytes,
+                    command: queued.command,
+                }),
+        );
         true
     }
 
@@ -150,7 +153,7 @@ impl Proposals {
             "a proposal of this member's term was passed over"
         );
         self.given_up = self.given_up.saturating_sub(1);
-        self.in_flight_bytes -= front.bytes;
+        self.bytes -= front.bytes;
         Some(Arrived {
             token: front.token,
             command: front.command,
@@ -166,9 +169,9 @@ impl Proposals {
             }
         }
         self.given_up = 0;
-        self.in_flight_bytes = 0;
         // What the member itself wanted, it wanted as leader.
         self.queued.retain(|queued| queued.token.is_some());
+        self.bytes = self.queued.iter().map(|queued| queued.bytes).sum();
     }
 
     /// Calls `unproposed` and `unknown` with the tokens that have waited long enough: the first
@@ -192,9 +195,11 @@ impl Proposals {
             if front.deadline > now {
                 break;
             }
-            if let Some(queued) = self.queued.pop_front()
-                && let Some(token) = queued.token
-            {
+            let Some(queued) = self.queued.pop_front() else {
+                break;
+            };
+            self.bytes -= queued.bytes;
+            if let Some(token) = queued.token {
                 unproposed(token);
             }
         }
@@ -210,6 +215,32 @@ impl Proposals {
             .min()
             .unwrap_or(Moment::NEVER)
     }
+}
+
+/// About how many bytes a command holds on to: what is large in it, and a little for the rest.
+#[must_use]
+pub fn command_bytes(command: &Command) -> u64 {
+    /// An entry's own bytes, a small command among them.
+    const REST: u64 = 64;
+    REST + match command {
+        Command::Put(put) => put_bytes(put),
+        Command::Txn(txn) => txn_bytes(txn),
+        _ => 0,
+    }
+}
+
+const fn put_bytes(put: &PutRequest) -> u64 {
+    (put.key.len() + put.value.len()) as u64
+}
+
+fn txn_bytes(txn: &TxnRequest) -> u64 {
+    let ops = txn.success.iter().chain(&txn.failure);
+    ops.map(|op| match op {
+        TxnOp::Put(put) => put_bytes(put),
+        TxnOp::Txn(nested) => txn_bytes(nested),
+        TxnOp::Range(_) | TxnOp::Delete(_) => 0,
+    })
+    .sum()
 }
 
 /// Reads the body of an entry; keys and values share `body`.

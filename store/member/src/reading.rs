@@ -58,7 +58,8 @@ impl Member {
                     self.reply(token, Err(Failure::NoLeader), out);
                     return;
                 }
-                match self.expiry.renew(now, id, token) {
+                let deadline = now.plus_ms(self.config.request_timeout_ms());
+                match self.expiry.renew(now, id, token, deadline) {
                     Renewal::Renewed(seconds) => Ok(Body::KeepAlive(seconds)),
                     Renewal::Unknown => Ok(Body::KeepAlive(0)),
                     Renewal::Waits => return,

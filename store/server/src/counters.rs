@@ -96,6 +96,12 @@ pub struct Counters {
     pub refused_busy: Number,
     /// Open watch streams (`etcd_debugging_mvcc_watch_stream_total`).
     pub watch_streams: Number,
+    /// Watchers (`etcd_debugging_mvcc_watcher_total`).
+    pub watchers: Number,
+    /// Those of them that are behind (`etcd_debugging_mvcc_slow_watcher_total`).
+    pub watchers_lagging: Number,
+    /// Keys now (`etcd_debugging_mvcc_keys_total`).
+    pub keys: Number,
     /// Turns of the driver.
     pub turns: Number,
     /// Facts the driver was told; divided by `turns`, the batch size.

@@ -183,7 +183,7 @@ impl<D: Disk> DiskThread<D> {
                 self.prepare_reserve(&mut lock(&log));
             }
         }
-        self.drop_snapshot();
+        self.snapshot = None;
         if let Err(error) = lock(&self.log).close() {
             Exit::DiskFailed.end(&error, error.hint().as_deref());
         }
@@ -251,7 +251,7 @@ impl<D: Disk> DiskThread<D> {
     }
 
     fn begin_snapshot(&mut self, snapshot: Snapshot) {
-        self.drop_snapshot();
+        self.snapshot = None;
         let Snapshot { mark, content } = snapshot;
         let voters = mark.voters.encode();
         let begun = lock(&self.log)
@@ -303,14 +303,8 @@ impl<D: Disk> DiskThread<D> {
             "the snapshot is given up: failed to {}",
             chain(error)
         );
-        self.drop_snapshot();
+        self.snapshot = None;
         self.inbox.tell(Knock::SnapshotFailed);
-    }
-
-    fn drop_snapshot(&mut self) {
-        if let Some(writing) = self.snapshot.take() {
-            writing.writer.abort();
-        }
     }
 }
 

@@ -230,7 +230,11 @@ impl Driver {
             .compacted_revision
             .set(machine.compacted().0.cast_unsigned());
         counters.size_bytes.set(machine.size_bytes());
-        counters.watch_streams.set(self.streams.len() as u64);
+        counters.keys.set(machine.keys());
+        let watched = self.member.watched();
+        counters.watch_streams.set(watched.streams as u64);
+        counters.watchers.set(watched.watchers as u64);
+        counters.watchers_lagging.set(watched.lagging as u64);
     }
 
     fn stop(mut self) {
@@ -247,32 +251,40 @@ impl Driver {
     }
 }
 
-/// Requests without an answer; a token is a place here.
+/// Requests without an answer. A token is a place here (low half) and how often it has been used
+/// (high half), so that no token comes twice.
 #[derive(Default)]
 struct Waiting {
-    places: Vec<Option<oneshot::Sender<Outcome>>>,
+    places: Vec<(u32, Option<oneshot::Sender<Outcome>>)>,
     free: Vec<u32>,
 }
 
 impl Waiting {
     fn add(&mut self, answer: oneshot::Sender<Outcome>) -> Token {
-        if let Some(place) = self.free.pop() {
-            self.places[place as usize] = Some(answer);
-            return Token(u64::from(place));
-        }
-        self.places.push(Some(answer));
-        Token(self.places.len() as u64 - 1)
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push((0, None));
+            // Bounded far below by the inbox and the member.
+            u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX)
+        });
+        let (uses, slot) = &mut self.places[place as usize];
+        *uses = uses.wrapping_add(1);
+        *slot = Some(answer);
+        Token(u64::from(*uses) << 32 | u64::from(place))
     }
 
     fn remove(&mut self, token: Token) -> Option<oneshot::Sender<Outcome>> {
-        let place = usize::try_from(token.0).ok()?;
-        let answer = self.places.get_mut(place)?.take()?;
-        self.free.push(u32::try_from(place).ok()?);
+        let place = u32::try_from(token.0 & u64::from(u32::MAX)).ok()?;
+        let (uses, slot) = self.places.get_mut(place as usize)?;
+        if u64::from(*uses) != token.0 >> 32 {
+            return None;
+        }
+        let answer = slot.take()?;
+        self.free.push(place);
         Some(answer)
     }
 
     fn drain(&mut self) -> impl Iterator<Item = oneshot::Sender<Outcome>> + '_ {
-        self.places.drain(..).flatten()
+        self.places.drain(..).filter_map(|(_, answer)| answer)
     }
 }
 

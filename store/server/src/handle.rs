@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use store_machine::command::Command;
 use store_machine::reply::{RangeReply, Reply, TxnReply};
-use store_machine::request::{RangeRequest, TxnOp, TxnRequest};
+use store_machine::request::{RangeRequest, TxnRequest};
 use store_machine::revision::{LeaseId, Revision};
 use store_member::answer::Body;
+use store_member::command_bytes;
 use store_member::input::{Read, StreamEvent};
 use store_watch::batch::{Batch, StreamId, WatchId};
 use store_watch::watcher::WatchSpec;
@@ -80,7 +81,7 @@ impl Handle {
     /// # Errors
     /// See [`Failure`]; after `LeaderChanged` and `TimedOut` it may yet be applied.
     pub async fn propose(&self, command: Command) -> Result<Answer<Reply>, Failure> {
-        let bytes = bytes(&command);
+        let bytes = command_bytes(&command);
         self.ask(Ask::Propose(command), bytes, reply).await
     }
 
@@ -256,7 +257,7 @@ impl Handle {
     async fn ask<T>(
         &self,
         ask: Ask,
-        bytes: usize,
+        bytes: u64,
         pick: impl FnOnce(Body) -> Option<T>,
     ) -> Result<Answer<T>, Failure> {
         let (sender, receiver) = oneshot::channel::<Outcome>();
@@ -355,23 +356,4 @@ fn reply(body: Body) -> Option<Reply> {
         Body::Applied(reply) => Some(reply),
         _ => None,
     }
-}
-
-/// About how many bytes a command holds on to.
-fn bytes(command: &Command) -> usize {
-    match command {
-        Command::Put(put) => put.key.len() + put.value.len(),
-        Command::Txn(txn) => txn_bytes(txn),
-        _ => 0,
-    }
-}
-
-fn txn_bytes(txn: &TxnRequest) -> usize {
-    let ops = txn.success.iter().chain(&txn.failure);
-    ops.map(|op| match op {
-        TxnOp::Put(put) => put.key.len() + put.value.len(),
-        TxnOp::Txn(nested) => txn_bytes(nested),
-        TxnOp::Range(_) | TxnOp::Delete(_) => 0,
-    })
-    .sum()
 }

@@ -47,6 +47,8 @@ pub struct StoreConfig {
     pub catch_up_entries: u64,
     /// Snapshot files kept; at least 1.
     pub snapshots_max: usize,
+    /// See [`WalConfig::segment_bytes`].
+    pub segment_bytes: u64,
     /// Bytes the state may take before writes are refused; `u64::MAX` = no bound.
     pub quota_bytes: u64,
     /// See [`Config::progress_ms`].
@@ -60,9 +62,11 @@ impl StoreConfig {
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         let member = Config::new(0, 1, 0);
+        let data_dir = data_dir.into();
+        let wal = WalConfig::new(&data_dir);
         Self {
             name: "default".to_owned(),
-            data_dir: data_dir.into(),
+            data_dir,
             cluster_token: "etcd-cluster".to_owned(),
             peer_urls: vec!["http://localhost:2380".to_owned()],
             client_urls: vec!["http://localhost:2379".to_owned()],
@@ -70,7 +74,8 @@ impl StoreConfig {
             election_ms: member.election_ms,
             snapshot_count: member.snapshot_count,
             catch_up_entries: member.catch_up_entries,
-            snapshots_max: 2,
+            snapshots_max: wal.snapshots_max,
+            segment_bytes: wal.segment_bytes,
             quota_bytes: member.limits.quota_bytes,
             progress_ms: member.progress_ms,
             fsync: true,
@@ -186,6 +191,7 @@ impl Store {
         let dir = config.data_dir.clone();
         let mut wal_config = WalConfig::new(&dir);
         wal_config.snapshots_max = config.snapshots_max;
+        wal_config.segment_bytes = config.segment_bytes;
         let (wal, found) = Wal::open(disk, wal_config, identity)?;
         let member_config = member_config(config, identity);
         let (machine, recovered) = recover(&dir, &member_config, found)?;

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 const REQUESTS_MAX: usize = 40_960;
 
 /// Bytes of commands that may wait for the driver's next turn: as many as may be in flight behind it.
-const REQUEST_BYTES_MAX: usize = 24 << 20;
+const REQUEST_BYTES_MAX: u64 = 24 << 20;
 
 /// What a request gets.
 pub(crate) type Outcome = (Header, Result<Body, Failure>);
@@ -61,7 +61,7 @@ pub(crate) enum Knock {
 struct State {
     queue: Vec<Knock>,
     requests: usize,
-    bytes: usize,
+    bytes: u64,
     /// The driver sleeps and must be woken.
     asleep: bool,
     /// Nothing is taken any more.
@@ -90,7 +90,7 @@ impl Inbox {
     pub(crate) fn ask(
         &self,
         ask: Ask,
-        bytes: usize,
+        bytes: u64,
         answer: oneshot::Sender<Outcome>,
     ) -> Result<(), Failure> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
