@@ -7,6 +7,8 @@
     reason = "Tera hands its arguments over by value"
 )]
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use tera::{Error, Kwargs, State, Tera, TeraResult, Value};
@@ -73,6 +75,7 @@ pub(super) fn register(tera: &mut Tera) {
     tera.register_filter("b64_encode", b64_encode);
     tera.register_filter("b64_decode", b64_decode);
     tera.register_filter("sort_by_length", sort_by_length);
+    tera.register_filter("unique", unique);
     tera.register_filter("must_int", must_int);
     tera.register_filter("nginx_quote", nginx_quote);
     tera.register_filter("haproxy_arg", haproxy_arg);
@@ -173,6 +176,27 @@ fn sort_by_length(list: &[Value], kwargs: Kwargs, _: &State) -> TeraResult<Vec<V
     let mut sorted = list.to_vec();
     sorted.sort_by_key(|value| value.to_string().len());
     Ok(sorted)
+}
+
+/// As Tera's own, which takes no `attribute` (and would ignore one): values, or an attribute of them, appear once.
+fn unique(list: &[Value], kwargs: Kwargs, _: &State) -> TeraResult<Vec<Value>> {
+    check("unique", &kwargs, &["attribute"])?;
+    let attribute: Option<&str> = kwargs.get("attribute")?;
+    let mut seen = BTreeSet::new();
+    let mut kept = Vec::with_capacity(list.len());
+    for value in list {
+        let key = match attribute {
+            None => value.clone(),
+            Some(path) => value
+                .get_from_path(path)
+                .cloned()
+                .ok_or_else(|| Error::message(format!("a value has no attribute {path:?}")))?,
+        };
+        if seen.insert(key) {
+            kept.push(value.clone());
+        }
+    }
+    Ok(kept)
 }
 
 fn must_int(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<i64> {

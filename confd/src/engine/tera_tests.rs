@@ -117,6 +117,11 @@ fn functions_and_filters() {
             "{{ 'a\"b\n' | yaml_quote }} {{ 'x' | toml_quote }}",
             r#""a\"b\n" "x""#,
         ),
+        ("{{ ['b', 'a', 'b'] | unique | join(sep=' ') }}", "b a"),
+        (
+            "{% for p in gets(pattern='/a/*') | unique(attribute='key') %}{{ p.value }}{% endfor %}",
+            "21",
+        ),
         ("<{{ '<&>' }}>", "<<&>>"),
     ] {
         let rendered = render(template, PAIRS);
