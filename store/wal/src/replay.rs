@@ -50,10 +50,8 @@ impl Replay {
         if index > last.index + 1 {
             return Err("entries before it are missing");
         }
-        if index < first.index {
-            return Err("it replaces an entry below the first");
-        }
-        let keep = usize::try_from(index - first.index).unwrap_or(usize::MAX);
+        // Below the first: what was first is from a time before, and what led up to it is purged.
+        let keep = usize::try_from(index.saturating_sub(first.index)).unwrap_or(usize::MAX);
         self.entries.truncate(keep);
         Ok(())
     }

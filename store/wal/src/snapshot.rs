@@ -32,7 +32,7 @@ pub const CHUNK_BYTES_MAX: usize = 64 << 20;
 const SYNC_BYTES: u64 = 4 << 20;
 
 /// A snapshot being written. Independent of the log, so that its chunks interleave with appends.
-/// Dropped without [`crate::Wal::snapshot_finish`], it counts for nothing.
+/// Dropped without [`crate::Wal::snapshot_finish`], it is given up and its file removed.
 pub struct SnapshotWriter<D: Disk> {
     disk: D,
     path: PathBuf,
@@ -45,6 +45,7 @@ pub struct SnapshotWriter<D: Disk> {
     chunks: u64,
     bytes: u64,
     buffer: Vec<u8>,
+    finished: bool,
 }
 
 impl<D: Disk> SnapshotWriter<D> {
@@ -89,6 +90,7 @@ impl<D: Disk> SnapshotWriter<D> {
             chunks: 0,
             bytes: 0,
             buffer,
+            finished: false,
         };
         writer.flush()?;
         Ok(writer)
@@ -97,8 +99,8 @@ impl<D: Disk> SnapshotWriter<D> {
     /// Adds a chunk; an empty one is nothing.
     ///
     /// # Errors
-    /// `NoSpace`, `TooLarge` (above [`CHUNK_BYTES_MAX`]) and `Io`: the snapshot cannot be finished any
-    /// more, but the log is not harmed. Call [`SnapshotWriter::abort`].
+    /// `NoSpace` and `TooLarge` (above [`CHUNK_BYTES_MAX`]): the snapshot cannot be finished any more, drop it; the log is not
+    /// harmed. Others are fatal.
     pub fn write(&mut self, chunk: &[u8]) -> Result<(), WalError> {
         if chunk.is_empty() {
             return Ok(());
@@ -139,12 +141,6 @@ impl<D: Disk> SnapshotWriter<D> {
             .map_err(|e| WalError::io("sync", &self.path, e))
     }
 
-    /// Gives the snapshot up and removes what was written.
-    pub fn abort(self) {
-        // What cannot be removed now is removed when the folder is opened next.
-        let _ = self.disk.remove(&self.path);
-    }
-
     /// Makes the file durable under its final name.
     pub(crate) fn finish(mut self, folder: &Folder) -> Result<(), WalError> {
         self.buffer.clear();
@@ -161,10 +157,17 @@ impl<D: Disk> SnapshotWriter<D> {
                 .and_then(|()| self.disk.sync_dir(&folder.snapshots()))
                 .map_err(|e| WalError::io("rename", &path, e))
         });
-        if done.is_err() {
-            self.abort();
-        }
+        self.finished = done.is_ok();
         done
+    }
+}
+
+impl<D: Disk> Drop for SnapshotWriter<D> {
+    fn drop(&mut self) {
+        if !self.finished {
+            // What cannot be removed now is removed when the folder is opened next.
+            let _ = self.disk.remove(&self.path);
+        }
     }
 }
 

@@ -385,14 +385,17 @@ impl<D: Disk> Wal<D> {
     /// `NoSpace`: close admission and try again later. Others are fatal.
     pub fn prepare_reserve(&mut self) -> Result<bool, WalError> {
         self.check()?;
-        self.reserve
-            .prepare(&self.disk, &self.folder, self.segment_bytes)
+        let prepared = self
+            .reserve
+            .prepare(&self.disk, &self.folder, self.segment_bytes);
+        self.poisoned |= prepared.as_ref().is_err_and(WalError::is_fatal);
+        prepared
     }
 
     /// Begins a snapshot of everything up to entry `index`, of `term`.
     ///
     /// # Errors
-    /// `NoSpace`, `TooLarge` and `Io`; the log is not harmed.
+    /// `NoSpace` and `TooLarge`: there is no snapshot, the log is not harmed. Others are fatal.
     pub fn snapshot_begin(
         &mut self,
         index: u64,
@@ -416,7 +419,6 @@ impl<D: Disk> Wal<D> {
             term: writer.term,
         };
         if self.mark.is_some_and(|newest| newest.index >= mark.index) {
-            writer.abort();
             return Ok(());
         }
         self.make_room(Item::Mark(mark).bytes())?;
