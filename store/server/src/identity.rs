@@ -56,6 +56,6 @@ mod tests {
     fn ids_are_etcds() {
         let identity = of_one(&["http://localhost:2380".to_owned()], "etcd-cluster");
         assert_eq!(identity.member, 0x8e9e_05c5_2164_694d);
-        assert_eq!(identity.cluster, 0xcdf8_1818_1e69_4930);
+        assert_eq!(identity.cluster, 0xcdf8_1819_4e3a_8c32);
     }
 }

@@ -228,6 +228,7 @@ fn store_config(config: &Config, addresses: &[SocketAddr]) -> StoreConfig {
             0 => usize::MAX,
             snapshots => snapshots as usize,
         },
+        segment_bytes: config.segment_bytes,
         quota_bytes: config.quota_bytes,
         progress_ms: millis(config.watch_progress_interval),
         fsync: config.sync,

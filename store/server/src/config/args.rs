@@ -133,11 +133,11 @@ pub struct Args {
     )]
     pub max_wals: u32,
 
-    /// Snapshots to keep; 0 = all.
+    /// Snapshots to keep; 0 = all. Each holds the whole state, unlike etcd's, whose default is 5.
     #[arg(
         long,
         value_name = "FILES",
-        default_value_t = 5,
+        default_value_t = 2,
         help_heading = "Storage"
     )]
     pub max_snapshots: u32,

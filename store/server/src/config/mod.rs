@@ -30,6 +30,9 @@ const HEARTBEATS_PER_ELECTION_MIN: u64 = 5;
 /// Bytes the store may take when nothing else is said: etcd's 2 GiB.
 const QUOTA_BYTES_DEFAULT: u64 = 2 * 1024 * 1024 * 1024;
 
+/// Size of a log segment: see [`store_wal::WalConfig::new`] for why.
+const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+
 /// Old versions that are forgotten by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoCompaction {
@@ -68,6 +71,8 @@ pub struct Config {
     pub wals_max: u32,
     /// Snapshots kept; 0 = all.
     pub snapshots_max: u32,
+    /// Size of a log segment in bytes. Not a flag: for stores that are many and small, as in tests.
+    pub segment_bytes: u64,
     /// Bytes the store may take; `u64::MAX` = no bound.
     pub quota_bytes: u64,
     /// Largest request that is proposed, in bytes; not 0.
@@ -95,7 +100,7 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::checked`]; with an address that can be listened on there is none.
-    pub fn embedded(data_dir: PathBuf, client: Address) -> Result<Self, ConfigError> {
+    pub fn embedded(data_dir: PathBuf, client: &Address) -> Result<Self, ConfigError> {
         let mut args = Args::defaults();
         args.data_dir = Some(data_dir);
         args.advertise_client_urls = Some(client.to_string());
@@ -136,6 +141,7 @@ impl Config {
             catch_up_entries: args.snapshot_catchup_entries,
             wals_max: args.max_wals,
             snapshots_max: args.max_snapshots,
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
             quota_bytes: match args.quota_backend_bytes {
                 0 => QUOTA_BYTES_DEFAULT,
                 // Negative means no bound.

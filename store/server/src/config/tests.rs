@@ -29,7 +29,7 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(config.heartbeat, Duration::from_millis(100));
     assert_eq!(config.election, Duration::from_millis(1000));
     assert_eq!(config.snapshot_count, 10_000);
-    assert_eq!((config.wals_max, config.snapshots_max), (5, 5));
+    assert_eq!((config.wals_max, config.snapshots_max), (5, 2));
     assert_eq!(config.quota_bytes, 2 << 30);
     assert_eq!(config.request_bytes_max, 1_572_864);
     assert_eq!(config.receive_bytes_max(), 1_572_864 + 524_288);
@@ -46,7 +46,7 @@ fn defaults_are_those_of_etcd() {
 #[test]
 fn an_embedded_store_listens_where_it_is_told() {
     let address = Address::parse("test", "http://127.0.0.1:0").unwrap();
-    let config = Config::embedded("data".into(), address.clone()).unwrap();
+    let config = Config::embedded("data".into(), &address).unwrap();
     assert_eq!(config.listen_client, [address]);
     assert_eq!(config.data_dir, PathBuf::from("data"));
 }

@@ -132,7 +132,9 @@ struct Claims {
 ///
 /// # Errors
 /// A put of a key that another operation of the branch also puts or deletes; two deletes may overlap,
-/// and so may the two branches of an inner transaction, of which only one runs.
+/// and so may the two branches of an inner transaction, of which only one runs. etcd lets one more
+/// pass, by the order of its search: a put inside one inner transaction and a delete of that key
+/// inside a later one. Here a revision changes a key once, without exception.
 fn claims(ops: &[TxnOp]) -> Result<Claims, ApiError> {
     let mut all = Claims::default();
     for op in ops {

@@ -9,7 +9,10 @@ mod query;
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW,
+    CONTENT_TYPE,
+};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -22,8 +25,32 @@ use crate::version;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// Answers one plain HTTP request.
+/// Answers one plain HTTP request. Scripts of any page may read the answers, as with etcd's default
+/// `--cors=*`.
 pub(crate) async fn serve(api: Arc<Api>, request: Request<Incoming>) -> Response<Body> {
+    let mut response = if request.method() == Method::OPTIONS {
+        Response::new(Body::Empty)
+    } else {
+        answer(api, request).await
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (
+            ACCESS_CONTROL_ALLOW_METHODS,
+            "POST, GET, OPTIONS, PUT, DELETE",
+        ),
+        (
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            "accept, content-type, authorization",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
     if let Some(rpc) = path.strip_prefix("/v3/") {
         let rpc = rpc.to_owned();

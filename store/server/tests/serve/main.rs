@@ -1,0 +1,16 @@
+//! The server at its boundary: a real one in this process on a port of its own, asked over gRPC and
+//! HTTP as clients do.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers are tests too, which clippy cannot know"
+)]
+
+mod cluster;
+mod http;
+mod kv;
+mod lease;
+mod life;
+mod raw;
+mod running;
+mod watch;
