@@ -167,6 +167,29 @@ fn golden_bytes() {
     assert_eq!(dump(&restored(&golden).unwrap()), dump(&machine));
 }
 
+/// What the member had not scrubbed yet comes along, and the restored one scrubs it.
+#[test]
+fn the_scrub_goes_on_after_a_restore() {
+    let put = Command::Put(crate::request::PutRequest {
+        key: Bytes::from_static(b"k"),
+        value: Bytes::from_static(b"v"),
+        lease: crate::revision::LeaseId::NONE,
+        prev_kv: false,
+        ignore_value: false,
+        ignore_lease: false,
+    });
+    let compact = Command::Compact {
+        revision: Revision(4),
+    };
+    let machine = machine_of(&[put.clone(), put.clone(), put, compact]);
+    let mut restored = restored(&whole(&machine)).unwrap();
+    assert_eq!(restored.keyspace.versions(), 3);
+    assert_eq!(dump(&restored), dump(&machine));
+    while !restored.scrub(1) {}
+    assert_eq!(restored.keyspace.versions(), 1);
+    assert_eq!(dump(&restored), dump(&machine));
+}
+
 #[test]
 fn a_byte_at_a_time_is_enough() {
     let commands = [Command::Compact {
