@@ -555,11 +555,9 @@ enum Change {
 
 /// Says once what is odd or left out about a running container.
 fn tell_new(name: &str, before: &Evaluation, after: &Evaluation, effects: &mut Vec<Effect>) {
-    if let Some(why) = after
-        .skipped
-        .as_ref()
-        .filter(|why| before.skipped.as_ref() != Some(*why))
-    {
+    // What was registered is reported when it is deregistered, with the same reason.
+    let known = |why: &&String| before.skipped.as_ref() == Some(*why) || !before.wanted.is_empty();
+    if let Some(why) = after.skipped.as_ref().filter(|why| !known(why)) {
         note(effects, Level::Info, name, format!("not registered: {why}"));
     }
     for verdict in after

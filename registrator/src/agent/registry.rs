@@ -25,6 +25,8 @@ const RECHECK_MS: u64 = 20_000;
 pub(super) struct Flight {
     container: String,
     txn: Txn,
+    /// Why keys are deleted, if some are.
+    why: String,
 }
 
 impl Agent {
@@ -212,6 +214,8 @@ impl Agent {
             self.settle(now, id);
             return;
         };
+        let why = tracked.evaluation.skipped.as_deref();
+        let why = why.unwrap_or("its settings changed").to_owned();
         let token = self.token();
         if let Some(tracked) = self.containers.get_mut(id) {
             tracked.commit = Some(token);
@@ -219,6 +223,7 @@ impl Agent {
         let flight = Flight {
             container: id.to_owned(),
             txn: txn.clone(),
+            why,
         };
         self.flights.insert(token, flight);
         effects.push(Effect::Commit { token, txn });
@@ -321,12 +326,7 @@ impl Agent {
                 note(effects, Level::Info, &tracked.name, text);
             }
             if !deleted.is_empty() {
-                let why = tracked
-                    .evaluation
-                    .skipped
-                    .as_deref()
-                    .unwrap_or("its settings changed");
-                let text = format!("deregistered {}: {why}", deleted.join(" "));
+                let text = format!("deregistered {}: {}", deleted.join(" "), flight.why);
                 note(effects, Level::Info, &tracked.name, text);
             }
         }
