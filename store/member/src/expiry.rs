@@ -54,8 +54,14 @@ pub(crate) struct Expiry {
 }
 
 impl Expiry {
+    /// Whether this member counts.
+    pub(crate) const fn is_active(&self) -> bool {
+        self.active
+    }
+
     /// This member leads from now on: every lease gets what it had left when it was last
-    /// recorded, and one election timeout for the time without a leader.
+    /// recorded, and one election timeout for the time without a leader. To be called when all
+    /// entries of earlier terms are applied.
     pub(crate) fn start(&mut self, now: Moment, leases: Vec<LeaseRecord>, election_ms: u64) {
         *self = Self {
             active: true,

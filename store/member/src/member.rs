@@ -223,7 +223,7 @@ impl Member {
     pub fn settle(&mut self, now: Moment, out: &mut Effects) {
         self.more = false;
         self.election.advance(now, &mut self.node);
-        self.note_role(now, out);
+        self.note_role(out);
         self.give_up_waiting(now, out);
         self.propose_due(now);
         self.propose_queued();
@@ -235,7 +235,11 @@ impl Member {
             self.take_ready(now, out);
         }
         self.more |= self.node.has_ready();
-        self.note_role(now, out);
+        self.note_role(out);
+        if self.leads() && !self.expiry.is_active() && self.node.raft.apply_to_current_term() {
+            self.expiry
+                .start(now, self.machine.leases(), self.config.election_ms);
+        }
         self.answer_ripe_reads(now, out);
         self.work_in_slices(out);
         self.feed_watchers(now, out);
@@ -395,7 +399,7 @@ impl Member {
     }
 
     /// Notices a change of leader or term, with what follows from it.
-    fn note_role(&mut self, now: Moment, out: &mut Effects) {
+    fn note_role(&mut self, out: &mut Effects) {
         let raft = &self.node.raft;
         let role = Role {
             term: raft.term,
@@ -417,8 +421,6 @@ impl Member {
             }
         }
         if role.leads {
-            self.expiry
-                .start(now, self.machine.leases(), self.config.election_ms);
             out.notices.push(Notice::Leads { term: role.term });
         } else if role.leader == raft::INVALID_ID {
             out.notices.push(Notice::Leaderless { term: role.term });
@@ -464,8 +466,8 @@ impl Member {
 
     /// What the leader itself wants: ends of leases, their checkpoints, the quota alarm.
     fn propose_due(&mut self, now: Moment) {
-        // Before the first commit of its term a leader does not know the leases for sure.
-        if !self.may_propose() || !self.node.raft.commit_to_current_term() || self.space.disk_full {
+        // Before all of earlier terms is applied, a leader does not know the leases for sure.
+        if !self.may_propose() || !self.expiry.is_active() || self.space.disk_full {
             return;
         }
         let term = self.node.raft.term;
@@ -624,6 +626,9 @@ impl Member {
             self.scrubbing = !self.machine.scrub(limits::SCRUB_RECORDS_PER_TURN);
             self.more |= self.scrubbing;
         }
+        let (size, quota) = (self.machine.size_bytes(), self.config.limits.quota_bytes);
+        self.more |=
+            self.expiry.is_active() && self.may_propose() && self.space.is_due(size, quota);
         self.begin_snapshot(out);
         self.trim_log();
     }

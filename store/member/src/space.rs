@@ -22,6 +22,7 @@ pub(crate) struct Space {
 impl Space {
     /// The alarms have changed.
     pub(crate) fn note_alarms(&mut self, alarms: &[Alarm]) {
+        self.refused = false;
         self.raised = alarms
             .iter()
             .filter(|alarm| alarm.kind == AlarmKind::NoSpace)
@@ -41,6 +42,17 @@ impl Space {
         self.refused = false;
     }
 
+    /// Whether [`Space::wants`] has something to propose.
+    pub(crate) fn is_due(&self, size_bytes: u64, quota_bytes: u64) -> bool {
+        !self.proposing
+            && if self.raised.is_empty() {
+                self.refused
+            } else {
+                // Enough of the quota is free.
+                size_bytes <= quota_bytes - quota_bytes / 100 * SPACE_FREE_PERCENT
+            }
+    }
+
     /// What the leader should propose now: the alarm when the quota was hit, its end when enough
     /// of it is free again.
     pub(crate) fn wants(
@@ -49,26 +61,15 @@ impl Space {
         size_bytes: u64,
         quota_bytes: u64,
     ) -> Option<Command> {
-        if self.proposing {
-            return None;
-        }
-        let refused = std::mem::take(&mut self.refused);
-        let kind = AlarmKind::NoSpace;
-        if let Some(&raised) = self.raised.first() {
-            let enough = quota_bytes - quota_bytes / 100 * SPACE_FREE_PERCENT;
-            if size_bytes > enough {
-                return None;
-            }
-            self.proposing = true;
-            return Some(Command::AlarmClear {
-                member: raised,
-                kind,
-            });
-        }
-        if !refused {
+        if !self.is_due(size_bytes, quota_bytes) {
             return None;
         }
         self.proposing = true;
-        Some(Command::AlarmRaise { member, kind })
+        self.refused = false;
+        let kind = AlarmKind::NoSpace;
+        Some(match self.raised.first() {
+            Some(&member) => Command::AlarmClear { member, kind },
+            None => Command::AlarmRaise { member, kind },
+        })
     }
 }

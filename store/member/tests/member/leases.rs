@@ -2,7 +2,7 @@
 
 use store_machine::command::Command;
 use store_machine::revision::LeaseId;
-use store_member::answer::{Body, Consistency};
+use store_member::answer::{Body, Consistency, Failure};
 use store_member::input::{Input, Read, Token};
 
 use crate::world::{World, put_leased};
@@ -162,5 +162,37 @@ fn a_client_may_revoke() {
     world.calm();
     assert!(world.acknowledged(token));
     world.pass(20_000);
+    assert!(!exists(&world, 1, 9));
+}
+
+#[test]
+fn a_new_leader_adds_the_time_without_a_leader() {
+    let mut world = World::started(1);
+    world.calm();
+    grant(&mut world, 1, 9, 10);
+    world.crash(1, 9);
+    world.start(1);
+    world.calm();
+    let election_ms = world.node(1).config.election_ms;
+    world.pass(10_000 + election_ms - 10);
+    assert!(exists(&world, 1, 9), "ended early");
+    world.pass(20);
+    assert!(!exists(&world, 1, 9));
+}
+
+#[test]
+fn a_keep_alive_that_waits_is_given_up_like_any_request() {
+    let mut world = World::started(1);
+    world.calm();
+    grant(&mut world, 1, 9, 10);
+    world.now = world.now.plus_ms(10_000);
+    let token = world.read(1, Read::KeepAlive(LeaseId(9)), Consistency::Linearizable);
+    // The disk does not answer.
+    let limit = world.node(1).config.request_timeout_ms();
+    world.now = world.now.plus_ms(limit);
+    assert!(world.member(1).next_deadline(world.now) <= world.now);
+    world.turn(1);
+    assert_eq!(world.outcome(token), Some(&Err(Failure::TimedOut)));
+    world.calm();
     assert!(!exists(&world, 1, 9));
 }

@@ -6,4 +6,6 @@ mod crash;
 mod leases;
 mod reads;
 mod snapshots;
+mod space;
+mod transcript;
 mod world;

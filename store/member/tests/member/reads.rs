@@ -125,3 +125,26 @@ fn serializable_reads_need_nobody() {
     let read = world.read(1, Read::Range(range("a")), Consistency::Serializable);
     assert!(world.acknowledged(read));
 }
+
+#[test]
+fn a_follower_waits_until_it_has_applied_what_the_leader_had() {
+    let mut world = World::started(3);
+    let leader = world.elect();
+    world.pass(200);
+    let followers: Vec<u64> = world.ids().into_iter().filter(|&id| id != leader).collect();
+    let slow = followers[0];
+    let write = world.propose(leader, put("a", "1"));
+    // The slow follower's disk does nothing; the others agree without it.
+    for _ in 0..20 {
+        world.sync(leader);
+        world.sync(followers[1]);
+        while world.deliver() {}
+    }
+    assert!(world.acknowledged(write));
+    let read = world.read(slow, Read::Range(range("a")), Consistency::Linearizable);
+    while world.deliver() {}
+    assert!(world.outcome(read).is_none(), "{:?}", world.outcome(read));
+    world.pass_until(2_000, |world| world.outcome(read).is_some());
+    let value = value_of(world.outcome(read).unwrap());
+    assert_eq!(value.as_deref(), Some("1"));
+}
