@@ -113,7 +113,7 @@ impl Story {
             match &effect {
                 Effect::List { token } => drop(self.open.insert(*token, "list".into())),
                 Effect::Inspect { token, id } => {
-                    drop(self.open.insert(*token, format!("inspect {id}")))
+                    drop(self.open.insert(*token, format!("inspect {id}")));
                 }
                 Effect::Commit { token, .. } => drop(self.open.insert(*token, "commit".into())),
                 Effect::Reload | Effect::Note(_) => {}

@@ -1,1 +1,532 @@
+use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+use registrator_catalog::layout::Kind;
+
+use super::*;
+use crate::container::Network;
+
+fn port(text: &str) -> Port {
+    Port::parse(text).unwrap()
+}
+
+fn binding(text: &str) -> Binding {
+    let at: std::net::SocketAddr = text.parse().unwrap();
+    Binding {
+        address: at.ip(),
+        port: at.port(),
+    }
+}
+
+/// A running container of image `nginx:1.27` with one address.
+fn base() -> Container {
+    Container {
+        id: "0123456789abcdef".into(),
+        name: "front".into(),
+        image: "registry.example:5000/team/nginx:1.27@sha256:aa".into(),
+        labels: BTreeMap::new(),
+        env: Vec::new(),
+        run: Run::Running,
+        started_at: String::new(),
+        started_nanos: None,
+        exposed: BTreeSet::new(),
+        published: BTreeMap::new(),
+        network_mode: NetworkMode::Own,
+        networks: vec![Network {
+            name: "bridge".into(),
+            v4: Some([172, 17, 0, 2].into()),
+            v6: None,
+        }],
+        stop_signal: 15,
+        stop_timeout_seconds: 10,
+    }
+}
+
+fn rules(told: &[&str], detected: &[&str]) -> Rules {
+    let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    Rules {
+        node: "h1".into(),
+        internal: false,
+        host: HostAddresses {
+            told: parse(told),
+            detected: parse(detected),
+        },
+        layouts: vec![Layout::new(Kind::Registrator, "s")],
+    }
+}
+
+/// The decisions as text: keys with values, then what was left out.
+fn decide(container: &Container, rules: &Rules) -> String {
+    let evaluation = evaluate(container, rules, "now");
+    let mut lines: Vec<String> = evaluation
+        .wanted
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}"))
+        .collect();
+    for verdict in &evaluation.verdicts {
+        if let Outcome::Skipped(why) = &verdict.outcome {
+            lines.push(format!("{}: {why}", verdict.port));
+        }
+        lines.extend(
+            verdict
+                .warnings
+                .iter()
+                .map(|warning| format!("warning: {warning}")),
+        );
+    }
+    lines.extend(
+        evaluation
+            .skipped
+            .iter()
+            .map(|why| format!("skipped: {why}")),
+    );
+    lines.join("\n")
+}
+
+#[test]
+fn addresses_of_published_ports() {
+    let v4 = &["192.168.1.102"][..];
+    let both = &["192.168.1.102", "fd00::102"][..];
+    // What it is, its bindings, told addresses, detected addresses, what comes of it.
+    type Case<'a> = (
+        &'a str,
+        &'a [&'a str],
+        &'a [&'a str],
+        &'a [&'a str],
+        &'a str,
+    );
+    let known: &[Case] = &[
+        (
+            "everywhere",
+            &["0.0.0.0:10000"],
+            &[],
+            v4,
+            "= 192.168.1.102:10000",
+        ),
+        (
+            "everywhere, both families",
+            &["0.0.0.0:10000", "[::]:10000"],
+            &[],
+            both,
+            "= 192.168.1.102:10000",
+        ),
+        (
+            "IPv6 only",
+            &["[::]:10000"],
+            &[],
+            both,
+            "= [fd00::102]:10000",
+        ),
+        (
+            "IPv6 only, none known",
+            &["[::]:10000"],
+            &[],
+            v4,
+            "no address of this host is known",
+        ),
+        (
+            "one address",
+            &["10.1.1.1:10000"],
+            &[],
+            v4,
+            "= 10.1.1.1:10000",
+        ),
+        (
+            "told",
+            &["0.0.0.0:10000"],
+            &["10.9.9.9"],
+            v4,
+            "= 10.9.9.9:10000",
+        ),
+        (
+            "told, bound elsewhere",
+            &["10.1.1.1:10000"],
+            &["10.9.9.9"],
+            v4,
+            "= 10.9.9.9:10000",
+        ),
+        (
+            "told the other family",
+            &["[::]:10000"],
+            &["10.9.9.9"],
+            v4,
+            "another address family",
+        ),
+        (
+            "local",
+            &["127.0.0.1:10000"],
+            &[],
+            v4,
+            "published on 127.0.0.1 only",
+        ),
+        (
+            "local, told another",
+            &["127.0.0.1:10000"],
+            &["10.9.9.9"],
+            v4,
+            "published on 127.0.0.1 only",
+        ),
+        (
+            "local, told so",
+            &["127.0.0.1:10000"],
+            &["127.0.0.1"],
+            v4,
+            "= 127.0.0.1:10000",
+        ),
+        (
+            "local and real",
+            &["127.0.0.1:10000", "10.1.1.1:10000"],
+            &[],
+            v4,
+            "= 10.1.1.1:10000",
+        ),
+        (
+            "nothing known",
+            &["0.0.0.0:10000"],
+            &[],
+            &[],
+            "no address of this host is known",
+        ),
+    ];
+    for (what, bindings, told, detected, want) in known {
+        let mut container = base();
+        container.exposed.insert(port("80"));
+        let bindings = bindings.iter().map(|text| binding(text)).collect();
+        container.published.insert(port("80"), bindings);
+        let decided = decide(&container, &rules(told, detected));
+        assert!(decided.contains(want), "{what}: {decided}");
+        assert_eq!(decided.lines().count(), 1, "{what}: {decided}");
+    }
+}
+
+#[test]
+fn every_address_of_a_port_is_in_the_record() {
+    let mut container = base();
+    let bindings = vec![binding("[::]:10000"), binding("0.0.0.0:10000")];
+    container.published.insert(port("80"), bindings);
+    let evaluation = evaluate(
+        &container,
+        &rules(&[], &["fd00::102", "192.168.1.102"]),
+        "now",
+    );
+    let Outcome::Registered(record) = &evaluation.verdicts[0].outcome else {
+        panic!("{evaluation:?}");
+    };
+    let addresses: Vec<String> = record
+        .addresses
+        .iter()
+        .map(|address| address.address.to_string())
+        .collect();
+    assert_eq!(addresses, ["192.168.1.102", "fd00::102"]);
+    assert_eq!(record.address, record.addresses[0].address);
+}
+
+#[test]
+fn several_bindings_of_one_port_are_several_instances() {
+    let mut container = base();
+    let bindings = vec![binding("0.0.0.0:10000"), binding("0.0.0.0:10001")];
+    container.published.insert(port("80"), bindings);
+    assert_eq!(
+        decide(&container, &rules(&["10.0.0.1"], &[])),
+        "/s/nginx/h1:front:80 = 10.0.0.1:10000\n/s/nginx/h1:front:80-10001 = 10.0.0.1:10001"
+    );
+}
+
+#[test]
+fn names() {
+    let told = rules(&["10.0.0.1"], &[]);
+    let two_ports = |labels: &[(&str, &str)]| {
+        let mut container = base();
+        container
+            .published
+            .insert(port("80"), vec![binding("0.0.0.0:1080")]);
+        container
+            .published
+            .insert(port("443"), vec![binding("0.0.0.0:1443")]);
+        for (key, value) in labels {
+            container
+                .labels
+                .insert((*key).to_owned(), (*value).to_owned());
+        }
+        decide(&container, &told)
+    };
+    for (labels, want) in [
+        (
+            &[][..],
+            "/s/nginx-443/h1:front:443 = 10.0.0.1:1443\n/s/nginx-80/h1:front:80 = 10.0.0.1:1080",
+        ),
+        (
+            &[("SERVICE_NAME", "web")],
+            "/s/web-443/h1:front:443 = 10.0.0.1:1443\n/s/web-80/h1:front:80 = 10.0.0.1:1080",
+        ),
+        (
+            &[("SERVICE_80_NAME", "web"), ("SERVICE_443_NAME", "webs")],
+            "/s/web/h1:front:80 = 10.0.0.1:1080\n/s/webs/h1:front:443 = 10.0.0.1:1443",
+        ),
+        // Upstream counts the ignored port and calls the other one web-80.
+        (
+            &[("SERVICE_NAME", "web"), ("SERVICE_443_IGNORE", "1")],
+            "/s/web/h1:front:80 = 10.0.0.1:1080\n443/tcp: SERVICE_IGNORE is set",
+        ),
+        (
+            &[("SERVICE_80_ID", "one"), ("SERVICE_443_IGNORE", "x")],
+            "/s/nginx/one = 10.0.0.1:1080\n443/tcp: SERVICE_IGNORE is set\n\
+             warning: SERVICE_IGNORE=x is no boolean; taken as true, as registrator does",
+        ),
+        (
+            &[("SERVICE_NAME", "a\nb"), ("SERVICE_443_NAME", "good")],
+            "/s/good/h1:front:443 = 10.0.0.1:1443\n\
+             80/tcp: service name \"a\\nb-80\" contains blanks or control characters",
+        ),
+        (
+            &[
+                ("SERVICE_80_NAME", "x"),
+                ("SERVICE_443_NAME", "x"),
+                ("SERVICE_ID", "same"),
+            ],
+            "/s/x/same = 10.0.0.1:1080\n443/tcp: another port of this container has the key /s/x/same",
+        ),
+    ] {
+        assert_eq!(two_ports(labels), want, "{labels:?}");
+    }
+}
+
+#[test]
+fn default_names() {
+    for (image, compose, want) in [
+        ("redis", None, "redis"),
+        ("redis:7", None, "redis"),
+        ("gliderlabs/redis:7", Some("cache"), "redis"),
+        ("host:5000/a/b", None, "b"),
+        ("redis@sha256:0123", None, "redis"),
+        ("sha256:0123456789ab", None, "front"),
+        ("sha256:0123456789ab", Some("cache"), "cache"),
+        ("0123456789abcdef", Some("cache"), "cache"),
+        ("", None, "front"),
+    ] {
+        let mut container = base();
+        container.image = image.into();
+        if let Some(service) = compose {
+            container
+                .labels
+                .insert("com.docker.compose.service".into(), service.into());
+        }
+        assert_eq!(default_name(&container), want, "{image:?}");
+    }
+}
+
+#[test]
+fn container_addresses() {
+    let mut told = rules(&["10.0.0.1"], &[]);
+    told.internal = true;
+    let mut container = base();
+    container.exposed.extend([port("80"), port("53/udp")]);
+    container
+        .published
+        .insert(port("80"), vec![binding("0.0.0.0:1080")]);
+    assert_eq!(
+        decide(&container, &told),
+        "/s/nginx-53/h1:front:53:udp = 172.17.0.2:53\n/s/nginx-80/h1:front:80 = 172.17.0.2:80"
+    );
+    // A label may name a port that nobody declared.
+    container.exposed.clear();
+    container.published.clear();
+    container
+        .labels
+        .insert("SERVICE_9000_NAME".into(), "app".into());
+    assert_eq!(
+        decide(&container, &told),
+        "/s/app/h1:front:9000 = 172.17.0.2:9000"
+    );
+    // The first network with an address counts, in the engine's order of preference.
+    container.networks.insert(
+        0,
+        Network {
+            name: "empty".into(),
+            v4: None,
+            v6: None,
+        },
+    );
+    container.networks.insert(
+        1,
+        Network {
+            name: "six".into(),
+            v4: None,
+            v6: Some("fd00::7".parse().unwrap()),
+        },
+    );
+    assert_eq!(
+        decide(&container, &told),
+        "/s/app/h1:front:9000 = [fd00::7]:9000"
+    );
+    container.networks.clear();
+    assert_eq!(
+        decide(&container, &told),
+        "9000/tcp: the container has no address on any network"
+    );
+}
+
+#[test]
+fn other_ways_to_be_attached() {
+    let told = rules(&["10.0.0.1"], &[]);
+    let mut container = base();
+    container.exposed.insert(port("80"));
+    for (mode, want) in [
+        (NetworkMode::Host, "/s/nginx/h1:front:80 = 10.0.0.1:80"),
+        (NetworkMode::None, "skipped: it has no network"),
+        (
+            NetworkMode::Container("abc".into()),
+            "skipped: it shares the network of container abc; publish and label the port there",
+        ),
+        (
+            NetworkMode::Own,
+            "80/tcp: it is not published (publish it with -p, or start the agent with --internal)",
+        ),
+    ] {
+        container.network_mode = mode;
+        assert_eq!(decide(&container, &told), want);
+    }
+    container.network_mode = NetworkMode::Host;
+    assert_eq!(
+        decide(&container, &rules(&[], &[])),
+        "80/tcp: no address of this host is known (name one with --ip)"
+    );
+    container.exposed.clear();
+    assert_eq!(
+        decide(&container, &told),
+        "skipped: it exposes and publishes no port"
+    );
+}
+
+#[test]
+fn what_does_not_serve() {
+    for (run, why) in [
+        (Run::Stopped, "skipped: it does not run"),
+        (Run::Paused, "skipped: it is paused"),
+        (Run::Restarting, "skipped: it waits to be restarted"),
+    ] {
+        let mut container = base();
+        container
+            .published
+            .insert(port("80"), vec![binding("0.0.0.0:1080")]);
+        container.run = run;
+        assert_eq!(decide(&container, &rules(&["10.0.0.1"], &[])), why);
+    }
+}
+
+#[test]
+fn tags_attributes_and_the_container_are_in_the_record() {
+    let mut container = base();
+    container
+        .published
+        .insert(port("53/udp"), vec![binding("0.0.0.0:1053")]);
+    for (key, value) in [
+        ("SERVICE_TAGS", "a, b"),
+        ("SERVICE_REGION", "us2"),
+        ("com.docker.compose.project", "shop"),
+        ("com.docker.compose.service", "dns"),
+    ] {
+        container.labels.insert(key.into(), value.into());
+    }
+    let evaluation = evaluate(&container, &rules(&["10.0.0.1"], &[]), "now");
+    let Outcome::Registered(record) = &evaluation.verdicts[0].outcome else {
+        panic!("{evaluation:?}");
+    };
+    assert_eq!(record.tags, ["a", "b", "udp"]);
+    assert_eq!(
+        record.meta,
+        BTreeMap::from([("region".to_owned(), "us2".to_owned())])
+    );
+    assert_eq!(record.instance, "h1-0123456789ab-53-udp");
+    let of = record.container.as_ref().unwrap();
+    assert_eq!(
+        (of.project.as_deref(), of.service.as_deref(), of.port),
+        (Some("shop"), Some("dns"), 53)
+    );
+}
+
+fn any_container() -> impl Strategy<Value = Container> {
+    let ports = prop::collection::btree_set((1_u16..6, any::<bool>()), 0..4);
+    let bindings = prop::collection::vec(
+        (1_u16..6, any::<bool>(), any::<IpAddr>(), 1_u16..9, 0_u8..4),
+        0..6,
+    );
+    let labels = prop::collection::btree_map(
+        "SERVICE_([1-5]_)?(NAME|ID|TAGS|IGNORE|X)",
+        "([a-c]|true|\\PC){0,4}",
+        0..5,
+    );
+    (ports, bindings, labels, 0_u8..3).prop_map(|(ports, bindings, labels, mode)| {
+        let make = |(number, udp)| Port {
+            number,
+            proto: if udp { Proto::Udp } else { Proto::Tcp },
+        };
+        let mut container = base();
+        container.exposed = ports.into_iter().map(make).collect();
+        container.labels = labels;
+        container.network_mode = if mode == 0 {
+            NetworkMode::Host
+        } else {
+            NetworkMode::Own
+        };
+        for (number, udp, address, host_port, kind) in bindings {
+            let address = match kind {
+                0 => "0.0.0.0".parse().unwrap(),
+                1 => "::".parse().unwrap(),
+                2 => "127.0.0.1".parse().unwrap(),
+                _ => address,
+            };
+            container
+                .published
+                .entry(make((number, udp)))
+                .or_default()
+                .push(Binding {
+                    address,
+                    port: host_port,
+                });
+        }
+        container
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_registered_can_be_reached_and_read(
+        container in any_container(),
+        internal: bool,
+        told: bool,
+    ) {
+        let mut rules = rules(if told { &["10.0.0.1"] } else { &[] }, &["10.0.0.2", "fd00::2"]);
+        rules.internal = internal;
+        rules.layouts = vec![Layout::new(Kind::Registrator, "s"), Layout::new(Kind::Native, "n")];
+        let evaluation = evaluate(&container, &rules, "2026-11-20T04:48:44.123Z");
+        let mut keys = 0;
+        for verdict in &evaluation.verdicts {
+            let Outcome::Registered(record) = &verdict.outcome else { continue };
+            keys += 2;
+            prop_assert!(record.port > 0);
+            for address in &record.addresses {
+                let ip = address.address;
+                prop_assert!(!ip.is_unspecified() && !ip.is_loopback(), "{ip}");
+            }
+            // Address and port come from one source.
+            let of_container = record.port == verdict.port.number;
+            if container.network_mode == NetworkMode::Host || internal {
+                prop_assert!(of_container);
+            } else {
+                let bindings = &container.published[&verdict.port];
+                let served = bindings.iter().any(|binding| {
+                    binding.port == record.port && binding.address.is_ipv4() == record.address.is_ipv4()
+                });
+                prop_assert!(served, "{record:?} of {bindings:?}");
+            }
+            for (layout, key) in rules.layouts.iter().zip(["/s", "/n"]) {
+                let entry = layout.entries(record).unwrap().remove(0);
+                prop_assert!(entry.key.starts_with(key));
+                prop_assert_eq!(&evaluation.wanted[&entry.key], &entry.value);
+            }
+        }
+        prop_assert_eq!(keys, evaluation.wanted.len());
+        prop_assert!(!evaluation.verdicts.is_empty() || evaluation.skipped.is_some());
+    }
+}
