@@ -298,3 +298,6 @@ fn seconds_to_ms(seconds: i64) -> u64 {
 pub(crate) fn ms_to_seconds(ms: u64) -> i64 {
     i64::try_from(ms.div_ceil(1_000)).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

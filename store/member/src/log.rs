@@ -232,3 +232,6 @@ pub(crate) fn voters(state: &ConfState) -> Voters {
         auto_leave: state.get_auto_leave(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,7 +183,8 @@ impl Member {
             vote,
             bootstrap: fresh.then_some(start),
             last_ready: 0,
-            scrubbing: false,
+            // A restored machine may not have finished the scrub of its last compaction.
+            scrubbing: true,
             watch_dirty: false,
             more: true,
             counts: Counts::default(),

@@ -1,5 +1,8 @@
 //! A member's behaviour, seen from outside: facts in, orders out.
 
+// Helpers of tests may unwrap like tests do.
+#![allow(clippy::unwrap_used)]
+
 mod alone;
 mod cluster;
 mod crash;
