@@ -181,6 +181,11 @@ fn every_case_gives_its_text() {
             }
             assert_eq!(
                 text,
+                shipped.text(&case),
+                "the same keys give the same text"
+            );
+            assert_eq!(
+                text,
                 std::fs::read_to_string(&golden).unwrap_or_default(),
                 "{}",
                 golden.display()

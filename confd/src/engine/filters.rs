@@ -7,11 +7,11 @@
     reason = "Tera hands its arguments over by value"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use tera::{Error, Kwargs, State, Tera, TeraResult, Value};
+use tera::{Error, Kwargs, Map, State, Tera, TeraResult, Value};
 
 use super::functions::{check, hinted, parsed};
 
@@ -76,6 +76,7 @@ pub(super) fn register(tera: &mut Tera) {
     tera.register_filter("b64_decode", b64_decode);
     tera.register_filter("sort_by_length", sort_by_length);
     tera.register_filter("unique", unique);
+    tera.register_filter("group_by", group_by);
     tera.register_filter("must_int", must_int);
     tera.register_filter("nginx_quote", nginx_quote);
     tera.register_filter("haproxy_arg", haproxy_arg);
@@ -197,6 +198,36 @@ fn unique(list: &[Value], kwargs: Kwargs, _: &State) -> TeraResult<Vec<Value>> {
         }
     }
     Ok(kept)
+}
+
+/// As Tera's own, but in the order in which groups first appear: Tera's differs from render to render.
+fn group_by(list: &[Value], kwargs: Kwargs, _: &State) -> TeraResult<Value> {
+    check("group_by", &kwargs, &["attribute"])?;
+    let attribute: &str = kwargs.must_get("attribute")?;
+    let mut groups: Vec<(String, Vec<Value>)> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for value in list {
+        let Some(group) = value.get_from_path(attribute) else {
+            return Err(Error::message(format!(
+                "a value has no attribute {attribute:?}"
+            )));
+        };
+        // As Tera does it: null belongs to no group.
+        if group.is_none() {
+            continue;
+        }
+        let group = group.to_string();
+        let place = *places.entry(group.clone()).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push((group, Vec::new()));
+        }
+        groups[place].1.push(value.clone());
+    }
+    let mut map = Map::new();
+    for (group, values) in groups {
+        map.insert(group.into(), Value::from(values));
+    }
+    Ok(Value::from(map))
 }
 
 fn must_int(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<i64> {

@@ -122,6 +122,11 @@ fn functions_and_filters() {
             "{% for p in gets(pattern='/a/*') | unique(attribute='key') %}{{ p.value }}{% endfor %}",
             "21",
         ),
+        (
+            "{% for k, g in [{'n': 'z'}, {'n': 'a'}, {'n': 'm'}, {'n': 'a'}] | group_by(attribute='n') %}\
+             {{ k }}{{ g | length }} {% endfor %}",
+            "z1 a2 m1 ",
+        ),
         ("<{{ '<&>' }}>", "<<&>>"),
     ] {
         let rendered = render(template, PAIRS);
