@@ -47,7 +47,7 @@ pub struct StoreConfig {
     pub catch_up_entries: u64,
     /// Snapshot files kept; at least 1.
     pub snapshots_max: usize,
-    /// See [`WalConfig::segment_bytes`].
+    /// See [`WalConfig::segment_bytes`]; the largest request must fit into half of it.
     pub segment_bytes: u64,
     /// Bytes the state may take before writes are refused; `u64::MAX` = no bound.
     pub quota_bytes: u64,
@@ -375,5 +375,7 @@ fn recover<D: Disk>(
     Ok((machine, recovered))
 }
 
+#[cfg(test)]
+mod faulty;
 #[cfg(test)]
 mod tests;

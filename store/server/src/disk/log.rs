@@ -10,8 +10,8 @@ use store_wal::{Disk, Entry, Record, Vote, Wal, WalError};
 use crate::counters::Counters;
 use crate::fatal::Exit;
 
-/// Bytes of entries written with one call: far below a segment, which must hold it.
-const WRITE_BYTES_MAX: usize = 8 << 20;
+/// Bytes of entries written with one call: it needs memory of its own until it is written.
+const WRITE_BYTES_MAX: u64 = 8 << 20;
 
 /// The log and what is being written to it.
 pub(crate) struct Log<D: Disk> {
@@ -20,6 +20,8 @@ pub(crate) struct Log<D: Disk> {
     counters: Arc<Counters>,
     /// Kept for its memory; empty between appends.
     records: Vec<Record>,
+    /// [`WRITE_BYTES_MAX`], or half of a segment where that is less: one write must fit into one.
+    write_bytes_max: usize,
 }
 
 /// Appends made durable.
@@ -31,8 +33,10 @@ pub(crate) struct Durable {
 }
 
 impl<D: Disk> Log<D> {
-    pub(crate) const fn new(wal: Wal<D>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(wal: Wal<D>, counters: Arc<Counters>) -> Self {
+        let write_bytes_max = WRITE_BYTES_MAX.min(wal.reserve_bytes() / 2);
         Self {
+            write_bytes_max: usize::try_from(write_bytes_max).unwrap_or(usize::MAX),
             wal: Some(wal),
             counters,
             records: Vec::new(),
@@ -77,7 +81,7 @@ impl<D: Disk> Log<D> {
                     kind: kind(entry.kind),
                     body: entry.body,
                 }));
-                if unwritten >= WRITE_BYTES_MAX {
+                if unwritten >= self.write_bytes_max {
                     self.write(&mut wait)?;
                     unwritten = 0;
                 }

@@ -1,14 +1,18 @@
 //! A whole store of one member on a real folder, without the network.
 
 use bytes::Bytes;
+use std::sync::atomic::Ordering;
 use store_machine::command::Command;
+use store_machine::error::Refusal;
 use store_machine::reply::Reply;
 use store_machine::request::{KeyRange, PutRequest, RangeEnd, RangeRequest};
 use store_machine::revision::{LeaseId, Revision};
 use store_watch::batch::{Batch, WatchId};
 use store_watch::watcher::WatchSpec;
 
+use super::faulty::{Faults, Faulty};
 use super::*;
+use crate::fatal::Exit;
 use crate::handle::{Consistency, Failure};
 
 fn put(key: &str, value: &str) -> Command {
@@ -30,7 +34,11 @@ fn single(key: &str) -> KeyRange {
 }
 
 fn config(dir: &tempfile::TempDir) -> StoreConfig {
-    StoreConfig::new(dir.path())
+    StoreConfig {
+        // Small, so that making segments does not take longer than the tests.
+        segment_bytes: 1 << 20,
+        ..StoreConfig::new(dir.path())
+    }
 }
 
 async fn get(handle: &Handle, key: &str) -> Option<(Bytes, Revision)> {
@@ -229,4 +237,94 @@ fn a_folder_in_use_is_refused() {
     assert!(error.hint().is_some());
     store.stop();
     Store::start(config(&dir)).unwrap().stop();
+}
+
+/// Small segments, so that a few hundred writes need the next one.
+fn small_segments(dir: &Path) -> StoreConfig {
+    StoreConfig {
+        segment_bytes: 256 << 10,
+        ..StoreConfig::new(dir)
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Faults::default();
+    let disk = Faulty(RealDisk, faults.clone());
+    let store = Store::start_on(disk, small_segments(dir.path())).unwrap();
+    let handle = store.handle();
+    handle.ready().await.unwrap();
+    let value = "v".repeat(4_000);
+    handle.propose(put("kept", "1")).await.unwrap();
+    faults.full.store(true, Ordering::Relaxed);
+    let mut written = 0;
+    let refused = loop {
+        match handle.propose(put("filler", &value)).await {
+            Ok(_) => written += 1,
+            Err(failure) => break failure,
+        }
+        assert!(written < 1_000, "the disk never was full");
+    };
+    assert_eq!(refused, Failure::Refused(Refusal::NoSpace));
+    assert_eq!(handle.counters().disk_full.get(), 1);
+    assert_eq!(get(&handle, "kept").await.unwrap().0, "1");
+    faults.full.store(false, Ordering::Relaxed);
+    while handle.propose(put("after", "1")).await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(handle.counters().disk_full.get(), 0);
+    let revision = handle.status().await.unwrap().header.revision;
+    store.stop();
+
+    let store = Store::start(small_segments(dir.path())).unwrap();
+    let handle = store.handle();
+    assert_eq!(get(&handle, "kept").await.unwrap().0, "1");
+    assert_eq!(get(&handle, "after").await.unwrap().0, "1");
+    assert_eq!(handle.status().await.unwrap().header.revision, revision);
+    store.stop();
+}
+
+/// Runs itself again as a process of its own, because that process must end.
+#[test]
+fn a_failed_sync_ends_the_process_before_anything_is_acknowledged() {
+    const CHILD: &str = "STORE_TEST_FAILED_SYNC";
+    if let Some(dir) = std::env::var_os(CHILD) {
+        write_until_the_end(Path::new(&dir));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture"])
+        .arg("store::tests::a_failed_sync_ends_the_process_before_anything_is_acknowledged")
+        .env(CHILD, dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(child.status.code(), Some(Exit::DiskFailed as i32));
+    let said = String::from_utf8_lossy(&child.stdout);
+    let acknowledged: usize = said.lines().filter(|line| *line == "acknowledged").count();
+    assert_eq!(acknowledged, 10, "{said}");
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = Store::start(StoreConfig::new(dir.path())).unwrap();
+    let handle = store.handle();
+    let (value, _) = runtime.block_on(get(&handle, "k")).unwrap();
+    assert!(value == "9" || value == "10", "{value:?}");
+    store.stop();
+}
+
+fn write_until_the_end(dir: &Path) -> ! {
+    let faults = Faults::default();
+    let disk = Faulty(RealDisk, faults.clone());
+    let store = Store::start_on(disk, StoreConfig::new(dir)).unwrap();
+    let handle = store.handle();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        for i in 0.. {
+            if i == 10 {
+                faults.sync.store(true, Ordering::Relaxed);
+            }
+            handle.propose(put("k", &i.to_string())).await.unwrap();
+            println!("acknowledged");
+        }
+    });
+    unreachable!("the process must have ended")
 }
