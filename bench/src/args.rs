@@ -76,6 +76,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 21_500)]
     pub(crate) port: u16,
 
+    /// Seconds that may be spent waiting for a quiet machine and repeating disturbed runs
+    #[arg(long, default_value_t = 0)]
+    pub(crate) patience_s: u64,
+
     /// Write all figures into this file as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

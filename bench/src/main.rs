@@ -11,6 +11,7 @@ mod cores;
 mod device;
 mod lines;
 mod load;
+mod patience;
 mod process;
 mod report;
 mod sample;

@@ -14,6 +14,10 @@ const LATENCY_NANOS_MAX: u64 = 60_000_000_000;
 /// Significant digits of latencies: three tell 1.00 ms from 1.001 ms, in 200 KiB per histogram.
 const LATENCY_DIGITS: u8 = 3;
 
+/// Cores that other work may keep busy before a run counts as disturbed: the kernel's own threads take
+/// some percent for syncs and networking.
+pub(crate) const OTHERS_CORES_MAX: f64 = 0.15;
+
 /// One run.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
@@ -38,7 +42,16 @@ pub(crate) struct Sample {
 impl Sample {
     /// Operations per second.
     pub(crate) fn rate(&self) -> f64 {
-        self.operations as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+        self.operations as f64 / self.seconds()
+    }
+
+    /// Cores that everything else on the machine kept busy.
+    pub(crate) fn others_cores(&self) -> f64 {
+        self.others.as_secs_f64() / self.seconds()
+    }
+
+    fn seconds(&self) -> f64 {
+        self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 }
 
@@ -224,10 +237,7 @@ impl Summary {
             let _ = summary.latency.add(&sample.latency);
             add(&mut summary.server, sample.server);
             add(&mut summary.generator, sample.generator);
-            let seconds = sample.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
-            summary.others_cores = summary
-                .others_cores
-                .max(sample.others.as_secs_f64() / seconds);
+            summary.others_cores = summary.others_cores.max(sample.others_cores());
         }
         Some(summary)
     }

@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::args::Args;
 use crate::cases::{Bout, CASES, Case, CaseError, Settings};
 use crate::contender::{Contender, Programs, Server, StartError};
 use crate::cores::{CoreError, Cores, Mode};
+use crate::patience::Patience;
+use crate::process::ProcessError;
 use crate::report::{self, DocumentError, Machine, Report, Row};
 use crate::sample::{Sample, Summary};
 
@@ -29,6 +31,9 @@ pub(crate) enum TournamentError {
     /// Cores.
     #[error("share the cores")]
     Cores(#[from] CoreError),
+    /// The machine cannot be looked at.
+    #[error("see whether the machine is quiet")]
+    Process(#[from] ProcessError),
     /// A contender does not serve.
     #[error("start {}", .contender.name())]
     Start {
@@ -88,9 +93,13 @@ struct Pairing {
 /// Runs what `args` choose, prints the tables and writes them where asked.
 pub(crate) fn run(args: &Args) -> Result<(), TournamentError> {
     let pairings = pairings(args)?;
-    let cores = Cores::found()?;
-    let programs = args.programs();
-    let settings = args.settings();
+    let mut ground = Ground {
+        args,
+        programs: args.programs(),
+        settings: args.settings(),
+        cores: Cores::found()?,
+        patience: Patience::new(Duration::from_secs(args.patience_s)),
+    };
     let rounds = usize::from(args.rounds);
     let mut samples: BTreeMap<usize, Vec<Sample>> = BTreeMap::new();
     let mut progress = Progress {
@@ -100,7 +109,7 @@ pub(crate) fn run(args: &Args) -> Result<(), TournamentError> {
     };
     for round in 0..rounds {
         for (number, pairing) in pairings.iter().enumerate() {
-            let sample = bout(args, *pairing, &programs, &settings, &cores, round as u64)?;
+            let sample = ground.quiet_bout(*pairing, round as u64)?;
             progress.step(round, *pairing, &sample);
             samples.entry(number).or_default().push(sample);
         }
@@ -123,8 +132,8 @@ pub(crate) fn run(args: &Args) -> Result<(), TournamentError> {
         command: command(),
         note: args.note.clone(),
         machine: Machine::this(&args.data_dir),
-        versions: versions(&pairings, &programs),
-        settings,
+        versions: versions(&pairings, &ground.programs),
+        settings: ground.settings,
         rounds,
         rows,
     };
@@ -168,44 +177,60 @@ fn pairings(args: &Args) -> Result<Vec<Pairing>, TournamentError> {
     }
 }
 
-/// One run: a fresh server, the load, and the server gone.
-fn bout(
-    args: &Args,
-    pairing: Pairing,
-    programs: &Programs,
-    settings: &Settings,
-    cores: &Cores,
-    seed: u64,
-) -> Result<Sample, TournamentError> {
-    let Pairing {
-        case,
-        mode,
-        contender,
-    } = pairing;
-    let start = || {
-        Server::start(
+/// What all runs have in common.
+struct Ground<'a> {
+    args: &'a Args,
+    programs: Programs,
+    settings: Settings,
+    cores: Cores,
+    patience: Patience,
+}
+
+impl Ground<'_> {
+    /// A run that nothing disturbed, as far as there is patience for it.
+    fn quiet_bout(&mut self, pairing: Pairing, seed: u64) -> Result<Sample, TournamentError> {
+        loop {
+            self.patience.wait()?;
+            let start = Instant::now();
+            let sample = self.bout(pairing, seed)?;
+            if !self.patience.again(&sample, start.elapsed()) {
+                return Ok(sample);
+            }
+        }
+    }
+
+    /// One run: a fresh server, the load, and the server gone.
+    fn bout(&self, pairing: Pairing, seed: u64) -> Result<Sample, TournamentError> {
+        let Pairing {
+            case,
+            mode,
             contender,
-            programs,
-            &args.data_dir,
-            args.port,
-            settings.value_bytes,
-        )
-    };
-    let server = cores
-        .as_server(mode, start)?
-        .map_err(|source| TournamentError::Start { contender, source })?;
-    let bout = Bout {
-        server: &server,
-        programs,
-        settings,
-        seed,
-    };
-    let ran = cores.as_generator(mode, || (case.run)(&bout))?;
-    ran.map_err(|source| TournamentError::Case {
-        case: case.name,
-        contender,
-        source,
-    })
+        } = pairing;
+        let (folder, port) = (&self.args.data_dir, self.args.port);
+        let start = || {
+            Server::start(
+                contender,
+                &self.programs,
+                folder,
+                port,
+                self.settings.value_bytes,
+            )
+        };
+        let started = self.cores.as_server(mode, start)?;
+        let server = started.map_err(|source| TournamentError::Start { contender, source })?;
+        let bout = Bout {
+            server: &server,
+            programs: &self.programs,
+            settings: &self.settings,
+            seed,
+        };
+        let ran = self.cores.as_generator(mode, || (case.run)(&bout))?;
+        ran.map_err(|source| TournamentError::Case {
+            case: case.name,
+            contender,
+            source,
+        })
+    }
 }
 
 /// Says how far it is, on standard error.
