@@ -121,11 +121,10 @@ impl Machine {
     fn put(&mut self, put: &PutRequest, events: &mut Vec<Event>) -> Result<Reply, Refusal> {
         self.check_sound()?;
         self.check_space(quota::put_cost(put))?;
+        // The lease before the key, as etcd has it; within a transaction it is the other way round.
+        self.leases.check(put.lease)?;
         if (put.ignore_value || put.ignore_lease) && !self.keyspace.exists(&put.key) {
             return Err(Refusal::KeyNotFound);
-        }
-        if !put.ignore_lease {
-            self.leases.check(put.lease)?;
         }
         let reply = self.writes(events).put(put);
         self.keyspace.commit();

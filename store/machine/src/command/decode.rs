@@ -209,8 +209,9 @@ impl Decoder {
         if count > self.reader.left() as u64 {
             return Err(self.error("a count that fits the bytes left"));
         }
-        // Items are larger in memory than as bytes; a thousand at a time bounds what a lie costs.
-        let mut items = Vec::with_capacity((count as usize).min(1000));
+        // Items are larger in memory than as bytes: room for sixteen suits most, and a lie about the
+        // count costs little.
+        let mut items = Vec::with_capacity((count as usize).min(16));
         for _ in 0..count {
             items.push(item(self)?);
         }

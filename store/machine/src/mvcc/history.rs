@@ -1,8 +1,8 @@
 //! All records in the order of their revisions, and where each of them is.
 //!
-//! New records stay young for a moment: as they came, sharing the buffer of the log entry that
-//! brought them. When 64 KiB have gathered they are copied, once, into a packed [`Segment`]. So a
-//! single small survivor never pins a large entry, a record costs a dozen bytes beside key and
+//! New records stay young for a moment: as they came, sharing the buffer that brought them
+//! (a log entry, a request). When 64 KiB have gathered they are copied, once, into a packed [`Segment`]. So a
+//! single small survivor never pins a large buffer, a record costs a dozen bytes beside key and
 //! value, and no allocation is made per put.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +18,8 @@ use super::segment::{Dropped, Segment};
 /// Tests cross the boundary often.
 const SEGMENT_BYTES: usize = if cfg!(test) { 400 } else { 64 << 10 };
 
-/// Values from here on are not copied but shared with the entry that brought them. 64 KiB: such an
-/// entry is small against what it brings, unless many of its keys were overwritten since; with etcd's
+/// Values from here on are not copied but go on sharing the buffer that brought them. 64 KiB: it is
+/// small against what it brings, unless many of its keys were overwritten since; with etcd's
 /// limit of 1.5 MiB per request, at most 24 times the value is pinned.
 const LARGE_VALUE_BYTES: usize = if cfg!(test) { 100 } else { 64 << 10 };
 

@@ -95,6 +95,9 @@ impl Twin {
         match command {
             Command::Put(put) => {
                 self.space(256 + put.key.len() + put.value.len())?;
+                if put.lease.0 != 0 && !self.leases.contains_key(&put.lease) {
+                    return Err(Refusal::LeaseNotFound);
+                }
                 Ok(Reply::Put(self.put(put, events)?))
             }
             Command::Delete(delete) => Ok(Reply::Delete(self.delete(delete, events))),

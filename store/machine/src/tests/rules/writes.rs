@@ -69,6 +69,11 @@ fn ignoring_value_and_lease() {
             (Err(Refusal::KeyNotFound), Revision(1))
         );
     }
+    // A lease that does not exist is found first.
+    assert_eq!(
+        store.reply(keep("", true, false, 8)),
+        Err(Refusal::LeaseNotFound)
+    );
     store.grant(7).unwrap();
     store.reply(keep("old", false, false, 7)).unwrap();
     let pair = |store: &Store| {
