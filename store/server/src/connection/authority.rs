@@ -105,6 +105,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tolerant<S> {
     }
 }
 
+// Vectored writes are not passed on: where they are offered, `h2` writes after every payload of 256
+// bytes and more; where not, it gathers answers up to 1,024 bytes and writes once. For reads of
+// 256-byte values that is 11 µs of CPU instead of 17 on a server that does nothing else.
 impl<S: AsyncWrite + Unpin> AsyncWrite for Tolerant<S> {
     fn poll_write(
         self: Pin<&mut Self>,
@@ -120,18 +123,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tolerant<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
     }
 }
 

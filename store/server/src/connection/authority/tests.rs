@@ -71,7 +71,10 @@ fn connection() -> (Vec<u8>, Vec<u8>) {
         (data.clone(), data.clone()),
         (headers(b"http://127.0.0.1:2379"), headers(b"-")),
         (data.clone(), data),
-        (headers(b"#initially=[http://a:1;http://b:2]"), headers(b"-")),
+        (
+            headers(b"#initially=[http://a:1;http://b:2]"),
+            headers(b"-"),
+        ),
         (headers(b""), headers(b"-")),
     ] {
         before.extend(from);
@@ -108,7 +111,11 @@ async fn other_streams_pass_as_they_are() {
     let mut unfinished = PREFACE.to_vec();
     unfinished.extend(&headers(b"http://x")[..12]);
     let mut huge = PREFACE.to_vec();
-    huge.extend(frame(HEADERS, END_HEADERS, &vec![0x41; FRAME_BYTES_MAX + 1]));
+    huge.extend(frame(
+        HEADERS,
+        END_HEADERS,
+        &vec![0x41; FRAME_BYTES_MAX + 1],
+    ));
     for stream in [
         http1,
         b"PRI * HTTP/1".to_vec(),
