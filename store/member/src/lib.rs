@@ -11,6 +11,7 @@
 pub mod answer;
 mod apply;
 pub mod config;
+pub mod counts;
 pub mod effects;
 mod election;
 mod expiry;
@@ -19,13 +20,16 @@ pub mod limits;
 mod log;
 pub mod member;
 pub mod moment;
+mod persist;
 mod proposals;
 mod random;
 mod reading;
 mod reads;
+mod ready;
 pub mod record;
 mod snapshots;
 mod space;
+mod watching;
 
 pub use config::Config;
 pub use effects::Effects;

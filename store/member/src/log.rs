@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use raft::eraftpb::{ConfState, Entry as RaftEntry, EntryType, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
-use crate::record::{Entry, EntryKind, Mark, Recovered, Voters};
+use crate::record::{Entry, EntryKind, Mark, Recovered, Vote, Voters};
 
 /// Bytes an entry costs beside its body, as raft estimates it.
 const ENTRY_OVERHEAD: u64 = 12;
@@ -204,6 +204,15 @@ pub(crate) fn to_record(entry: &RaftEntry) -> Entry {
             EntryType::EntryConfChangeV2 => EntryKind::MembersJoint,
         },
         body: entry.data.clone(),
+    }
+}
+
+/// The record of raft's hard state.
+pub(crate) fn vote(hard: &HardState) -> Vote {
+    Vote {
+        term: hard.term,
+        voted_for: hard.vote,
+        commit: hard.commit,
     }
 }
 

@@ -10,47 +10,26 @@ use raft::{RawNode, StateRole};
 use store_machine::Machine;
 use store_machine::command::Command;
 use store_machine::error::Refusal;
-use store_machine::reply::Event;
-use store_machine::revision::{Index, LeaseId, Revision};
-use store_watch::batch::StreamId;
-use store_watch::hub::{History, Hub};
+use store_machine::revision::{Index, LeaseId};
+use store_watch::hub::Hub;
 
 use crate::answer::{Body, Failure, Header};
 use crate::config::Config;
-use crate::effects::{Append, Effects, Envelope, Notice, PeerMessage, Reply};
+use crate::counts::Counts;
+use crate::effects::{Effects, Notice, Reply};
 use crate::election::{Election, leads_alone};
 use crate::expiry::Expiry;
-use crate::input::{Input, StreamEvent, Token};
+use crate::input::{Input, Token};
 use crate::limits;
 use crate::log::{self, Log};
 use crate::moment::Moment;
+use crate::persist::Persist;
 use crate::proposals::Proposals;
 use crate::random::Random;
 use crate::reads::Reads;
-use crate::record::{Entry, EntryKind, Mark, Recovered, Vote, Voters};
+use crate::record::{Mark, Recovered, Voters};
 use crate::snapshots::Snapshots;
 use crate::space::Space;
-
-/// Running numbers since the member was opened, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Leader changes seen.
-    pub leader_changes: u64,
-    /// Entries known to be committed: the highest index.
-    pub committed_index: u64,
-    /// Entries applied: the highest index.
-    pub applied_index: u64,
-    /// Proposals that ended without being applied, or with unknown outcome.
-    pub proposals_failed: u64,
-    /// Proposals without an outcome now.
-    pub proposals_pending: u64,
-    /// Leases revoked because their time was up.
-    pub leases_expired: u64,
-    /// Id of the leader; 0 = none.
-    pub leader: u64,
-    /// Raft term.
-    pub term: u64,
-}
 
 /// Whom this member follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,29 +51,20 @@ pub struct Member {
     pub(crate) expiry: Expiry,
     pub(crate) space: Space,
     pub(crate) snapshots: Snapshots,
-    election: Election,
+    pub(crate) election: Election,
     random: Random,
     /// As of the last look; differences become notices.
     role: Role,
     /// Voter set as of the last entry applied.
     pub(crate) voters: Voters,
-    /// Last append ordered, last append reported durable, last append that held a vote.
-    appended: u64,
-    synced: u64,
-    vote_appended: u64,
-    /// Vote as it stands in the last append that held one.
-    vote: Vote,
-    /// A new cluster's first entry, until it is ordered: before all others.
-    bootstrap: Option<Mark>,
-    /// Number of the last ready taken from raft, and which append makes it durable.
-    last_ready: u64,
+    pub(crate) persist: Persist,
     /// A compaction has left versions to be removed.
     pub(crate) scrubbing: bool,
     /// Watch streams may have something to be shown.
     pub(crate) watch_dirty: bool,
-    next_progress: Moment,
+    pub(crate) next_progress: Moment,
     /// The turn ended before all was done: another should follow at once.
-    more: bool,
+    pub(crate) more: bool,
     pub(crate) counts: Counts,
 }
 
@@ -127,7 +97,6 @@ impl Member {
         if machine.applied().0 < start.index {
             machine.pass(Index(start.index));
         }
-        let vote = recovered.vote;
         let log = Log::open(recovered, &start);
         let mut snapshots = Snapshots::new(start.index);
         snapshots.note_logged(log.bytes());
@@ -137,8 +106,7 @@ impl Member {
             now,
             Random::new(random.next()),
         );
-        let (heartbeat_tick, _) = election.ticks(config.heartbeat_ms);
-        let (_, election_tick) = election.ticks(config.heartbeat_ms);
+        let (heartbeat_tick, election_tick) = election.ticks(config.heartbeat_ms);
         let raft_config = raft::Config {
             id: config.id,
             election_tick,
@@ -155,6 +123,7 @@ impl Member {
         let id = config.id;
         let failed = |source| OpenError { id, source };
         let mut node = RawNode::new(&raft_config, log, &logger).map_err(failed)?;
+        let persist = Persist::new(log::vote(&node.raft.hard_state()), fresh.then_some(start));
         if voters.voters == [id] {
             // Nobody else can win: no need to wait and see.
             node.campaign().map_err(failed)?;
@@ -177,12 +146,7 @@ impl Member {
             random,
             role: Role::default(),
             voters,
-            appended: 0,
-            synced: 0,
-            vote_appended: 0,
-            vote,
-            bootstrap: fresh.then_some(start),
-            last_ready: 0,
+            persist,
             // A restored machine may not have finished the scrub of its last compaction.
             scrubbing: true,
             watch_dirty: false,
@@ -227,7 +191,7 @@ impl Member {
         self.note_role(out);
         self.give_up_waiting(now, out);
         self.propose_due(now);
-        self.propose_queued();
+        let proposed = self.propose_queued();
         self.begin_read_round(now);
         for _ in 0..limits::READIES_PER_TURN_MAX {
             if out.fatal.is_some() || !self.node.has_ready() {
@@ -244,6 +208,8 @@ impl Member {
         self.answer_ripe_reads(now, out);
         self.work_in_slices(out);
         self.feed_watchers(now, out);
+        // More than fits one append, or queued by what was applied just now.
+        self.more |= proposed && self.proposals.has_queued();
         self.counts.committed_index = self.node.raft.raft_log.committed;
         self.counts.applied_index = self.machine.applied().0;
         self.counts.proposals_pending = self.proposals.pending() as u64;
@@ -252,7 +218,7 @@ impl Member {
     /// When to call [`Member::settle`] even if no fact has arrived.
     #[must_use]
     pub fn next_deadline(&self, now: Moment) -> Moment {
-        if self.more || self.proposals.has_queued() && self.may_propose() {
+        if self.more {
             return now;
         }
         self.election
@@ -351,54 +317,6 @@ impl Member {
         }
     }
 
-    fn watch(&mut self, stream: StreamId, event: StreamEvent) {
-        self.watch_dirty = true;
-        match event {
-            StreamEvent::Opened { credit } => self.hub.open(stream, credit),
-            StreamEvent::Create(spec) => self.hub.create(stream, spec, &Past(&self.machine)),
-            StreamEvent::Cancel(id) => self.hub.cancel(stream, id),
-            StreamEvent::Progress => self.hub.progress(stream),
-            StreamEvent::Credit(responses) => self.hub.credit(stream, responses),
-            StreamEvent::Closed => self.hub.close(stream),
-        }
-    }
-
-    fn synced(&mut self, number: u64) {
-        assert!(
-            self.synced <= number && number <= self.appended,
-            "synced append {number} is outside {}..={}",
-            self.synced,
-            self.appended
-        );
-        self.synced = number;
-        self.node.on_persist_ready(number);
-        self.election.fix_timeout(&mut self.node);
-    }
-
-    fn peer_said(&mut self, from: u64, message: PeerMessage) {
-        let PeerMessage::Raft(message) = message;
-        if message.from != from || message.to != self.config.id {
-            return;
-        }
-        match message.get_msg_type() {
-            // See reads.rs: a follower's round joins one of ours.
-            MessageType::MsgReadIndex => {
-                if self.leads()
-                    && let [entry] = message.get_entries()
-                {
-                    self.reads.add_remote(from, entry.data.clone());
-                }
-            }
-            // Raft's own forwarding can duplicate a proposal; members forward by themselves.
-            MessageType::MsgPropose => {}
-            _ => {
-                // An error means: not for this member, or not now. The peer will try again.
-                let _ = self.node.step(*message);
-                self.election.fix_timeout(&mut self.node);
-            }
-        }
-    }
-
     /// Notices a change of leader or term, with what follows from it.
     fn note_role(&mut self, out: &mut Effects) {
         let raft = &self.node.raft;
@@ -488,9 +406,13 @@ impl Member {
         }
     }
 
-    fn propose_queued(&mut self) {
-        if !self.may_propose() || !self.proposals.has_queued() {
-            return;
+    /// Hands queued proposals to raft; false when it would not have them now.
+    fn propose_queued(&mut self) -> bool {
+        if !self.may_propose() {
+            return false;
+        }
+        if !self.proposals.has_queued() {
+            return true;
         }
         let node = &mut self.node;
         let first_index = node.raft.raft_log.last_index() + 1;
@@ -502,7 +424,7 @@ impl Member {
             message.set_entries(entries.into());
             node.raft.step(message).is_ok()
         };
-        self.proposals.propose(first_index, term, propose);
+        self.proposals.propose(first_index, term, propose)
     }
 
     fn begin_read_round(&mut self, now: Moment) {
@@ -511,114 +433,6 @@ impl Member {
         {
             self.node.read_index(context);
         }
-    }
-
-    /// Takes one ready from raft and carries it out.
-    fn take_ready(&mut self, now: Moment, out: &mut Effects) {
-        let mut ready = self.node.ready();
-        self.last_ready = ready.number();
-        let entries = ready.take_entries();
-        let hard = ready.hs().cloned();
-        let committed = ready.take_committed_entries();
-        let at_once = ready.take_messages();
-        let after_sync = ready.take_persisted_messages();
-        let read_states = ready.take_read_states();
-
-        out.sends.extend(at_once.into_iter().map(envelope));
-        let vote = hard.as_ref().map(|hard| Vote {
-            term: hard.term,
-            voted_for: hard.vote,
-            commit: hard.commit,
-        });
-        self.order_append(ready.number(), vote, &entries, after_sync, out);
-        let logged = self.node.mut_store().append(entries);
-        self.snapshots.note_logged(logged);
-        self.node.advance_append_async(ready);
-        if self.synced == self.appended {
-            // Nothing is on its way to the disk: this ready held nothing for it.
-            self.node.on_persist_ready(self.last_ready);
-        }
-        for state in read_states {
-            for remote in self.reads.confirm(&state.request_ctx, state.index) {
-                out.sends.push(self.read_index_answer(remote, state.index));
-            }
-        }
-        self.apply(now, committed, out);
-        self.election.fix_timeout(&mut self.node);
-    }
-
-    /// Orders what a ready has for the disk, and what must wait for it.
-    fn order_append(
-        &mut self,
-        number: u64,
-        vote: Option<Vote>,
-        entries: &[RaftEntry],
-        messages: Vec<Message>,
-        out: &mut Effects,
-    ) {
-        let current = vote.unwrap_or(self.vote);
-        let must_vote = (current.term, current.voted_for) != (self.vote.term, self.vote.voted_for);
-        if let Some(vote) = vote
-            && !must_vote
-        {
-            // Only the commit index moved: worth a record when one is written anyway.
-            self.vote.commit = vote.commit;
-        }
-        let mut then = Vec::new();
-        for message in messages {
-            // A heartbeat's answer promises nothing about the log; it may overtake entries on
-            // their way to the disk, but not a vote.
-            if message.get_msg_type() == MessageType::MsgHeartbeatResponse
-                && !must_vote
-                && self.vote_appended <= self.synced
-            {
-                out.sends.push(envelope(message));
-            } else {
-                then.push(envelope(message));
-            }
-        }
-        if entries.is_empty() && !must_vote {
-            if then.is_empty() {
-                return;
-            }
-            if self.synced == self.appended {
-                out.sends.append(&mut then);
-                return;
-            }
-        }
-        self.appended = number;
-        if must_vote {
-            self.vote = current;
-            self.vote_appended = number;
-        }
-        let bootstrap = self.bootstrap.take().map(|mark| Entry {
-            index: mark.index,
-            term: mark.term,
-            kind: EntryKind::Bootstrap,
-            body: mark.voters.encode().into(),
-        });
-        let entries = entries.iter().map(log::to_record);
-        out.appends.push(Append {
-            number,
-            vote: Some(self.vote),
-            entries: bootstrap.into_iter().chain(entries).collect(),
-            then,
-        });
-    }
-
-    fn read_index_answer(&self, remote: crate::reads::Remote, index: u64) -> Envelope {
-        let entry = RaftEntry {
-            data: remote.context,
-            ..RaftEntry::default()
-        };
-        let mut message = Message::default();
-        message.set_msg_type(MessageType::MsgReadIndexResp);
-        message.to = remote.from;
-        message.from = self.config.id;
-        message.term = self.node.raft.term;
-        message.index = index;
-        message.set_entries(vec![entry].into());
-        envelope(message)
     }
 
     /// Work that must not hold up a turn: a slice of each.
@@ -632,18 +446,6 @@ impl Member {
             self.expiry.is_active() && self.may_propose() && self.space.is_due(size, quota);
         self.begin_snapshot(out);
         self.trim_log();
-    }
-
-    fn feed_watchers(&mut self, now: Moment, out: &mut Effects) {
-        if now >= self.next_progress {
-            self.next_progress = now.plus_ms(self.config.progress_ms);
-            self.hub.progress_due();
-            self.watch_dirty = true;
-        }
-        if self.watch_dirty {
-            self.watch_dirty = self.hub.drain(&Past(&self.machine), &mut out.watch);
-            self.more |= self.watch_dirty;
-        }
     }
 
     /// Whether this member is the only one.
@@ -661,33 +463,6 @@ impl std::fmt::Debug for Member {
             .field("applied", &self.machine.applied())
             .field("revision", &self.machine.revision())
             .finish_non_exhaustive()
-    }
-}
-
-/// The machine as the watch hub sees it.
-struct Past<'a>(&'a Machine);
-
-impl History for Past<'_> {
-    fn revision(&self) -> Revision {
-        self.0.revision()
-    }
-    fn compacted(&self) -> Revision {
-        self.0.compacted()
-    }
-    fn events(
-        &self,
-        from: Revision,
-        to: Revision,
-        visit: &mut dyn FnMut(Revision, &[Event]) -> bool,
-    ) -> Result<(), Refusal> {
-        self.0.events(from, to, visit)
-    }
-}
-
-fn envelope(message: Message) -> Envelope {
-    Envelope {
-        to: message.to,
-        message: PeerMessage::Raft(Box::new(message)),
     }
 }
 

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::Vote;
 
 fn entry(index: u64, term: u64, bytes: usize) -> RaftEntry {
     RaftEntry {

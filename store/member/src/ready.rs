@@ -1,0 +1,99 @@
+//! The member's side of raft: what peers and the disk say goes in, what raft has ready is carried
+//! out.
+
+use raft::eraftpb::{Entry as RaftEntry, Message, MessageType};
+
+use crate::effects::{Effects, Envelope, PeerMessage};
+use crate::log;
+use crate::member::Member;
+use crate::moment::Moment;
+use crate::reads::Remote;
+
+impl Member {
+    /// The disk has reported an append durable.
+    pub(crate) fn synced(&mut self, number: u64) {
+        self.persist.note_synced(number);
+        self.node.on_persist_ready(number);
+        self.election.fix_timeout(&mut self.node);
+    }
+
+    /// A peer has said something.
+    pub(crate) fn peer_said(&mut self, from: u64, message: PeerMessage) {
+        let PeerMessage::Raft(message) = message;
+        if message.from != from || message.to != self.config.id {
+            return;
+        }
+        match message.get_msg_type() {
+            // See reads.rs: a follower's round joins one of ours.
+            MessageType::MsgReadIndex => {
+                if self.leads()
+                    && let [entry] = message.get_entries()
+                {
+                    self.reads.add_remote(from, entry.data.clone());
+                }
+            }
+            // Raft's own forwarding could propose twice what the network delivers twice. A snapshot
+            // comes in chunks beside raft's messages, not in one of them.
+            MessageType::MsgPropose | MessageType::MsgSnapshot => {}
+            _ => {
+                // An error means: not for this member, or not now. The peer will try again.
+                let _ = self.node.step(*message);
+                self.election.fix_timeout(&mut self.node);
+            }
+        }
+    }
+
+    /// Takes one ready from raft and carries it out.
+    pub(crate) fn take_ready(&mut self, now: Moment, out: &mut Effects) {
+        let mut ready = self.node.ready();
+        let number = ready.number();
+        let entries = ready.take_entries();
+        let hard = ready.hs().cloned();
+        let committed = ready.take_committed_entries();
+        let at_once = ready.take_messages();
+        let after_sync = ready.take_persisted_messages();
+        let read_states = ready.take_read_states();
+
+        out.sends.extend(at_once.into_iter().map(Envelope::from));
+        let vote = hard.as_ref().map(log::vote);
+        self.persist.order(number, vote, &entries, after_sync, out);
+        let logged = self.node.mut_store().append(entries);
+        self.snapshots.note_logged(logged);
+        self.node.advance_append_async(ready);
+        if self.persist.is_idle() {
+            // Nothing is on its way to the disk: this ready held nothing for it.
+            self.node.on_persist_ready(number);
+        }
+        for state in read_states {
+            for remote in self.reads.confirm(&state.request_ctx, state.index) {
+                out.sends.push(self.read_index_answer(remote, state.index));
+            }
+        }
+        self.apply(now, committed, out);
+        self.election.fix_timeout(&mut self.node);
+    }
+
+    fn read_index_answer(&self, remote: Remote, index: u64) -> Envelope {
+        let entry = RaftEntry {
+            data: remote.context,
+            ..RaftEntry::default()
+        };
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgReadIndexResp);
+        message.to = remote.from;
+        message.from = self.config.id;
+        message.term = self.node.raft.term;
+        message.index = index;
+        message.set_entries(vec![entry].into());
+        Envelope::from(message)
+    }
+}
+
+impl From<Message> for Envelope {
+    fn from(message: Message) -> Self {
+        Self {
+            to: message.to,
+            message: PeerMessage::Raft(Box::new(message)),
+        }
+    }
+}
