@@ -192,3 +192,7 @@ impl ClosedLoop {
         self.ask(asker, client, now);
     }
 }
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

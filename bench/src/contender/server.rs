@@ -19,6 +19,9 @@ const READY_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often to ask whether it serves.
 const READY_POLL: Duration = Duration::from_millis(10);
 
+/// How folders of contenders begin; the process id of the run that made them ends them.
+const FOLDER_PREFIX: &str = "bench-";
+
 /// Ports tried from the first one on.
 const PORTS_TRIED: u16 = 100;
 
@@ -99,13 +102,9 @@ impl Server {
         first_port: u16,
         value_bytes: usize,
     ) -> Result<Server, StartError> {
-        let folder = root.join(format!(
-            "{}-{}",
-            contender.name().replace(' ', "-"),
-            std::process::id()
-        ));
-        // What an interrupted run left behind must not be found by this one.
-        let _ = std::fs::remove_dir_all(&folder);
+        forget_the_dead(root);
+        let name = contender.name().replace(' ', "-");
+        let folder = root.join(format!("{FOLDER_PREFIX}{name}-{}", std::process::id()));
         let fail = |operation, path: &Path| {
             let path = path.to_owned();
             move |source| StartError::Folder {
@@ -210,6 +209,20 @@ fn answers(address: SocketAddr) -> bool {
     matches!(heard[..], [Heard::Ended { messages: 1, .. }])
 }
 
+/// Removes folders that interrupted runs left behind: those whose process is gone.
+fn forget_the_dead(root: &Path) {
+    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let ours = name.to_str().filter(|name| name.starts_with(FOLDER_PREFIX));
+        let owner = ours
+            .and_then(|name| name.rsplit('-').next())
+            .and_then(|id| id.parse::<u32>().ok());
+        if owner.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// Two ports nobody listens on now.
 fn free_ports(first: u16) -> Result<[SocketAddr; 2], StartError> {
     let last = first.saturating_add(PORTS_TRIED);
@@ -254,6 +267,23 @@ mod tests {
             0,
             "folders stay behind"
         );
+    }
+
+    #[test]
+    fn only_folders_of_runs_that_are_gone_are_forgotten() {
+        let root = tempfile::tempdir().unwrap();
+        // No process has a number above 2^22 (proc(5), pid_max).
+        let alive = format!("bench-etcd-{}", std::process::id());
+        for name in ["etcd", "bench-etcd-4194305", "bench-x", &alive] {
+            std::fs::create_dir(root.path().join(name)).unwrap();
+        }
+        forget_the_dead(root.path());
+        let mut left: Vec<_> = std::fs::read_dir(root.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, [alive.as_str(), "bench-x", "etcd"]);
     }
 
     #[test]
