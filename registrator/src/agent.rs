@@ -2,6 +2,10 @@
 //! container to look at again, an inspection says what is true, and the difference to what the store
 //! holds is written, one transaction per container, for as long as it takes.
 //!
+//! A paused container counts as not running: nobody is sent to a frozen process, and it is back with
+//! the first look after it is thawed. A crash loop is followed as it happens, one transaction per
+//! start and death.
+//!
 //! `step` takes a fact and appends orders; it never waits, reads no clock and fails never. This file
 //! owns the engine's side (who is looked at, who runs); `agent/registry.rs` owns the store's side
 //! (claims, transactions, the lease), `agent/report.rs` the picture for people.
@@ -275,7 +279,17 @@ impl Agent {
                 tracked.died_nanos = Some(event.time_nanos);
                 self.halt(now, id, event.time_nanos, "it ended", effects);
             }
-            Action::Destroy => self.halt(now, id, event.time_nanos, "it was removed", effects),
+            Action::Destroy => {
+                // Ids are never used again, so there is nothing left to look at.
+                tracked.halted = Some("it was removed");
+                tracked.seen = None;
+                let asked = matches!(tracked.look, Look::Asked { .. });
+                self.evaluate(now, id, effects);
+                self.looked_at(id);
+                if asked {
+                    self.look_again(id, Change::Process);
+                }
+            }
             Action::Pause => self.halt(now, id, event.time_nanos, "it is paused", effects),
             Action::Kill { signal } => {
                 tracked.hear(ToldToStop {

@@ -29,9 +29,9 @@ const IDLE: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// 30 s: an inspection waits for the container's lock, which a slow start holds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// 100 ms, 5 s: an engine that restarts is back within seconds, and containers wait for it.
+/// 100 ms, 2 s: an engine that restarts is back within seconds, and a try costs it nothing.
 const RETRY_FLOOR: Duration = Duration::from_millis(100);
-const RETRY_CEILING: Duration = Duration::from_secs(5);
+const RETRY_CEILING: Duration = Duration::from_secs(2);
 
 /// What the engine's messages are asked for. Naming more costs room in its queue of 1024 per
 /// listener (exec events of health probes would fill it); `health_status` would switch the filter
@@ -92,16 +92,22 @@ impl Engine {
         }
     }
 
-    /// The engine's own name for its host, as soon as it answers.
-    pub(crate) async fn host_name(&self) -> String {
+    /// The engine's own name for its host, as soon as it answers; `missing` is told why not yet.
+    pub(crate) async fn host_name(&self, mut missing: impl FnMut(String)) -> String {
         let mut backoff = Backoff::new(RETRY_FLOOR, RETRY_CEILING, rand_seed());
         loop {
-            if let Ok(client) = self.connect().await
-                && let Ok(Ok(info)) = timeout(PING_TIMEOUT, client.info()).await
-                && let Some(name) = info.name.filter(|name| !name.is_empty())
-            {
-                return name;
-            }
+            let why = match self.connect().await {
+                Ok(client) => match timeout(PING_TIMEOUT, client.info()).await {
+                    Ok(Ok(info)) => match info.name.filter(|name| !name.is_empty()) {
+                        Some(name) => return name,
+                        None => "the engine does not know the name of its host".to_owned(),
+                    },
+                    Ok(Err(error)) => one_line(&error),
+                    Err(_) => format!("no answer within {PING_TIMEOUT:?}"),
+                },
+                Err(why) => why,
+            };
+            missing(why);
             sleep(backoff.delay()).await;
         }
     }

@@ -19,9 +19,9 @@ use crate::plan::{Held, OPS_MAX, Txn};
 
 /// 5 s: a store with a leader commits within milliseconds; etcd itself gives up after 7 s.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
-/// 100 ms, 5 s: a store that restarts is back within seconds.
+/// 100 ms, 2 s: a store that restarts is back within seconds, and what changed meanwhile waits for it.
 const RETRY_FLOOR: Duration = Duration::from_millis(100);
-const RETRY_CEILING: Duration = Duration::from_secs(5);
+const RETRY_CEILING: Duration = Duration::from_secs(2);
 
 /// Something to do in the session it was ordered in.
 #[derive(Debug)]

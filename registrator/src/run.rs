@@ -19,7 +19,7 @@ use crate::desired::{HostAddresses, Rules};
 use crate::docker::{Engine, rand_seed, wall_nanos};
 use crate::host;
 use crate::registry::{Order, Registry, Task};
-use crate::status::{Link, Status};
+use crate::status::{Fault, Status};
 
 /// 20 ms between two pictures: people and tests see a change at once, and a thousand changes in a
 /// burst do not cost a thousand pictures.
@@ -129,15 +129,9 @@ async fn run(
     let node = match &config.node {
         Some(node) => node.clone(),
         None => {
-            publish.send_modify(|status| {
-                status.engine = Link {
-                    up: false,
-                    detail: format!("asking {} for the host's name", config.docker_host),
-                };
-            });
             tokio::select! {
                 // Safe to cancel: it only asks.
-                name = engine.host_name() => name,
+                name = engine.host_name(|why| tell_nameless(&publish, why)) => name,
                 () = stop.cancelled() => return,
             }
         }
@@ -181,6 +175,25 @@ async fn run(
             Err(_) => tracing::warn!("revoke lease: no answer; keys go when their time is over"),
         }
     }
+}
+
+/// Without the engine there is no name for this node, and without a name no lease.
+fn tell_nameless(publish: &watch::Sender<Status>, why: String) {
+    publish.send_if_modified(|status| {
+        let new = status.engine.detail != why;
+        if new {
+            tracing::warn!("engine: not reachable, trying again: {why}");
+            status.engine.detail.clone_from(&why);
+            "waits for the engine, which knows this node's name"
+                .clone_into(&mut status.store.detail);
+            status.faults = vec![Fault {
+                subject: "engine".to_owned(),
+                text: why,
+                hint: Some("check that Docker runs and --docker-host, or set --node".to_owned()),
+            }];
+        }
+        new
+    });
 }
 
 /// The loop around the machine.
@@ -235,8 +248,8 @@ impl Loop {
 
     fn take(&mut self, fact: Input, effects: &mut Vec<Effect>) {
         self.seen += u64::from(matches!(fact, Input::Leased { .. }));
-        if matches!(fact, Input::EngineUp) {
-            // Routes may have changed while the engine was away.
+        if matches!(fact, Input::EngineUp | Input::Listed { .. }) {
+            // Routes change rarely, and looking costs microseconds.
             self.step(Input::HostAddresses(host::addresses()), effects);
         }
         self.step(fact, effects);

@@ -6,9 +6,11 @@ mod scene;
 use std::time::Duration;
 
 use end_to_end::wait;
-use registrator::StopPolicy;
+use registrator::{Config, StopPolicy};
 use registrator_catalog::layout::{Kind, Layout};
 use registrator_catalog::record::{Record, State};
+use store_client::endpoint::Endpoint;
+
 use scene::{DEAF, GENTLE, Running, Scene};
 
 #[test]
@@ -277,4 +279,53 @@ fn one_after_the_other_as_fast_as_the_engine_can() {
         }
     });
     println!("start to key: {summary:?}");
+}
+
+#[test]
+fn an_agent_with_nothing_to_reach_says_so_and_stops() {
+    let mut config = Config::new(Endpoint::parse_list("http://127.0.0.1:9").unwrap());
+    config.docker_host = "unix:///nowhere/docker.sock".to_owned();
+    config.listen = Some(([127, 0, 0, 1], 0).into());
+    let nameless = Running::start(config.clone());
+    let subjects = |agent: &Running| {
+        let faults = agent.status().faults;
+        let subjects: Vec<String> = faults.iter().map(|fault| fault.subject.clone()).collect();
+        (subjects, format!("{faults:?}"))
+    };
+    wait::until("the missing engine", wait::LONG, || {
+        match subjects(&nameless) {
+            (subjects, text) if subjects == ["engine"] && text.contains("docker.sock") => Ok(()),
+            (_, text) => Err(text),
+        }
+    });
+    nameless.stop(StopPolicy::Revoke);
+    config.node = Some("named".to_owned());
+    let named = Running::start(config);
+    wait::until("both missing", wait::LONG, || match subjects(&named) {
+        (subjects, text)
+            if subjects == ["engine", "store"]
+                && text.contains("docker.sock")
+                && text.contains("127.0.0.1:9") =>
+        {
+            Ok(())
+        }
+        (_, text) => Err(text),
+    });
+    assert!(!named.status().is_ready());
+    named.stop(StopPolicy::Revoke);
+}
+
+#[test]
+fn an_address_in_use_is_refused_at_once() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = Config::new(Endpoint::parse_list("http://127.0.0.1:9").unwrap());
+    config.listen = Some(taken.local_addr().unwrap());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _guard = runtime.enter();
+    let error = registrator::Agent::start(config).unwrap_err();
+    assert!(
+        error.to_string().contains("listen on 127.0.0.1:"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("--listen"));
 }

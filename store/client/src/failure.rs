@@ -37,6 +37,15 @@ pub fn classify(error: &Error) -> Class {
     if text.contains("too many requests") || text.contains("database space exceeded") {
         return Class::Busy;
     }
+    // etcd answers wrong credentials as invalid arguments.
+    let credentials = [
+        "authentication failed",
+        "user name is empty",
+        "invalid auth token",
+    ];
+    if credentials.iter().any(|part| text.contains(part)) {
+        return Class::Forbidden;
+    }
     match status.code() as i32 {
         // InvalidArgument, AlreadyExists, OutOfRange, Unimplemented, NotFound, FailedPrecondition
         3 | 6 | 11 | 12 | 5 | 9 => Class::Refused,
@@ -67,5 +76,33 @@ pub fn describe(error: &Error) -> String {
             line
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_outside_the_protocol() {
+        for (error, class) in [
+            (Error::InvalidArgs("x".into()), Class::Refused),
+            (
+                Error::LeaseKeepAliveError("lease not found".into()),
+                Class::LeaseGone,
+            ),
+            (
+                Error::LeaseKeepAliveError("channel closed".into()),
+                Class::Unreachable,
+            ),
+            (Error::WatchError("x".into()), Class::Unreachable),
+            (
+                Error::IoError(std::io::ErrorKind::BrokenPipe.into()),
+                Class::Unreachable,
+            ),
+        ] {
+            assert_eq!(classify(&error), class, "{error}");
+            assert!(!describe(&error).is_empty());
+        }
     }
 }
