@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use registrator_catalog::record::Record;
-use store_client::mirror::{Change, Entry, KeyRange, Snapshot};
+use store_client::mirror::{Entry, KeyRange, Snapshot};
 
 use crate::glob::{Glob, GlobError};
 use crate::reads::ReadSet;
@@ -16,23 +16,29 @@ pub struct Scope {
     prefix: String,
     /// Paths behind the prefix, like `/services`; the root is empty.
     keys: Vec<String>,
+    /// Ranges of the store that hold them.
+    ranges: Vec<KeyRange>,
 }
 
 impl Scope {
-    /// `prefix` and `keys` as the resource has them. No keys means an empty view.
+    /// `prefix` and `keys` as the resource has them. No keys means an empty view. A key with a slash at the end means
+    /// what is below it, which also a user who may read nothing else can watch.
     pub fn new(prefix: &str, keys: &[String]) -> Self {
+        let prefix = clean(prefix);
+        let range = |key: &String| {
+            let slash = if key.ends_with('/') { "/" } else { "" };
+            KeyRange::tree(&format!("{prefix}{}{slash}", clean(key)))
+        };
         Self {
-            prefix: clean(prefix),
+            ranges: keys.iter().map(range).collect(),
             keys: keys.iter().map(|key| clean(key)).collect(),
+            prefix,
         }
     }
 
     /// The ranges of the store that the view needs.
     pub fn ranges(&self) -> Vec<KeyRange> {
-        self.keys
-            .iter()
-            .flat_map(|key| KeyRange::tree(&format!("{}{key}", self.prefix)))
-            .collect()
+        self.ranges.clone()
     }
 
     /// The path of a store key in the view; `None` if the view does not show it (outside, or not text).
@@ -289,11 +295,6 @@ impl Reader {
             // `/a/` itself has no name below `/a`.
             .filter(|(rest, _)| rest.len() > 1)
     }
-}
-
-/// The path of a changed key in a view, with what happened to it.
-pub fn seen<'a>(scope: &Scope, change: &'a Change) -> Option<&'a str> {
-    scope.path(&change.key)
 }
 
 /// Templates may leave out the first slash.

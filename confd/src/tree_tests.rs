@@ -103,8 +103,10 @@ fn the_prefix_is_stripped_and_the_scope_is_kept() {
     assert_eq!(reader.get("/db/host").unwrap().value, "p");
     assert!(!reader.exists("/secret"), "outside of keys");
     assert_eq!(reader.ls("/"), ["db"]);
-    let ranges: Vec<_> = Scope::new("production", &["db".to_owned()]).ranges();
-    assert_eq!(ranges, KeyRange::tree("/production/db"));
+    let ranges = |key: &str| Scope::new("production", &[key.to_owned()]).ranges();
+    assert_eq!(ranges("db"), [KeyRange::tree("/production/db")]);
+    assert_eq!(ranges("/db/"), [KeyRange::tree("/production/db/")]);
+    assert_eq!(ranges("/"), [KeyRange::tree("/production/")]);
 }
 
 #[test]

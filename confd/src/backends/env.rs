@@ -96,7 +96,7 @@ mod tests {
         let variables = [("APP_NAME", "n"), ("APP_DB_HOST", "h"), ("HOME", "/")];
         let backend =
             Environment::new(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let mut source = backend.open(KeyRange::tree("/app"));
+        let mut source = backend.open(vec![KeyRange::tree("/app")]);
         let next = std::future::poll_fn(|context| source.poll_next(context)).await;
         let Some(Event::Listed {
             snapshot, changes, ..
