@@ -7,11 +7,13 @@
 //! start and death.
 //!
 //! `step` takes a fact and appends orders; it never waits, reads no clock and fails never. This file
-//! owns the engine's side (who is looked at, who runs); `agent/registry.rs` owns the store's side
-//! (claims, transactions, the lease), `agent/report.rs` the picture for people.
+//! owns the engine's side (what happened, what a container should have), `agent/inspection.rs` the
+//! looking, `agent/registry.rs` the store's side (claims, transactions, the lease), and
+//! `agent/report.rs` the picture for people.
 
 mod effect;
 mod input;
+mod inspection;
 mod registry;
 mod report;
 mod timers;
@@ -24,23 +26,17 @@ use store_client::backoff::Backoff;
 pub use effect::{Effect, Level, Note};
 pub use input::{Action, Event, Input, Inspected, Now, Summary, Token};
 
-use crate::container::Run;
 use crate::desired::{Evaluation, Outcome, Rules, evaluate};
 use crate::latency::Latency;
 use crate::plan::Held;
 use crate::status::Counts;
+use inspection::Change;
 use registry::Flight;
 use timers::{Timer, Timers};
 use tracked::{Look, ToldToStop, Tracked};
 
-/// 16: an inspection takes the engine about a millisecond of one core; more at once only queue there.
-pub const INSPECTS_MAX: usize = 16;
 /// 64: enough to fill the store's group commit, few enough not to trip its admission limit.
 pub const COMMITS_MAX: usize = 64;
-/// 3: an engine whose clock stepped back may contradict its own events; after three answers that say
-/// the same, the answer is believed.
-const DOUBTS_MAX: u8 = 3;
-
 /// What a person set for the agent, beside the [`Rules`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -334,81 +330,6 @@ impl Agent {
         }
     }
 
-    fn inspected(
-        &mut self,
-        now: Now,
-        token: Token,
-        id: &str,
-        answer: Inspected,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(tracked) = self.containers.get_mut(id) else {
-            return;
-        };
-        let (stale, again) = match tracked.look {
-            Look::Asked {
-                token: asked,
-                stale,
-                again,
-            } if asked == token => (stale, again),
-            _ => return,
-        };
-        self.asked -= 1;
-        tracked.look = Look::Rested;
-        match answer {
-            Inspected::Failed(why) => {
-                tracked.look = Look::Waiting;
-                let wait = millis(tracked.backoff.delay());
-                if tracked.fault.as_ref() != Some(&why) {
-                    note(
-                        effects,
-                        Level::Warn,
-                        &tracked.name,
-                        format!("inspect: {why}"),
-                    );
-                    tracked.fault = Some(why);
-                }
-                self.retry_in(now, id, wait);
-            }
-            Inspected::Gone => {
-                tracked.halted = Some("it was removed");
-                tracked.seen = None;
-                self.evaluate(now, id, effects);
-                self.looked_at(id);
-            }
-            Inspected::Found(_) if stale => self.look_again(id, Change::Content),
-            Inspected::Found(container) => {
-                let contradicts = container.run == Run::Running
-                    && container
-                        .started_nanos
-                        .zip(tracked.died_nanos)
-                        .is_some_and(|(started, died)| started <= died);
-                if contradicts && tracked.doubts < DOUBTS_MAX {
-                    // The answer is from before the death we heard of.
-                    tracked.doubts += 1;
-                    tracked.look = Look::Waiting;
-                    let wait = millis(tracked.backoff.delay());
-                    self.retry_in(now, id, wait);
-                    return;
-                }
-                tracked.doubts = 0;
-                tracked.backoff.reset();
-                tracked.fault = None;
-                tracked.halted = None;
-                tracked.name.clone_from(&container.name);
-                tracked.seen = Some(*container);
-                if let Some(by_ms) = tracked.leaves_by_ms() {
-                    self.timers.set(Timer::Drained(id.to_owned()), by_ms);
-                }
-                self.evaluate(now, id, effects);
-                self.looked_at(id);
-                if again {
-                    self.look_again(id, Change::Content);
-                }
-            }
-        }
-    }
-
     fn host_addresses(
         &mut self,
         now: Now,
@@ -451,66 +372,6 @@ impl Agent {
                     }
                 }
             }
-        }
-    }
-
-    // ---- looking and deciding ---------------------------------------------------------------
-
-    fn track(&mut self, id: &str) -> &mut Tracked {
-        let seed = self.settings.seed;
-        let count = self.containers.len() as u64;
-        self.containers
-            .entry(id.to_owned())
-            .or_insert_with(|| Tracked::new(id, seed.wrapping_add(count)))
-    }
-
-    /// Marks a container dirty.
-    fn look_again(&mut self, id: &str, change: Change) {
-        let Some(tracked) = self.containers.get_mut(id) else {
-            return;
-        };
-        match &mut tracked.look {
-            Look::Queued => {}
-            Look::Asked { stale, again, .. } => {
-                *again = true;
-                *stale |= change == Change::Process;
-            }
-            Look::Rested | Look::Waiting => {
-                tracked.look = Look::Queued;
-                self.to_inspect.push_back(id.to_owned());
-            }
-        }
-    }
-
-    fn order_inspections(&mut self, effects: &mut Vec<Effect>) {
-        while self.engine_down.is_none() && self.asked < INSPECTS_MAX {
-            let Some(id) = self.to_inspect.pop_front() else {
-                return;
-            };
-            let token = self.token();
-            let Some(tracked) = self.containers.get_mut(&id) else {
-                continue;
-            };
-            tracked.look = Look::Asked {
-                token,
-                stale: false,
-                again: false,
-            };
-            self.asked += 1;
-            self.counts.inspects += 1;
-            effects.push(Effect::Inspect { token, id });
-        }
-    }
-
-    /// A container of the first list has been looked at; when all have, the agent is in sync.
-    fn looked_at(&mut self, id: &str) {
-        let Some(unseen) = &mut self.unseen else {
-            return;
-        };
-        unseen.remove(id);
-        if unseen.is_empty() && !self.synced {
-            self.synced = true;
-            self.claim_left_over();
         }
     }
 
@@ -557,15 +418,6 @@ impl Agent {
 /// 200 ms, 10 s: a list is one cheap call, and readiness hangs on it.
 const LIST_RETRY_FLOOR: std::time::Duration = std::time::Duration::from_millis(200);
 const LIST_RETRY_CEILING: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// What about a container may have changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    /// Whether its process runs: answers from before must not count.
-    Process,
-    /// Anything else.
-    Content,
-}
 
 /// Says once what is odd or left out about a running container.
 fn tell_new(name: &str, before: &Evaluation, after: &Evaluation, effects: &mut Vec<Effect>) {

@@ -9,7 +9,7 @@ use std::path::Path;
 use registrator_catalog::layout::{Kind, Layout};
 
 use super::*;
-use crate::container::{Container, Network, NetworkMode, Port};
+use crate::container::{Container, Network, NetworkMode, Port, Run};
 use crate::desired::HostAddresses;
 
 #[path = "agent_world.rs"]

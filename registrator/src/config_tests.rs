@@ -1,0 +1,106 @@
+use super::*;
+
+fn file(text: &str) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("registrator.yaml");
+    std::fs::write(&path, text).unwrap();
+    Config::resolve(&Args {
+        config: Some(path),
+        ..Args::default()
+    })
+}
+
+#[test]
+fn a_file_says_the_same_as_flags() {
+    let config = file(concat!(
+        "endpoints: [a, 'https://b:1']\nttl: 15\nlayout: registrator\nprefix: /x\nnode: n\n",
+        "ip: 10.0.0.5\ninternal: true\nresync: 2m\non-stop: revoke\nlisten: 127.0.0.1:0\n"
+    ))
+    .unwrap();
+    assert_eq!(config.store.endpoints.len(), 2);
+    assert_eq!((config.ttl_seconds, config.resync.as_secs()), (15, 120));
+    assert_eq!(config.layouts, [Layout::new(Kind::Registrator, "x")]);
+    assert_eq!((config.node.as_deref(), config.internal), (Some("n"), true));
+    assert_eq!(config.on_stop, StopPolicy::Revoke);
+    let defaults = file("").unwrap();
+    assert_eq!(defaults.ttl_seconds, TTL_SECONDS_DEFAULT);
+    assert_eq!(defaults.store.endpoints[0].to_string(), ENDPOINTS_DEFAULT);
+}
+
+#[test]
+fn a_flag_beats_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.yaml");
+    std::fs::write(&path, "ttl: 15s\nnode: file\n").unwrap();
+    let config = Config::resolve(&Args {
+        config: Some(path),
+        node: Some("flag".into()),
+        ..Args::default()
+    })
+    .unwrap();
+    assert_eq!(
+        (config.node.as_deref(), config.ttl_seconds),
+        (Some("flag"), 15)
+    );
+}
+
+#[test]
+fn errors_say_where_and_what_was_meant() {
+    for (text, part, hint) in [
+        ("a: 1\nttl: 3\n", ".yaml:1: unknown option", "known options"),
+        (
+            "ttl: 3\nendpoint: x\n",
+            ".yaml:2: unknown option",
+            "did you mean endpoints?",
+        ),
+        (
+            "\n\n'nodeid' : x\n",
+            ".yaml:3: unknown option",
+            "did you mean node-id?",
+        ),
+        ("ttl: 0\n", "option ttl", ""),
+        ("ttl: soon\n", "option ttl", ""),
+        ("layout: fancy\n", "native or registrator", ""),
+        ("ip: 0.0.0.0\n", "option ip", ""),
+        ("ip: here\n", "option ip", ""),
+        (
+            "docker-host: /var/run/docker.sock\n",
+            "option docker-host",
+            "",
+        ),
+        ("endpoints: ftp://x\n", "ftp://x", "write it as"),
+        ("user: me\n", "option user", ""),
+        ("cert: /nowhere\n", "option cert", ""),
+        ("cacert: /nowhere\n", "/nowhere", "check the path"),
+        ("listen: 80\n", "listen", ""),
+        ("ttl: {a: b}\n", "ttl", ""),
+        ("[", "configuration", "known options"),
+    ] {
+        let error = file(text).expect_err(text);
+        assert!(error.to_string().contains(part), "{text}: {error}");
+        assert!(
+            error.hint().unwrap_or_default().contains(hint),
+            "{text}: {:?}",
+            error.hint()
+        );
+    }
+}
+
+#[test]
+fn times() {
+    for (text, millis) in [
+        ("90", Some(90_000)),
+        ("90s", Some(90_000)),
+        ("1500ms", Some(1_500)),
+        (" 2m ", Some(120_000)),
+        ("1h", Some(3_600_000)),
+        ("", None),
+        ("s", None),
+        ("-1s", None),
+        ("1d", None),
+        ("99999999999999999999", None),
+        ("18446744073709551615h", None),
+    ] {
+        assert_eq!(duration(text).map(|d| d.as_millis()), millis, "{text:?}");
+    }
+}
