@@ -4,6 +4,7 @@
 //! good as an HTTP/1 one (telling them apart by version broke v2 keys over TLS in etcd 3.5.26).
 
 mod authority;
+mod gather;
 mod huffman;
 
 use std::io;
@@ -21,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use self::authority::Tolerant;
+use self::gather::Gathering;
 use crate::api::Api;
 use crate::body::{Answered, Body};
 use crate::config::Config;
@@ -121,7 +123,7 @@ async fn serve(stream: TcpStream, api: Arc<Api>, settings: Settings, watcher: Wa
     let service = service_fn(move |request| answer(Arc::clone(&api), request));
     let connection = settings
         .builder
-        .serve_connection(TokioIo::new(Tolerant::new(stream)), service);
+        .serve_connection(TokioIo::new(Tolerant::new(Gathering::new(stream))), service);
     if let Err(error) = watcher.watch(connection).await {
         // Clients come and go; what they break is theirs.
         tracing::debug!(%error, "connection ended");
