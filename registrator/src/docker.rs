@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::Docker;
+use bollard::models::EventMessage;
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
 use futures::StreamExt;
 use store_client::backoff::Backoff;
@@ -27,6 +28,8 @@ const LOOK_BACK_NANOS: i64 = 60_000_000_000;
 const IDLE: Duration = Duration::from_secs(10);
 /// 5 s: an engine that does not answer a ping by then is stuck.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// 20 ms: an engine that refuses the stream does so at once; one that does not says nothing.
+const SETTLED: Duration = Duration::from_millis(20);
 /// 30 s: an inspection waits for the container's lock, which a slow start holds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// 100 ms, 2 s: an engine that restarts is back within seconds, and a try costs it nothing.
@@ -203,22 +206,25 @@ impl Engine {
             ]))
             .build();
         let mut stream = std::pin::pin!(client.events(Some(options)));
+        // The request goes out with the first poll, and a refusal comes back at once.
+        let first = match timeout(SETTLED, stream.next()).await {
+            Ok(Some(Ok(message))) => Some(message),
+            Ok(Some(Err(error))) => return format!("event stream: {}", one_line(&error)),
+            Ok(None) => return "event stream: the engine closed it".to_owned(),
+            Err(_) => None,
+        };
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
-        // The stream is polled below before the answer to any list can be read; events from
-        // before that are replayed through `since`.
         self.tell(Input::EngineUp);
+        if let Some(message) = first {
+            self.tell_event(message, last_nanos);
+        }
         let mut pong = std::pin::pin!(None);
         loop {
             tokio::select! {
                 biased;
                 // Safe to cancel: a stream hands out an item or stays as it is.
                 message = stream.next() => match message {
-                    Some(Ok(message)) => {
-                        if let Some(event) = inspect::event(message) {
-                            *last_nanos = (*last_nanos).max(event.time_nanos);
-                            self.tell(Input::Happened(event));
-                        }
-                    }
+                    Some(Ok(message)) => self.tell_event(message, last_nanos),
                     Some(Err(error)) => return format!("event stream: {}", one_line(&error)),
                     None => return "event stream: the engine closed it".to_owned(),
                 },
@@ -232,6 +238,13 @@ impl Engine {
                 // Safe to cancel: it only waits.
                 () = sleep(IDLE), if pong.is_none() => pong.set(Some(ping(client))),
             }
+        }
+    }
+
+    fn tell_event(&self, message: EventMessage, last_nanos: &mut i64) {
+        if let Some(event) = inspect::event(message) {
+            *last_nanos = (*last_nanos).max(event.time_nanos);
+            self.tell(Input::Happened(event));
         }
     }
 

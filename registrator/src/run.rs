@@ -46,6 +46,9 @@ impl Agent {
     ///
     /// # Errors
     /// When the HTTP API's address cannot be listened on.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let (publish, status) = watch::channel(Status::default());
         let mut listening = None;

@@ -10,7 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::failure::{self, Class};
 
 /// How to reach the store.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Members to try, in order. Never empty.
     pub endpoints: Vec<Endpoint>,
@@ -40,6 +40,18 @@ impl std::fmt::Debug for Tls {
             .field("ca", &self.ca_pem.is_some())
             .field("identity", &self.identity_pem.is_some())
             .field("server_name", &self.server_name)
+            .finish()
+    }
+}
+
+impl std::fmt::Debug for Options {
+    /// Never prints the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("endpoints", &self.endpoints)
+            .field("user", &self.user.as_ref().map(|(name, _)| name))
+            .field("tls", &self.tls)
+            .field("connect_timeout", &self.connect_timeout)
             .finish()
     }
 }

@@ -114,7 +114,16 @@ impl Lease {
         };
         beat(self.ttl);
         loop {
-            tokio::time::sleep(period).await;
+            tokio::select! {
+                () = tokio::time::sleep(period) => {}
+                // Nothing is asked, so an answer means nothing; but a connection that breaks is
+                // noticed here, long before the next beat.
+                early = answers.message() => match early {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return Ended::Broken("the store closed the keep-alive".to_owned()),
+                    Err(error) => return Ended::Broken(failure::describe(&error)),
+                },
+            }
             if let Err(error) = keeper.keep_alive().await {
                 return Ended::Broken(failure::describe(&error));
             }
