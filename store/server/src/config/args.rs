@@ -124,7 +124,7 @@ pub struct Args {
     )]
     pub snapshot_catchup_entries: u64,
 
-    /// Log segments to keep; 0 = all.
+    /// Log files to keep. Accepted; the log is cut behind each snapshot and keeps no more than it needs.
     #[arg(
         long,
         value_name = "FILES",

@@ -67,8 +67,6 @@ pub struct Config {
     pub snapshot_count: u64,
     /// Entries kept behind a snapshot for members that lag a little.
     pub catch_up_entries: u64,
-    /// Log segments kept behind the snapshot; 0 = all.
-    pub wals_max: u32,
     /// Snapshots kept; 0 = all.
     pub snapshots_max: u32,
     /// Size of a log segment in bytes. Not a flag: for stores that are many and small, as in tests.
@@ -139,7 +137,6 @@ impl Config {
             election,
             snapshot_count: at_least_one("snapshot-count", args.snapshot_count)?,
             catch_up_entries: args.snapshot_catchup_entries,
-            wals_max: args.max_wals,
             snapshots_max: args.max_snapshots,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             quota_bytes: match args.quota_backend_bytes {

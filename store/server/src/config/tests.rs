@@ -29,7 +29,7 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(config.heartbeat, Duration::from_millis(100));
     assert_eq!(config.election, Duration::from_millis(1000));
     assert_eq!(config.snapshot_count, 10_000);
-    assert_eq!((config.wals_max, config.snapshots_max), (5, 2));
+    assert_eq!(config.snapshots_max, 2);
     assert_eq!(config.quota_bytes, 2 << 30);
     assert_eq!(config.request_bytes_max, 1_572_864);
     assert_eq!(config.receive_bytes_max(), 1_572_864 + 524_288);
