@@ -1,8 +1,8 @@
 //! All records in the order of their revisions, and where each of them is.
 //!
-//! New records stay young for a moment: as they came, sharing the buffer that brought them
-//! (a log entry, a request). When 64 KiB have gathered they are copied, once, into a packed [`Segment`]. So a
-//! single small survivor never pins a large buffer, a record costs a dozen bytes beside key and
+//! New records stay young for a moment: as they came, sharing the buffer that brought them (a log
+//! entry, a request). When 64 KiB have gathered they are copied, once, into a packed [`Segment`]. So
+//! a single small survivor never pins a large buffer, a record costs a dozen bytes beside key and
 //! value, and no allocation is made per put.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +14,7 @@ use super::segment::{Dropped, Segment};
 
 /// Packed bytes of a segment. 64 KiB: large enough that what belongs to a segment rather than to
 /// its records (about 250 bytes) does not count, small enough that packing one takes microseconds
-/// and that a reader who holds on to a slice pins little.
-/// Tests cross the boundary often.
+/// and that a reader who holds on to a slice pins little. Tests cross the bound often.
 const SEGMENT_BYTES: usize = if cfg!(test) { 400 } else { 64 << 10 };
 
 /// Values from here on are not copied but go on sharing the buffer that brought them. 64 KiB: it is
