@@ -82,6 +82,10 @@ pub struct Agent {
     reload_due: bool,
     /// They are being read: no transaction starts.
     reloading: bool,
+    /// Transactions ordered so far when the lease's keys were asked for; `None` when nobody asked.
+    checking: Option<u64>,
+    /// Transactions ordered so far.
+    ordered: u64,
     /// A transaction ended without an outcome in this session or the last.
     unsure: bool,
     timers: Timers,
@@ -115,6 +119,8 @@ impl Agent {
             flights: BTreeMap::new(),
             reload_due: false,
             reloading: false,
+            checking: None,
+            ordered: 0,
             unsure: false,
             timers: Timers::default(),
             last_token: 0,
@@ -146,6 +152,7 @@ impl Agent {
                 adopted,
                 held,
             } => self.leased(now, lease, adopted, held, effects),
+            Input::OnLease(keys) => self.on_lease(&keys),
             Input::StoreAway { why } => self.store_away(why, effects),
             Input::Committed { token, revision } => self.committed(now, token, revision, effects),
             Input::Conflicted { token, actual } => self.conflicted(token, actual, effects),
@@ -352,6 +359,7 @@ impl Agent {
                 Timer::List if self.engine_down.is_none() => {
                     let full = self.listing.is_some_and(|(_, full)| full);
                     self.list(full, effects);
+                    self.check_lease(effects);
                 }
                 Timer::List => {}
                 Timer::Recheck => self.reload_due = true,

@@ -116,7 +116,7 @@ impl Story {
                     drop(self.open.insert(*token, format!("inspect {id}")));
                 }
                 Effect::Commit { token, .. } => drop(self.open.insert(*token, "commit".into())),
-                Effect::Reload | Effect::Note(_) => {}
+                Effect::Check | Effect::Reload | Effect::Note(_) => {}
             }
             writeln!(out, "{effect}").unwrap();
         }
@@ -213,6 +213,7 @@ impl Story {
                     .map(|(key, held)| (key, held.unwrap()))
                     .collect(),
             },
+            "on-lease" => Input::OnLease(rest.iter().map(|key| (*key).to_owned()).collect()),
             "store-away" => {
                 self.open.retain(|_, asked| asked != "commit");
                 Input::StoreAway { why: text() }

@@ -70,7 +70,7 @@ pub struct Args {
     /// Register container addresses and ports instead of published ones
     #[arg(long)]
     pub internal: bool,
-    /// Time between two lists of all containers, such as 60s [default: 60s]
+    /// Time between two looks at everything, containers and keys, such as 60s [default: 60s]
     #[arg(long, value_name = "TIME")]
     pub resync: Option<String>,
     /// What happens to the keys on SIGTERM: keep (for a fast restart; they go after the TTL) or
@@ -209,7 +209,8 @@ pub const ENDPOINTS_DEFAULT: &str = "http://127.0.0.1:2379";
 /// 30 s: only a host or agent that dies needs it, containers that stop are deregistered at once; a
 /// longer outage of the agent than a slow restart should not unregister what still serves.
 pub const TTL_SECONDS_DEFAULT: i64 = 30;
-/// 60 s: one cheap call a minute against events the engine lost.
+/// 60 s: two cheap calls a minute, one to the engine against events it lost and one for the keys on
+/// the lease against somebody who deleted some.
 pub const RESYNC_DEFAULT: Duration = Duration::from_secs(60);
 /// Where keys begin.
 pub const PREFIX_DEFAULT: &str = "/services";

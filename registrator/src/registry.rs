@@ -38,7 +38,9 @@ pub(crate) struct Order {
 pub(crate) enum Task {
     /// Commit a transaction.
     Commit(Token, Txn),
-    /// Read the lease's keys again.
+    /// List the lease's keys.
+    Check,
+    /// Read the lease's keys with their values again.
     Reload,
 }
 
@@ -116,7 +118,7 @@ impl Registry {
         backoff.reset();
         let began = self.tell_leased(first);
         let mut hold = std::pin::pin!(lease.hold(client, |_| {}));
-        let mut commits: JoinSet<Outcome> = JoinSet::new();
+        let mut tasks: JoinSet<Outcome> = JoinSet::new();
         loop {
             tokio::select! {
                 // Safe to cancel: `recv` and `join_next` hand out an item or nothing.
@@ -126,7 +128,10 @@ impl Registry {
                     }
                     match order.task {
                         Task::Commit(token, txn) => {
-                            commits.spawn(commit(client.clone(), lease.id, token, txn));
+                            tasks.spawn(commit(client.clone(), lease.id, token, txn));
+                        }
+                        Task::Check => {
+                            tasks.spawn(check(client.clone(), lease));
                         }
                         Task::Reload => match self.begin(client).await {
                             Ok((_, fact)) => {
@@ -136,7 +141,7 @@ impl Registry {
                         },
                     }
                 }
-                Some(done) = commits.join_next() => match done {
+                Some(done) = tasks.join_next() => match done {
                     Ok(Outcome::Done(fact)) => self.tell(fact),
                     Ok(Outcome::Over(why)) => return why,
                     Err(error) => return error.to_string(),
@@ -232,6 +237,17 @@ async fn commit(client: Client, lease: LeaseId, token: Token, txn: Txn) -> Outco
         Err(_) => Outcome::Over(format!(
             "no answer to a transaction within {COMMIT_TIMEOUT:?}"
         )),
+    }
+}
+
+async fn check(client: Client, lease: Lease) -> Outcome {
+    let text = |key: Vec<u8>| String::from_utf8(key).ok();
+    match lease.keys(&client).await {
+        Ok(Some(keys)) => {
+            Outcome::Done(Input::OnLease(keys.into_iter().filter_map(text).collect()))
+        }
+        Ok(None) => Outcome::Over("the lease expired".to_owned()),
+        Err(error) => Outcome::Over(error.to_string()),
     }
 }
 

@@ -274,6 +274,7 @@ impl Loop {
             Effect::List { token } => self.engine.list(token),
             Effect::Inspect { token, id } => self.engine.inspect(token, id),
             Effect::Commit { token, txn } => self.order(Task::Commit(token, txn)),
+            Effect::Check => self.order(Task::Check),
             Effect::Reload => self.order(Task::Reload),
             Effect::Note(note) => match note.level {
                 Level::Info => tracing::info!("{}: {}", note.subject, note.text),

@@ -28,6 +28,8 @@ pub enum Effect {
         /// The writes.
         txn: Txn,
     },
+    /// List the keys on the lease; answered by [`super::Input::OnLease`].
+    Check,
     /// Read everything on the lease again; answered by [`super::Input::Leased`].
     Reload,
     /// A change somebody may want to read about.
@@ -59,6 +61,7 @@ impl fmt::Display for Effect {
         match self {
             Self::List { token } => write!(f, "list #{token}"),
             Self::Inspect { token, id } => write!(f, "inspect #{token} {id}"),
+            Self::Check => write!(f, "check"),
             Self::Reload => write!(f, "reload"),
             Self::Note(note) => {
                 let level = if note.level == Level::Warn {

@@ -63,6 +63,8 @@ pub enum Input {
         /// Every key on the lease with its value, in key order.
         held: Vec<(String, Held)>,
     },
+    /// The keys that hang on the lease right now, in any order.
+    OnLease(Vec<String>),
     /// The store cannot be reached or the lease is gone; a [`Input::Leased`] will follow some day.
     StoreAway {
         /// Why, in one line.

@@ -89,6 +89,7 @@ impl Agent {
             );
         }
         self.store_down = why;
+        self.checking = None;
         self.reloading = false;
         self.unsure |= !self.flights.is_empty();
         self.forget_flights();
@@ -173,6 +174,26 @@ impl Agent {
         self.queue_write(LEFT_OVER);
     }
 
+    /// Asks which keys hang on the lease: a key that somebody deleted or overwrote is not among them.
+    /// One call to the lease's keeper, no read of the keyspace, once per list of all containers.
+    pub(super) fn check_lease(&mut self, effects: &mut Vec<Effect>) {
+        if self.lease.is_some() && self.flights.is_empty() && !self.reloading {
+            self.checking = Some(self.ordered);
+            effects.push(Effect::Check);
+        }
+    }
+
+    pub(super) fn on_lease(&mut self, keys: &[String]) {
+        let asked = self.checking.take();
+        if asked != Some(self.ordered) || !self.flights.is_empty() {
+            return; // Transactions came between; the next check will do.
+        }
+        let found: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
+        let known = self.held.iter().filter(|(_, held)| held.leased);
+        let known: BTreeSet<&str> = known.map(|(key, _)| key.as_str()).collect();
+        self.reload_due |= found != known;
+    }
+
     pub(super) fn order_transactions(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.lease.is_none() {
             return;
@@ -217,6 +238,7 @@ impl Agent {
         let why = tracked.evaluation.skipped.as_deref();
         let why = why.unwrap_or("its settings changed").to_owned();
         let token = self.token();
+        self.ordered += 1;
         if let Some(tracked) = self.containers.get_mut(id) {
             tracked.commit = Some(token);
         }

@@ -5,10 +5,10 @@ mod scene;
 
 use std::time::Duration;
 
-use end_to_end::wait;
+use end_to_end::{http, wait};
 use registrator::{Config, StopPolicy};
 use registrator_catalog::layout::{Kind, Layout};
-use registrator_catalog::record::{Record, State};
+use registrator_catalog::record::{Record, State, same_apart_from_time};
 use store_client::endpoint::Endpoint;
 
 use scene::{DEAF, GENTLE, Running, Scene};
@@ -210,6 +210,30 @@ fn a_store_that_goes_and_returns_is_caught_up_with() {
 }
 
 #[test]
+fn what_somebody_else_deletes_or_overwrites_is_put_back() {
+    let scene = Scene::new();
+    let mut config = scene.config();
+    config.resync = Duration::from_secs(1);
+    let _agent = Running::start(config).ready();
+    let (first, second) = (scene.container(&[], GENTLE), scene.container(&[], GENTLE));
+    scene.becomes(&[&first, &second]);
+    let before = scene.keys();
+    scene.delete(&before[0].0);
+    scene.put(&before[1].0, "nonsense");
+    wait::until("the same records", wait::LONG, || {
+        let same = |(a, b): (&(String, String), &(String, String))| {
+            a.0 == b.0 && same_apart_from_time(a.1.as_bytes(), b.1.as_bytes())
+        };
+        let keys = scene.keys();
+        if keys.len() == 2 && keys.iter().zip(&before).all(same) {
+            Ok(())
+        } else {
+            Err(format!("{keys:?}"))
+        }
+    });
+}
+
+#[test]
 fn published_ports_in_the_layout_of_registrator() {
     let scene = Scene::new();
     let mut config = scene.config();
@@ -312,6 +336,12 @@ fn an_agent_with_nothing_to_reach_says_so_and_stops() {
         (_, text) => Err(text),
     });
     assert!(!named.status().is_ready());
+    let api = named.listening();
+    assert_eq!(http::get(api, "/livez").unwrap().status, 200);
+    let unready = http::get(api, "/readyz").unwrap();
+    assert_eq!(unready.status, 503);
+    let status = http::get(api, "/status").unwrap();
+    assert_eq!(status.status, 200);
     named.stop(StopPolicy::Revoke);
 }
 

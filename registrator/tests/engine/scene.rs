@@ -101,6 +101,16 @@ impl Scene {
             .collect()
     }
 
+    pub(crate) fn put(&self, key: &str, value: &str) {
+        let mut client = self.client.clone();
+        self.runtime.block_on(client.put(key, value, None)).unwrap();
+    }
+
+    pub(crate) fn delete(&self, key: &str) {
+        let mut client = self.client.clone();
+        self.runtime.block_on(client.delete(key, None)).unwrap();
+    }
+
     /// Waits until exactly these containers are registered.
     #[track_caller]
     pub(crate) fn becomes(&self, containers: &[&Container]) {
@@ -205,6 +215,10 @@ impl Running {
 
     pub(crate) fn status(&self) -> Status {
         self.agent.as_ref().unwrap().status().borrow().clone()
+    }
+
+    pub(crate) fn listening(&self) -> std::net::SocketAddr {
+        self.agent.as_ref().unwrap().listening().unwrap()
     }
 
     #[track_caller]

@@ -93,6 +93,21 @@ impl Lease {
         })
     }
 
+    /// The keys on the lease right now, or `None` when it is gone.
+    ///
+    /// # Errors
+    /// What the store answered, or that it did not answer in 5 s.
+    pub async fn keys(self, client: &Client) -> Result<Option<Vec<Vec<u8>>>, LeaseError> {
+        let options = LeaseTimeToLiveOptions::new().with_keys();
+        let mut leases = client.lease_client();
+        let found = in_time(
+            "list keys of lease",
+            leases.time_to_live(self.id, Some(options)),
+        )
+        .await?;
+        Ok((found.ttl() > 0).then(|| found.keys().to_vec()))
+    }
+
     /// Keeps the lease alive until that fails; returns why. Three beats fit into one TTL, so that
     /// one lost beat costs nothing. `beat` is told the remaining time after every answer.
     ///

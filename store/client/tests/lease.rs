@@ -84,6 +84,10 @@ async fn a_lease_is_granted_once_and_adopted_after() {
         (adopted.lease, adopted.keys),
         (granted.lease, vec![b"a".to_vec()])
     );
+    assert_eq!(
+        adopted.lease.keys(&client).await.unwrap(),
+        Some(vec![b"a".to_vec()])
+    );
     // Revoked, its keys are gone; revoking again is no error.
     adopted.lease.revoke(&client).await.unwrap();
     adopted.lease.revoke(&client).await.unwrap();
@@ -96,6 +100,7 @@ async fn a_lease_is_granted_once_and_adopted_after() {
             .kvs()
             .is_empty()
     );
+    assert_eq!(granted.lease.keys(&client).await.unwrap(), None);
     assert!(!Lease::take(&client, id, 60).await.unwrap().adopted);
 }
 
