@@ -74,6 +74,15 @@ pub(crate) struct Mark {
     pub(crate) term: u64,
 }
 
+/// What a mark says of the entries before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MarkKind {
+    /// The snapshot was taken of this log.
+    Continues = 0,
+    /// It came from another member and replaces the log: no entry before the mark counts.
+    Replaces = 1,
+}
+
 /// First record of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Start {
@@ -96,7 +105,7 @@ pub(crate) enum Item<'a> {
     },
     Vote(Vote),
     Start(Start),
-    Mark(Mark),
+    Mark(Mark, MarkKind),
 }
 
 impl<'a> From<&'a Record> for Item<'a> {
@@ -123,7 +132,7 @@ impl Item<'_> {
     pub(crate) const fn bytes(&self) -> usize {
         match self {
             Item::Entry { body, .. } => ENTRY_BYTES + body.len(),
-            Item::Mark(_) => RECORD_BYTES - 8,
+            Item::Mark(..) => RECORD_BYTES - 8,
             Item::Vote(_) | Item::Start(_) => RECORD_BYTES,
         }
     }
@@ -159,7 +168,7 @@ impl Item<'_> {
                     &[number, previous_end, u64::from(recycled)],
                 );
             }
-            Item::Mark(Mark { index, term }) => lead(TAG_MARK, 0, 0, &[index, term]),
+            Item::Mark(Mark { index, term }, kind) => lead(TAG_MARK, kind as u8, 0, &[index, term]),
         }
     }
 }
@@ -213,10 +222,16 @@ impl<'a> Items<'a> {
             }
             TAG_MARK => {
                 let fields = self.take(16)?;
-                Item::Mark(Mark {
+                let mark = Mark {
                     index: read_u64(fields, 0),
                     term: read_u64(fields, 8),
-                })
+                };
+                let kind = if kind == 0 {
+                    MarkKind::Continues
+                } else {
+                    MarkKind::Replaces
+                };
+                Item::Mark(mark, kind)
             }
             _ => return Err("a record of an unknown kind"),
         };

@@ -14,6 +14,7 @@ mod replay;
 mod reserve;
 pub mod sim;
 pub mod snapshot;
+mod terms;
 pub mod wal;
 
 pub use crate::disk::{Disk, DiskFile, RealDisk};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::format::{Item, Mark};
+use crate::format::{Item, Mark, MarkKind};
 use crate::record::{Entry, Vote};
 
 /// The state after the records read so far.
@@ -36,7 +36,12 @@ impl Replay {
                 });
             }
             Item::Vote(vote) => self.vote = Some(vote),
-            Item::Mark(mark) => self.set_mark(mark),
+            Item::Mark(mark, kind) => {
+                self.mark = Some(mark);
+                if kind == MarkKind::Replaces {
+                    self.entries.clear();
+                }
+            }
             Item::Start(_) => return Err("the start of a segment inside one"),
         }
         Ok(())
@@ -54,30 +59,6 @@ impl Replay {
         let keep = usize::try_from(index.saturating_sub(first.index)).unwrap_or(usize::MAX);
         self.entries.truncate(keep);
         Ok(())
-    }
-
-    /// A snapshot that does not continue the log (one from another member) replaces it.
-    fn set_mark(&mut self, mark: Mark) {
-        // Repeated at the front of each segment, where the entry it names may be purged by now.
-        if self.mark.replace(mark) == Some(mark) {
-            return;
-        }
-        let covered = match self.entry(mark.index) {
-            Some(entry) => entry.term == mark.term,
-            // Entries only above it: they follow it.
-            None => self
-                .entries
-                .front()
-                .is_some_and(|first| first.index == mark.index + 1),
-        };
-        if !covered {
-            self.entries.clear();
-        }
-    }
-
-    fn entry(&self, index: u64) -> Option<&Entry> {
-        let at = index.checked_sub(self.entries.front()?.index)?;
-        self.entries.get(usize::try_from(at).ok()?)
     }
 
     /// Starting from a snapshot at `index` (0: from nothing), the log continues it and reaches at least

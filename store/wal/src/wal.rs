@@ -18,14 +18,15 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{OpenError, WalError};
 use crate::folder::Folder;
 use crate::format::{
-    ALIGN, CARRY_BYTES, ENTRY_BYTES, HEAD_BYTES, Item, Mark, Place, Seed, Start, encode_frame,
-    frame_bytes,
+    ALIGN, CARRY_BYTES, ENTRY_BYTES, HEAD_BYTES, Item, Mark, MarkKind, Place, Seed, Start,
+    encode_frame, frame_bytes,
 };
 use crate::record::{Entry, Record, Vote};
 use crate::recovery::{self, Found, Sealed};
 use crate::replay::Replay;
 use crate::reserve::{Reserve, fill};
 use crate::snapshot::{RecoveredSnapshot, SnapshotWriter};
+use crate::terms::Terms;
 
 /// What an entry takes besides its body, at most: its record, and a frame if it is appended alone.
 pub const ENTRY_BYTES_MAX: u64 = (ENTRY_BYTES + HEAD_BYTES + ALIGN) as u64;
@@ -116,8 +117,8 @@ pub struct Wal<D: Disk> {
     sequence_next: u64,
     /// Sequence of the last frame known durable; below `sequence_next`.
     durable: u64,
-    /// Last entry appended; 0 before the first.
-    last_index: u64,
+    /// Terms of the entries above the newest snapshot.
+    terms: Terms,
     vote: Option<Vote>,
     mark: Option<Mark>,
     /// A write or sync failed: what is on disk is unknown.
@@ -212,6 +213,13 @@ impl<D: Disk> Wal<D> {
             vote,
             mark,
         } = replay;
+        let mut terms = Terms::default();
+        if let Some(mark) = mark {
+            terms.restart(mark.index + 1);
+        }
+        for entry in &entries {
+            terms.push(entry.index, entry.term);
+        }
         let mut wal = Self {
             reserve: Reserve::found(&disk, &folder, segment_bytes),
             disk,
@@ -223,9 +231,7 @@ impl<D: Disk> Wal<D> {
             sealed: sealed.into(),
             sequence_next,
             durable: sequence_next - 1,
-            last_index: entries
-                .back()
-                .map_or(mark.map_or(0, |m| m.index), |e| e.index),
+            terms,
             vote,
             mark,
             poisoned: false,
@@ -319,17 +325,17 @@ impl<D: Disk> Wal<D> {
     /// When an entry leaves a gap after the one before it: such a log could not be opened again.
     pub fn append(&mut self, records: &[Record]) -> Result<(), WalError> {
         self.check()?;
-        let mut last = self.last_index;
+        let mut next = self.terms.next_index();
         let mut bytes = 0;
         for record in records {
             bytes += Item::from(record).bytes();
             if let Record::Entry(entry) = record {
                 assert!(
-                    last == 0 || entry.index <= last + 1,
-                    "entry {} appended to a log that ends at {last}",
+                    next.is_none_or(|next| entry.index <= next),
+                    "entry {} appended to a log that goes on with {next:?}",
                     entry.index
                 );
-                last = entry.index;
+                next = Some(entry.index + 1);
             }
         }
         if records.is_empty() {
@@ -337,10 +343,10 @@ impl<D: Disk> Wal<D> {
         }
         self.make_room(bytes)?;
         self.write_frame(records.iter().map(Item::from))?;
-        self.last_index = last;
         for record in records {
             match record {
                 Record::Entry(entry) => {
+                    self.terms.push(entry.index, entry.term);
                     self.active.last_index = self.active.last_index.max(entry.index);
                 }
                 Record::Vote(vote) => self.vote = Some(*vote),
@@ -421,12 +427,21 @@ impl<D: Disk> Wal<D> {
         if self.mark.is_some_and(|newest| newest.index >= mark.index) {
             return Ok(());
         }
-        self.make_room(Item::Mark(mark).bytes())?;
+        let kind = if self.terms.of(mark.index) == Some(mark.term) {
+            MarkKind::Continues
+        } else {
+            MarkKind::Replaces
+        };
+        let item = Item::Mark(mark, kind);
+        self.make_room(item.bytes())?;
         writer.finish(&self.folder)?;
-        self.write_frame(std::iter::once(Item::Mark(mark)))?;
+        self.write_frame(std::iter::once(item))?;
         self.sync()?;
         self.mark = Some(mark);
-        self.last_index = self.last_index.max(mark.index);
+        if kind == MarkKind::Replaces {
+            self.terms.restart(mark.index + 1);
+        }
+        self.terms.forget_below(mark.index);
         self.drop_snapshots()
     }
 
@@ -656,7 +671,7 @@ fn carry(
     vote: Option<Vote>,
 ) -> impl Iterator<Item = Item<'static>> {
     std::iter::once(Item::Start(start))
-        .chain(mark.map(Item::Mark))
+        .chain(mark.map(|mark| Item::Mark(mark, MarkKind::Continues)))
         .chain(vote.map(Item::Vote))
 }
 

@@ -226,6 +226,34 @@ proptest! {
     }
 }
 
+/// An older mark, read when the entry it names is purged, must not drop the entries before it.
+#[test]
+fn a_mark_whose_entry_is_purged_keeps_the_log() {
+    let append = |bytes: &[usize], vote| Op::Append {
+        back: 0,
+        bytes: bytes.to_vec(),
+        vote,
+    };
+    let mut run = Run::new(SimDisk::new(), config());
+    for op in [
+        append(&[457], true),
+        append(&[1034, 345, 1094], true),
+        Op::Close,
+        append(&[713], false),
+        Op::Snapshot { back: 2 },
+        append(&[0, 0], false),
+        Op::Snapshot { back: 3 },
+        Op::Purge { back: 0 },
+        Op::Close,
+    ] {
+        run.step(&op);
+    }
+    assert_eq!(
+        run.twin.entries.keys().copied().collect::<Vec<_>>(),
+        [5, 6, 7]
+    );
+}
+
 #[test]
 fn a_real_folder_is_locked_and_private() {
     use std::os::unix::fs::PermissionsExt;

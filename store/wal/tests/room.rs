@@ -142,7 +142,7 @@ fn a_full_disk_does_not_keep_a_log_from_opening() {
     let image = disk.after_power_cut(Tear::Keep, 0);
     // Torn, so that there is something to repair.
     image.damage("/data/0000000000000001.wal".as_ref(), |bytes| {
-        bytes[2000] ^= 1
+        bytes[2000] ^= 1;
     });
     image.set_free_bytes(Some(0));
     let (_, recovered) = open(&image);
