@@ -141,14 +141,14 @@ pub enum Effect {
         /// Pass to answer with.
         pass: u64,
     },
-    /// Save the book, and only then put the staged file in place.
+    /// Save the book if there is one here, and only then put the staged file in place.
     Replace {
         /// Name of the resource.
         name: String,
         /// Pass to answer with.
         pass: u64,
-        /// The book to save first.
-        book: Arc<Book>,
+        /// The book to save first; `None` if there is no reload that a crash could leave undone.
+        book: Option<Arc<Book>>,
     },
     /// Run `reload_cmd`.
     Reload {
@@ -231,6 +231,11 @@ impl Machine {
         self.units.values().filter_map(Unit::due).min()
     }
 
+    /// What is known of all destinations; saved once more at the end.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
     /// The revision of the newest snapshot; `None` before the first.
     pub fn revision(&self) -> Option<i64> {
         self.snapshot.as_ref().map(Snapshot::revision)
@@ -301,7 +306,7 @@ impl Machine {
         let Some(unit) = self.units.get_mut(name).filter(|unit| unit.pass() == pass) else {
             return;
         };
-        match unit.done(now, done, &mut self.book, &self.options) {
+        match unit.done(now, done, &mut self.book) {
             Next::Nothing => {}
             Next::Do(make) => effects.push(make(name.to_owned(), pass)),
             Next::Settled => effects.push(Effect::Save {

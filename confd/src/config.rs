@@ -47,8 +47,8 @@ pub struct Args {
     /// Render everything once and exit: 0, or 1 if a resource failed
     #[arg(long)]
     pub onetime: bool,
-    /// Keep watching for changes (the default)
-    #[arg(long, conflicts_with = "onetime")]
+    /// Keep watching for changes (the default; --onetime wins over it)
+    #[arg(long)]
     pub watch: bool,
     /// Show what would change, change nothing
     #[arg(long)]

@@ -7,6 +7,7 @@ mod lines;
 mod tera;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub(crate) use self::filters::shell_quote;
 pub use self::tera::Tera;
@@ -52,7 +53,7 @@ pub struct Globals {
     /// The resource's `vars`.
     pub vars: serde_json::Map<String, serde_json::Value>,
     /// The environment, as it was at the start.
-    pub env: BTreeMap<String, String>,
+    pub env: Arc<BTreeMap<String, String>>,
     /// Name of the host.
     pub hostname: String,
 }

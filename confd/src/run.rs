@@ -194,7 +194,7 @@ impl Runner {
             seed: seed(started_unix),
         };
         let globals = Globals {
-            env: environment().collect(),
+            env: Arc::new(environment().collect()),
             hostname: hostname(),
             ..Globals::default()
         };
@@ -278,6 +278,8 @@ impl Runner {
                 _ => break,
             }
         }
+        let book = Arc::new(self.machine.book().clone());
+        self.jobs.perform(Effect::Save { book });
         self.publish();
     }
 

@@ -71,6 +71,8 @@ pub(super) struct Unit {
     notes: Vec<String>,
     would_change: bool,
     once: bool,
+    noop: bool,
+    sync_only: bool,
     outcome: Option<bool>,
 }
 
@@ -116,6 +118,8 @@ impl Unit {
             notes: Vec::new(),
             would_change: false,
             once: options.once,
+            noop: options.noop,
+            sync_only: options.sync_only,
             outcome: None,
         }
     }
@@ -226,17 +230,11 @@ impl Unit {
     }
 
     /// A step of the current pass ended.
-    pub(super) fn done(
-        &mut self,
-        now: Duration,
-        done: Done,
-        book: &mut Book,
-        options: &Options,
-    ) -> Next {
+    pub(super) fn done(&mut self, now: Duration, done: Done, book: &mut Book) -> Next {
         match (self.at, done) {
-            (At::Render, Done::Rendered(output)) => self.rendered(now, output, options),
+            (At::Render, Done::Rendered(output)) => self.rendered(now, output),
             (At::Stage(hash), Done::Staged(result)) => match result {
-                Ok(same) => self.staged(now, hash, same, book, options),
+                Ok(same) => self.staged(now, hash, same, book),
                 Err(fault) => self.failed(now, Step::Stage, fault),
             },
             (At::Check(hash), Done::Checked(result)) => match result {
@@ -247,7 +245,7 @@ impl Unit {
                 Ok(notes) => {
                     self.notes.extend(notes);
                     self.counts.replaced += 1;
-                    self.reload(now, hash, book, options)
+                    self.reload(now, hash, book)
                 }
                 Err(fault) => self.failed(now, Step::Replace, fault),
             },
@@ -271,7 +269,7 @@ impl Unit {
         }
     }
 
-    fn rendered(&mut self, now: Duration, output: Output, options: &Options) -> Next {
+    fn rendered(&mut self, now: Duration, output: Output) -> Next {
         let unseen = std::mem::take(&mut self.unseen);
         if unseen
             .iter()
@@ -293,7 +291,7 @@ impl Unit {
             Ok(rendered) => rendered,
             Err(fault) => return self.failed(now, Step::Render, fault),
         };
-        if options.noop {
+        if self.noop {
             self.at = At::Compare;
             return Next::Do(Box::new(|name, pass| Effect::Compare { name, pass, text }));
         }
@@ -305,19 +303,11 @@ impl Unit {
         Next::Do(Box::new(|name, pass| Effect::Stage { name, pass, text }))
     }
 
-    fn staged(
-        &mut self,
-        now: Duration,
-        hash: ContentHash,
-        same: bool,
-        book: &mut Book,
-        options: &Options,
-    ) -> Next {
-        let reloads = self.resource.reload_cmd.is_some() && !options.sync_only;
-        match book.plan(&self.resource.dest, hash, same, reloads) {
+    fn staged(&mut self, now: Duration, hash: ContentHash, same: bool, book: &mut Book) -> Next {
+        match book.plan(&self.resource.dest, hash, same, self.reloads()) {
             Plan::Nothing => self.settle(now, hash, book),
-            Plan::Reload => self.reload(now, hash, book, options),
-            Plan::Replace if self.resource.check_cmd.is_some() && !options.sync_only => {
+            Plan::Reload => self.reload(now, hash, book),
+            Plan::Replace if self.resource.check_cmd.is_some() && !self.sync_only => {
                 self.at = At::Check(hash);
                 Next::Do(Box::new(|name, pass| Effect::Check { name, pass }))
             }
@@ -325,22 +315,21 @@ impl Unit {
         }
     }
 
+    fn reloads(&self) -> bool {
+        self.resource.reload_cmd.is_some() && !self.sync_only
+    }
+
     fn replace(&mut self, hash: ContentHash, book: &mut Book) -> Next {
         self.at = At::Replace(hash);
         self.settled = None;
         book.begin(&self.resource.dest, hash, self.rendering_at);
-        let book = Arc::new(book.clone());
+        // What a crash can leave undone is the reload; without one there is nothing to remember before.
+        let book = self.reloads().then(|| Arc::new(book.clone()));
         Next::Do(Box::new(|name, pass| Effect::Replace { name, pass, book }))
     }
 
-    fn reload(
-        &mut self,
-        now: Duration,
-        hash: ContentHash,
-        book: &mut Book,
-        options: &Options,
-    ) -> Next {
-        if self.resource.reload_cmd.is_none() || options.sync_only {
+    fn reload(&mut self, now: Duration, hash: ContentHash, book: &mut Book) -> Next {
+        if !self.reloads() {
             return self.settle(now, hash, book);
         }
         self.at = At::Reload(hash);
@@ -352,7 +341,7 @@ impl Unit {
         self.thorough = false;
         let settled = book.settle(&self.resource.dest, hash, self.rendering_at);
         self.succeed(now);
-        match settled {
+        match settled && self.reloads() {
             true => Next::Settled,
             false => Next::Nothing,
         }

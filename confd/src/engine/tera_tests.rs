@@ -27,7 +27,7 @@ fn compile(sources: &[(&str, &str)]) -> Result<Box<dyn Template>, TemplateError>
 fn render(template: &str, pairs: &[(&str, &str)]) -> Rendered {
     let globals = Globals {
         vars: serde_json::from_str(r#"{"port": 8080, "names": ["b", "a"]}"#).unwrap(),
-        env: [("HOME".to_owned(), "/root".to_owned())].into(),
+        env: std::sync::Arc::new([("HOME".to_owned(), "/root".to_owned())].into()),
         hostname: "host1".to_owned(),
     };
     let reader = Reader::new(snapshot(pairs), Scope::new("", &["/".to_owned()]));

@@ -1,11 +1,12 @@
 //! Performs the steps of passes beside the agent's task: templates and files on the blocking threads, commands as
 //! processes. Each pass keeps the version of the resource it began with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use store_client::mirror::Snapshot;
 use tokio::sync::mpsc;
 
 use crate::agent::{Done, Effect, Fault, Output};
@@ -23,6 +24,10 @@ use crate::tree::{Reader, Scope};
 /// Answers on their way. 16: twice the passes that can be under way, each with one step.
 const ANSWERS_MAX: usize = 16;
 
+/// A render that took less than this last time is done on the agent's own task. 200 µs: below it, waking another thread
+/// and being woken costs more than it saves, and the task is never away for longer than a file operation takes.
+const QUICK_MAX: Duration = Duration::from_micros(200);
+
 /// A step that ended.
 pub(super) struct Answer {
     pub(super) name: String,
@@ -31,6 +36,8 @@ pub(super) struct Answer {
     /// What a failed command said.
     output: String,
     staged: Option<Staged>,
+    /// Time the step took.
+    took: Duration,
 }
 
 /// A pass under way.
@@ -50,6 +57,10 @@ pub(super) struct Jobs {
     answers: mpsc::Receiver<Answer>,
     /// Steps without answer.
     busy: usize,
+    /// Resources whose last render took less than [`QUICK_MAX`].
+    quick: BTreeSet<String>,
+    /// Answers of steps performed at once.
+    ready: VecDeque<Answer>,
     /// Why the book could not be saved last.
     unsaved: Arc<Mutex<Option<String>>>,
 }
@@ -66,6 +77,8 @@ impl Jobs {
             tell,
             answers,
             busy: 0,
+            quick: BTreeSet::new(),
+            ready: VecDeque::new(),
             unsaved: Arc::default(),
         }
     }
@@ -100,9 +113,21 @@ impl Jobs {
 
     /// The next step that ended. Safe to cancel.
     pub(super) async fn answered(&mut self) -> Option<Answer> {
-        let mut answer = self.answers.recv().await?;
+        let mut answer = match self.ready.pop_front() {
+            Some(answer) => answer,
+            None => self.answers.recv().await?,
+        };
         self.busy -= 1;
-        if let (Some(staged), Some(job)) = (answer.staged.take(), self.jobs.get_mut(&answer.name)) {
+        if matches!(answer.done, Done::Rendered(_)) {
+            if answer.took < QUICK_MAX {
+                self.quick.insert(answer.name.clone());
+            } else {
+                self.quick.remove(&answer.name);
+            }
+        }
+        if let Some(staged) = answer.staged.take()
+            && let Some(job) = self.jobs.get_mut(&answer.name)
+        {
             job.staged = Some(staged);
         }
         Some(answer)
@@ -118,21 +143,18 @@ impl Jobs {
                 let Some(unit) = self.units.get(&name).cloned() else {
                     return self.impossible(name, pass, "render");
                 };
-                self.jobs.insert(
-                    name.clone(),
-                    Job {
-                        unit: unit.clone(),
-                        staged: None,
-                    },
-                );
+                let job = Job {
+                    unit: unit.clone(),
+                    staged: None,
+                };
+                self.jobs.insert(name.clone(), job);
                 let globals = self.globals.clone();
-                self.blocking(name, pass, move || {
-                    let reader = Reader::new(
-                        snapshot,
-                        Scope::new(&unit.resource.prefix, &unit.resource.keys),
-                    );
-                    (Done::Rendered(render(&unit, reader, &globals)), None)
-                });
+                let render = move || (Done::Rendered(render(&unit, snapshot, &globals)), None);
+                if self.quick.contains(&name) {
+                    self.here(name, pass, render);
+                } else {
+                    self.blocking(name, pass, render);
+                }
             }
             Effect::Stage { name, pass, text } => {
                 let Some(resource) = self.resource(&name) else {
@@ -168,7 +190,9 @@ impl Jobs {
                 let (disk, state, unsaved) =
                     (self.disk.clone(), self.state.clone(), self.unsaved.clone());
                 self.blocking(name, pass, move || {
-                    save(&state, &book, &unsaved);
+                    if let Some(book) = book {
+                        save(&state, &book, &unsaved);
+                    }
                     (
                         Done::Replaced(files::replace(&*disk, &staged).map_err(Fault::from)),
                         None,
@@ -259,16 +283,14 @@ impl Jobs {
         self.busy += 1;
         let tell = self.tell.clone();
         tokio::task::spawn_blocking(move || {
-            let (done, staged) = work();
             // Fails only if the agent is gone.
-            let _ = tell.blocking_send(Answer {
-                name,
-                pass,
-                done,
-                output: String::new(),
-                staged,
-            });
+            let _ = tell.blocking_send(answer(name, pass, work));
         });
+    }
+
+    fn here(&mut self, name: String, pass: u64, work: impl FnOnce() -> (Done, Option<Staged>)) {
+        self.busy += 1;
+        self.ready.push_back(answer(name, pass, work));
     }
 
     fn command(
@@ -300,6 +322,7 @@ impl Jobs {
                     done,
                     output,
                     staged: None,
+                    took: Duration::ZERO,
                 })
                 .await;
         });
@@ -328,9 +351,24 @@ impl Jobs {
     }
 }
 
-fn render(unit: &Unit, reader: Reader, globals: &Globals) -> Output {
+fn answer(name: String, pass: u64, work: impl FnOnce() -> (Done, Option<Staged>)) -> Answer {
+    let started = Instant::now();
+    let (done, staged) = work();
+    Answer {
+        name,
+        pass,
+        done,
+        output: String::new(),
+        staged,
+        took: started.elapsed(),
+    }
+}
+
+fn render(unit: &Unit, snapshot: Snapshot, globals: &Globals) -> Output {
+    let resource = &unit.resource;
+    let reader = Reader::new(snapshot, Scope::new(&resource.prefix, &resource.keys));
     let globals = Globals {
-        vars: unit.resource.vars.clone(),
+        vars: resource.vars.clone(),
         ..globals.clone()
     };
     let rendered = unit.template.render(reader, &globals);

@@ -185,6 +185,8 @@ impl Connector {
             .with_connect_timeout(self.options.connect_timeout)
             .with_keep_alive(PING_INTERVAL, PING_TIMEOUT)
             .with_keep_alive_while_idle(false)
+            // A member cut off from its cluster must say so, not serve what it has for ever.
+            .with_require_leader(true)
             .with_auto_token_refresh(true);
         if let Some((name, password)) = &self.options.user {
             options = options.with_user(name.clone(), password.clone());
