@@ -137,7 +137,7 @@ impl Machine {
     }
 
     /// Goes on removing what the last compaction made unreachable, for about `records_max` keys and
-    /// versions (a microsecond each at most). True when nothing is left to do; after a restore there
+    /// versions (a microsecond each). True when nothing is left to do; after a restore there
     /// may be something. Answers do not change by it.
     pub fn scrub(&mut self, records_max: usize) -> bool {
         self.keyspace.scrub(records_max)

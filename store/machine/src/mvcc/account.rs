@@ -69,6 +69,10 @@ impl Account {
         while let Some((_, bytes)) = self.deletes.pop_front_if(|(at, _)| *at < revision) {
             self.kept -= bytes;
         }
+        for queue in [&mut self.superseded, &mut self.deletes] {
+            // Room for as much again, but not for all that ever was.
+            queue.shrink_to(2 * queue.len());
+        }
     }
 }
 
