@@ -225,6 +225,14 @@ fn add_registrator(board: &mut Board, status: &RegistratorStatus) {
         })
         .collect();
     board.services = services;
+    if !status.engine.up && status.faults.iter().all(|fault| fault.subject != "engine") {
+        board.wrong.push(Trouble {
+            what: format!("engine: not reachable, {}", status.engine.detail),
+            hint: Some(
+                "`docker info` should work here; --docker-host says where the engine is".to_owned(),
+            ),
+        });
+    }
     board
         .wrong
         .extend(status.faults.iter().map(|fault| Trouble {

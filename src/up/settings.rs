@@ -146,7 +146,8 @@ fn store(args: &Args, data_dir: &Path) -> Result<StoreConfig, Failure> {
         .listen_client_urls
         .clone_from(&args.listen_client_urls);
     flags.auto_compaction_retention = HISTORY.to_owned();
-    StoreConfig::checked(flags).map_err(|error| Failure::of(&error).maybe_hint(error.hint()))
+    StoreConfig::checked(flags)
+        .map_err(|error| Failure::of(&error).maybe_hint(error.hint().or_else(help)))
 }
 
 fn registrator(args: &Args, endpoints: &str) -> Result<RegistratorConfig, Failure> {
@@ -159,7 +160,8 @@ fn registrator(args: &Args, endpoints: &str) -> Result<RegistratorConfig, Failur
         internal: args.internal,
         ..registrator::Args::default()
     };
-    RegistratorConfig::resolve(&flags).map_err(|error| Failure::of(&error).maybe_hint(error.hint()))
+    RegistratorConfig::resolve(&flags)
+        .map_err(|error| Failure::of(&error).maybe_hint(error.hint().or_else(help)))
 }
 
 /// `None` when there is nothing to render and nobody asked for it.
@@ -191,7 +193,7 @@ fn confd(
     flags
         .resolve()
         .map(Some)
-        .map_err(|error| Failure::of(&error).maybe_hint(error.hint()))
+        .map_err(|error| Failure::of(&error).maybe_hint(error.hint().or_else(help)))
 }
 
 /// Root's data stands where services keep theirs, anybody else's in the home folder (XDG base directories).
@@ -211,4 +213,13 @@ fn default_data_dir() -> Result<PathBuf, Failure> {
             Failure::usage("no folder to keep data in: HOME is not set")
                 .hint("say where with --data-dir")
         })
+}
+
+/// For values whose error line already says what they should be.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "stands in for a hint there may be"
+)]
+fn help() -> Option<String> {
+    Some("`muster up --help` explains every flag".to_owned())
 }

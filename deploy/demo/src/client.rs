@@ -1,5 +1,5 @@
 //! The client: sends requests through nginx from start to end and counts, step by step, what was answered and what
-//! failed. Every request has a connection of its own, so none can hide behind a client's retry of an idle one.
+//! failed. Step 0 is the time before there is anybody to serve: failures are expected then. Every request has a connection of its own, so none can hide behind a client's retry of an idle one.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,7 +41,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Starts sending to `proxy`, counting into the first step.
+    /// Starts sending to `proxy`, counting into step 0.
     pub(crate) fn start(proxy: SocketAddr, journal: &Journal) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let steps = Arc::new(Mutex::new(vec![Count::default()]));
@@ -72,7 +72,7 @@ impl Client {
             .push(Count::default());
     }
 
-    /// The count of a step, 0 being the first; of none, zeros.
+    /// The count of a step; of one yet to come, zeros.
     pub(crate) fn count(&self, step: usize) -> Count {
         self.steps
             .lock()
@@ -82,12 +82,12 @@ impl Client {
             .unwrap_or_default()
     }
 
-    /// All steps together.
+    /// All steps but step 0 together: answered and failed.
     pub(crate) fn total(&self) -> (u64, u64) {
         let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         (
-            steps.iter().map(|step| step.answered).sum(),
-            steps.iter().map(|step| step.failed).sum(),
+            steps.iter().skip(1).map(|step| step.answered).sum(),
+            steps.iter().skip(1).map(|step| step.failed).sum(),
         )
     }
 }

@@ -58,8 +58,9 @@ fn show(args: &Args, interrupted: &AtomicBool) -> Result<Vec<String>, String> {
     println!("  nginx      http://127.0.0.1:{PROXY_PORT}/");
     println!("  files      {}", stage.work().display());
     let mut broken = Vec::new();
+    stage.start_client();
     let steps: [Step; 4] = [three_containers, scale_to_five, kill_one, stop_one];
-    for (number, step) in steps.iter().enumerate() {
+    for (number, step) in (1..).zip(steps) {
         if interrupted.load(Ordering::Relaxed) {
             break;
         }
@@ -95,18 +96,18 @@ fn three_containers(
     number: usize,
     broken: &mut Vec<String>,
 ) -> Result<(), String> {
-    report::heading(number + 1, "three web containers");
+    report::heading(number, "three web containers");
     stage.scale_to(3)?;
     stage.settle()?;
-    // Before the first instance there was nothing to ask; from here on every request counts.
-    stage.start_client();
+    // From here on somebody serves, and every request counts.
+    next_step(stage);
     settled(stage, number, broken, Failures::Counted)?;
     report::arrivals(&ways(stage));
     Ok(())
 }
 
 fn scale_to_five(stage: &mut Stage, number: usize, broken: &mut Vec<String>) -> Result<(), String> {
-    report::heading(number + 1, "scale to five");
+    report::heading(number, "scale to five");
     next_step(stage);
     let before = stage.expected();
     stage.scale_to(5)?;
@@ -118,7 +119,7 @@ fn scale_to_five(stage: &mut Stage, number: usize, broken: &mut Vec<String>) -> 
 }
 
 fn kill_one(stage: &mut Stage, number: usize, broken: &mut Vec<String>) -> Result<(), String> {
-    report::heading(number + 1, "docker kill one");
+    report::heading(number, "docker kill one");
     next_step(stage);
     let Some(container) = stage.take_container() else {
         return Ok(());
@@ -139,7 +140,7 @@ fn kill_one(stage: &mut Stage, number: usize, broken: &mut Vec<String>) -> Resul
 }
 
 fn stop_one(stage: &mut Stage, number: usize, broken: &mut Vec<String>) -> Result<(), String> {
-    report::heading(number + 1, "docker stop one, which drains");
+    report::heading(number, "docker stop one, which drains");
     next_step(stage);
     let Some(container) = stage.take_container() else {
         return Ok(());
@@ -193,8 +194,7 @@ fn settled(
     report::requests(&count);
     if failures == Failures::Counted && count.failed > 0 {
         broken.push(format!(
-            "step {}: no request fails ({} did)",
-            number + 1,
+            "step {number}: no request fails ({} did)",
             count.failed
         ));
     }

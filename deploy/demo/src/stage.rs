@@ -231,6 +231,8 @@ fn start_muster(binary: &Path, work: &Path, endpoint: &str) -> Result<Process, S
         .arg("--data-dir")
         .arg(work.join("data"))
         .args(["--listen-client-urls", endpoint])
+        // Containers at their own addresses: no published port stands between nginx and them.
+        .arg("--internal")
         .arg("--confdir")
         .arg(work.join("confd"));
     let mut process = Process::spawn("muster up", &mut command);
