@@ -122,3 +122,21 @@ pub struct Counters {
     /// 1 while the disk has no room for more log.
     pub disk_full: Number,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_lands_in_the_bucket_it_does_not_exceed() {
+        let histogram = Histogram::default();
+        for us in [0, 62, 63, 1_000, 1_001, 9_000_000] {
+            histogram.observe(Duration::from_micros(us));
+        }
+        let buckets = histogram.buckets();
+        let filled: Vec<(usize, u64)> = (0..).zip(buckets).filter(|bucket| bucket.1 > 0).collect();
+        assert_eq!(filled, [(0, 2), (1, 1), (4, 1), (5, 1), (18, 1)]);
+        assert_eq!(histogram.count(), 6);
+        assert_eq!(histogram.sum_us(), 9_002_126);
+    }
+}

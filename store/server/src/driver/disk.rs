@@ -92,3 +92,6 @@ impl DriverDisk {
         Ok(durable)
     }
 }
+
+#[cfg(test)]
+mod tests;

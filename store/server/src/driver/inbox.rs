@@ -154,3 +154,6 @@ impl Inbox {
         std::mem::take(&mut state.queue)
     }
 }
+
+#[cfg(test)]
+mod tests;
