@@ -106,6 +106,9 @@ table! {
     Corrupt DataLoss "etcdserver: corrupt cluster";
     Deadline DeadlineExceeded "context deadline exceeded";
 
+    StreamSorted Unimplemented "etcdserver: RangeStream does not support custom sort orders";
+    StreamFiltered Unimplemented "etcdserver: RangeStream does not support revision filters";
+
     /// Not a row of etcd's: a relation or target that no version of the protocol has, which etcd
     /// lets pass as "holds".
     InvalidCompare InvalidArgument "etcdserver: invalid compare in txn request";
@@ -213,6 +216,10 @@ mod tests {
             "no leader · leader changed · server stopped · request timed out · request timed out, possibly due to previous leader failure · request timed out, possibly due to connection lost · request timed out, waiting for the applied index took too long · unhealthy cluster",
         ),
         (Code::DataLoss, "corrupt cluster"),
+        (
+            Code::Unimplemented,
+            "RangeStream does not support custom sort orders · RangeStream does not support revision filters",
+        ),
     ];
 
     #[test]

@@ -89,7 +89,8 @@ pub(crate) async fn compact(
     })
 }
 
-fn consistency(serializable: bool) -> Consistency {
+/// How fresh a read must be, in the handle's words.
+pub(crate) fn consistency(serializable: bool) -> Consistency {
     if serializable {
         Consistency::Serializable
     } else {

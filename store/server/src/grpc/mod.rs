@@ -12,6 +12,7 @@ pub(crate) mod lease;
 pub(crate) mod maintenance;
 pub(crate) mod metadata;
 pub(crate) mod method;
+mod range_stream;
 mod stream;
 mod translate;
 mod txn;
@@ -54,6 +55,7 @@ async fn serve_other(api: Arc<Api>, method: Method, request: Request<Incoming>) 
         M::Put => unary(api, method, request, kv::put).await,
         M::Txn => unary(api, method, request, kv::txn).await,
         M::DeleteRange => unary(api, method, request, kv::delete_range).await,
+        M::RangeStream => server(api, method, request, range_stream::range_stream).await,
         M::Compact => unary(api, method, request, kv::compact).await,
         M::Watch => {
             bidi::<_, watch::codec::WatchAnswers, _, _>(api, method, request, watch::watch).await
@@ -75,8 +77,7 @@ async fn serve_other(api: Arc<Api>, method: Method, request: Request<Incoming>) 
         M::Authenticate => unary(api, method, request, auth::authenticate).await,
         M::HealthCheck => unary(api, method, request, health::check).await,
         M::HealthWatch => server(api, method, request, health::watch).await,
-        M::RangeStream
-        | M::MemberAdd
+        M::MemberAdd
         | M::MemberRemove
         | M::MemberUpdate
         | M::MemberPromote

@@ -2,7 +2,7 @@
 
 use store_proto::etcdserverpb as pb;
 
-use crate::running::{bytes, refusal, start, start_with};
+use crate::running::{Running, bytes, refusal, start, start_with};
 
 fn get(key: &str) -> pb::RangeRequest {
     pb::RangeRequest {
@@ -272,4 +272,65 @@ async fn an_answer_of_many_frames_arrives_whole() {
         assert_eq!(kv.key, format!("key{at:05}"));
         assert_eq!(kv.value, value);
     }
+}
+
+/// All pieces of a stream.
+async fn pieces(store: &Running, request: pb::RangeRequest) -> Vec<pb::RangeResponse> {
+    let mut kv = store.kv().max_decoding_message_size(usize::MAX);
+    let mut stream = kv.range_stream(request).await.unwrap().into_inner();
+    let mut pieces = vec![];
+    while let Some(piece) = stream.message().await.unwrap() {
+        pieces.push(piece.range_response.unwrap());
+    }
+    pieces
+}
+
+#[tokio::test]
+async fn a_range_in_pieces_is_the_range() {
+    let store = start().await;
+    for at in 0..300 {
+        store.put(&format!("key{at:05}"), &at.to_string()).await;
+    }
+    let all = |limit| pb::RangeRequest {
+        range_end: bytes("\0"),
+        limit,
+        ..get("\0")
+    };
+    for limit in [0, 1, 10, 11, 100, 300, 301] {
+        let whole = store.kv().range(all(limit)).await.unwrap().into_inner();
+        let pieces = pieces(&store, all(limit)).await;
+        let kvs: Vec<_> = pieces.iter().flat_map(|piece| piece.kvs.clone()).collect();
+        assert_eq!(kvs, whole.kvs, "limit {limit}");
+        let (last, earlier) = pieces.split_last().unwrap();
+        assert_eq!(last.header, whole.header);
+        assert_eq!((last.more, last.count), (whole.more, whole.count));
+        for piece in earlier {
+            assert_eq!((piece.header, piece.more, piece.count), (None, false, 0));
+        }
+        assert_eq!(earlier.is_empty(), (1..=10).contains(&limit));
+    }
+    let count = pb::RangeRequest {
+        count_only: true,
+        ..all(0)
+    };
+    let count = pieces(&store, count).await;
+    assert_eq!((count.len(), count[0].count), (1, 300));
+    assert_eq!(pieces(&store, get("nothing")).await.len(), 1);
+
+    let sorted = pb::RangeRequest {
+        sort_order: pb::range_request::SortOrder::Descend.into(),
+        ..all(0)
+    };
+    assert_eq!(
+        refusal(store.kv().range_stream(sorted).await),
+        "Unimplemented: etcdserver: RangeStream does not support custom sort orders"
+    );
+    let filtered = pb::RangeRequest {
+        min_mod_revision: 3,
+        ..all(0)
+    };
+    assert_eq!(
+        refusal(store.kv().range_stream(filtered).await),
+        "Unimplemented: etcdserver: RangeStream does not support revision filters"
+    );
 }
