@@ -36,9 +36,9 @@ impl Keyspace {
         Ok(())
     }
 
-    /// Drops what the last compaction made unreachable, key by key from where it stopped. Stops
-    /// after the key at which it has looked at, dropped and moved `records_max` keys and versions.
-    /// True when done.
+    /// Drops what the last compaction made unreachable, key by key from where it stopped. Stops when
+    /// it has looked at, dropped and moved `records_max` keys and versions, be it in the middle of a
+    /// key. True when done.
     pub(crate) fn scrub(&mut self, records_max: usize) -> bool {
         let Some(scrub) = self.scrub.take() else {
             return true;
@@ -48,18 +48,18 @@ impl Keyspace {
         let mut next = None;
         let mut gone: Vec<Vec<u8>> = Vec::new();
         self.index.walk_mut(&scrub.next, |key, versions| {
-            if left == 0 {
+            let superseded = versions.superseded(compacted);
+            let dropped = superseded.min(left);
+            let mut work = 1 + dropped;
+            let empty = !versions.trim(dropped, |v| work += history.drop_record(v.place));
+            if empty {
+                gone.push(key.to_vec());
+            }
+            if left == 0 || dropped < superseded {
                 next = Some(key.to_vec());
                 return ControlFlow::Break(());
             }
-            let superseded = versions.superseded(compacted);
-            let mut looked_at = 1 + superseded;
-            if superseded > 0
-                && !versions.trim(superseded, |v| looked_at += history.drop_record(v.place))
-            {
-                gone.push(key.to_vec());
-            }
-            left = left.saturating_sub(looked_at);
+            left = left.saturating_sub(work);
             ControlFlow::Continue(())
         });
         for key in gone {

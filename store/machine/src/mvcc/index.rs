@@ -1,6 +1,8 @@
 //! The versions of one key: which revision left which record.
 //!
-//! Most keys have one version, which lies in the entry itself; only overwritten keys have a vector.
+//! Most keys have one version, which lies in the entry itself; only overwritten keys have a queue.
+
+use std::collections::VecDeque;
 
 use super::history::Place;
 use crate::keymap::Weigh;
@@ -17,9 +19,9 @@ pub(super) struct Version {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Versions {
     last: Version,
-    /// What came before, oldest first. Boxed, because a vector is three words and a box one.
-    #[expect(clippy::box_collection)]
-    older: Option<Box<Vec<Version>>>,
+    /// What came before, oldest first; `None` when empty. Boxed, because a queue is four words and
+    /// a box one.
+    older: Option<Box<VecDeque<Version>>>,
 }
 
 /// A key weighs if it exists now.
@@ -45,25 +47,23 @@ impl Versions {
         let former = std::mem::replace(&mut self.last, version);
         // Room for one: many keys are overwritten once between two compactions.
         self.older
-            .get_or_insert_with(|| Box::new(Vec::with_capacity(1)))
-            .push(former);
-    }
-
-    fn older(&self) -> &[Version] {
-        self.older.as_ref().map_or(&[], |older| older)
+            .get_or_insert_with(|| Box::new(VecDeque::with_capacity(1)))
+            .push_back(former);
     }
 
     fn len(&self) -> usize {
-        self.older().len() + 1
+        self.older.as_ref().map_or(0, |older| older.len()) + 1
     }
 
     fn get(&self, position: usize) -> Version {
-        self.older().get(position).copied().unwrap_or(self.last)
+        let older = self.older.as_ref().and_then(|older| older.get(position));
+        older.copied().unwrap_or(self.last)
     }
 
     /// Versions, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = Version> {
-        self.older().iter().copied().chain([self.last])
+        let older = self.older.iter().flat_map(|older| older.iter());
+        older.copied().chain([self.last])
     }
 
     /// How many versions lie below `revision`.
@@ -71,8 +71,9 @@ impl Versions {
         if self.last.modified < revision {
             return self.len();
         }
-        self.older()
-            .partition_point(|version| version.modified < revision)
+        self.older.as_ref().map_or(0, |older| {
+            older.partition_point(|version| version.modified < revision)
+        })
     }
 
     /// The last version at or below `revision`.
@@ -104,6 +105,9 @@ impl Versions {
 
     /// Gives up the oldest `count` versions; false when none is left.
     pub(super) fn trim(&mut self, count: usize, mut dropped: impl FnMut(Version)) -> bool {
+        if count == 0 {
+            return true;
+        }
         for position in 0..count {
             dropped(self.get(position));
         }
@@ -115,7 +119,7 @@ impl Versions {
             if older.is_empty() {
                 self.older = None;
             } else if older.capacity() > 4 * older.len() {
-                older.shrink_to_fit();
+                older.shrink_to(2 * older.len());
             }
         }
         true

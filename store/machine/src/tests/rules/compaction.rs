@@ -175,6 +175,25 @@ fn a_key_written_twice_in_one_revision() {
     assert_eq!(store.machine.keyspace.versions(), 2);
 }
 
+#[test]
+fn a_key_of_many_versions_takes_many_turns() {
+    let mut store = Store::new();
+    for value in 0..1_000 {
+        store.put("k", &value.to_string());
+    }
+    store.compact(1_000).unwrap();
+    let mut versions = vec![store.machine.keyspace.versions()];
+    while !store.machine.scrub(50) {
+        versions.push(store.machine.keyspace.versions());
+        assert_eq!(store.get_at("k", 1_000), Ok(Some("998".into())));
+    }
+    assert!(
+        versions.windows(2).all(|w| w[0] - w[1] <= 50),
+        "{versions:?}"
+    );
+    assert_eq!(store.machine.keyspace.versions(), 2);
+}
+
 /// Stable keys among much that comes and goes neither pin what was written around them nor get
 /// lost when it is given back.
 #[test]
