@@ -21,6 +21,7 @@ pub(super) struct Versions {
     last: Version,
     /// What came before, oldest first; `None` when empty. Boxed, because a queue is four words and
     /// a box one.
+    #[expect(clippy::box_collection)]
     older: Option<Box<VecDeque<Version>>>,
 }
 
