@@ -383,3 +383,110 @@ proptest! {
         prop_assert_eq!(world.revision, revision);
     }
 }
+
+/// Anything anybody could say, true or not, with tokens near the ones in use.
+fn any_input() -> impl Strategy<Value = Input> {
+    let id = prop::sample::select(IDS.to_vec()).prop_map(str::to_owned);
+    let token = 0_u64..40;
+    let held = ("[xy]", 0_i64..9, any::<bool>()).prop_map(|(value, mod_revision, leased)| Held {
+        value: value.into_bytes(),
+        mod_revision,
+        leased,
+    });
+    let key = prop::sample::select(vec![
+        "/s/web/n:a:80",
+        "/s/web/n:b:80",
+        "/s/web/twin",
+        "/x",
+        "",
+    ]);
+    let entry = (key, held).prop_map(|(key, held)| (key.to_owned(), held));
+    let action = prop::sample::select(vec![
+        Action::Start,
+        Action::Die,
+        Action::Stop,
+        Action::Kill { signal: 15 },
+        Action::Kill { signal: -1 },
+        Action::Pause,
+        Action::Unpause,
+        Action::Rename,
+        Action::Update,
+        Action::Destroy,
+    ]);
+    let summary = (id.clone(), any::<bool>(), "[xy]").prop_map(|(id, running, shape)| Summary {
+        name: id.clone(),
+        id,
+        running,
+        shape,
+    });
+    let run = prop::sample::select(vec![
+        Run::Running,
+        Run::Paused,
+        Run::Restarting,
+        Run::Stopped,
+    ]);
+    let answer = (id.clone(), any::<i64>(), run, 0_u8..4).prop_map(|(id, started, run, kind)| {
+        let mut container = web(&id, started / 1_000_000);
+        container.run = run;
+        container.stop_timeout_seconds = started.unsigned_abs();
+        match kind {
+            0 => Inspected::Gone,
+            1 => Inspected::Failed("no".into()),
+            _ => Inspected::Found(Box::new(container)),
+        }
+    });
+    let why = "[a-b]".boxed();
+    prop_oneof![
+        Just(Input::EngineUp),
+        why.clone().prop_map(|why| Input::EngineDown { why }),
+        (token.clone(), prop::collection::vec(summary, 0..6))
+            .prop_map(|(token, containers)| Input::Listed { token, containers }),
+        (token.clone(), why.clone()).prop_map(|(token, why)| Input::ListFailed { token, why }),
+        (token.clone(), id.clone(), answer).prop_map(|(token, id, answer)| Input::Inspected {
+            token,
+            id,
+            answer
+        }),
+        (any::<i64>(), id, action).prop_map(|(time_nanos, id, action)| Input::Happened(Event {
+            time_nanos,
+            id,
+            action
+        })),
+        (any::<bool>(), prop::collection::vec(entry.clone(), 0..6)).prop_map(|(adopted, held)| {
+            Input::Leased {
+                lease: 7,
+                adopted,
+                held,
+            }
+        }),
+        prop::collection::vec("/s/web/n:[ab]:80", 0..3).prop_map(Input::OnLease),
+        why.clone().prop_map(|why| Input::StoreAway { why }),
+        (token.clone(), any::<i64>())
+            .prop_map(|(token, revision)| Input::Committed { token, revision }),
+        (token.clone(), prop::collection::vec(entry, 0..4)).prop_map(|(token, actual)| {
+            let actual = actual.into_iter();
+            let actual = actual
+                .map(|(key, held)| (key, Some(held).filter(|h| h.leased)))
+                .collect();
+            Input::Conflicted { token, actual }
+        }),
+        (token, why).prop_map(|(token, why)| Input::CommitFailed { token, why }),
+        Just(Input::Tick),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn nothing_anybody_says_breaks_it(
+        inputs in prop::collection::vec((any_input(), any::<u32>(), any::<i64>()), 0..120),
+    ) {
+        let mut agent = Agent::new(rules(Kind::Native), SETTINGS);
+        let mut effects = Vec::new();
+        for (input, mono_ms, wall_nanos) in inputs {
+            let now = Now { mono_ms: u64::from(mono_ms), wall_nanos };
+            agent.step(now, input, &mut effects);
+            agent.check();
+        }
+        let _ = agent.status();
+    }
+}

@@ -16,6 +16,11 @@ use crate::container::{
 };
 use crate::signal;
 
+/// An id that is one.
+fn named(id: Option<String>) -> Option<String> {
+    id.filter(|id| !id.is_empty())
+}
+
 /// Our view of an inspected container; `None` when the engine left out its id.
 pub(super) fn container(answer: ContainerInspectResponse) -> Option<Container> {
     let config = answer.config.unwrap_or_default();
@@ -43,7 +48,7 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Option<Container> {
         .stop_timeout
         .and_then(|seconds| u64::try_from(seconds).ok());
     Some(Container {
-        id: answer.id?,
+        id: named(answer.id)?,
         name: answer
             .name
             .unwrap_or_default()
@@ -165,7 +170,7 @@ pub(super) fn summary(entry: ContainerSummary) -> Option<Summary> {
         })
         .collect();
     Some(Summary {
-        id: entry.id?,
+        id: named(entry.id)?,
         name: own
             .map(|name| name.trim_start_matches('/').to_owned())
             .unwrap_or_default(),
@@ -185,7 +190,7 @@ pub(super) fn event(message: EventMessage) -> Option<Event> {
     if message.typ == Some(EventMessageTypeEnum::NETWORK) {
         return Some(Event {
             time_nanos,
-            id: attributes.get("container")?.clone(),
+            id: named(attributes.get("container").cloned())?,
             action: match action.as_str() {
                 "connect" | "disconnect" => Action::Update,
                 _ => return None,
@@ -194,7 +199,7 @@ pub(super) fn event(message: EventMessage) -> Option<Event> {
     }
     Some(Event {
         time_nanos,
-        id: actor.id?,
+        id: named(actor.id)?,
         action: match action.as_str() {
             "start" => Action::Start,
             // Podman wrote "died" for a while.

@@ -128,7 +128,9 @@ fn network_modes() {
 
 #[test]
 fn an_empty_answer_is_no_container() {
-    assert_eq!(container(serde_json::from_value(json!({})).unwrap()), None);
+    for none in [json!({}), json!({"Id": ""})] {
+        assert_eq!(container(serde_json::from_value(none).unwrap()), None);
+    }
     let bare = inspected(json!({"Id": "x"}));
     assert_eq!(
         (bare.run, bare.short_id(), bare.started_nanos),
