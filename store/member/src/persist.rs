@@ -86,10 +86,12 @@ impl Persist {
             kind: EntryKind::Bootstrap,
             body: mark.voters.encode().into(),
         });
+        // Messages alone only wait; they give the disk nothing to write.
+        let vote = (must_vote || !entries.is_empty()).then_some(self.vote);
         let entries = entries.iter().map(log::to_record);
         out.appends.push(Append {
             number,
-            vote: Some(self.vote),
+            vote,
             entries: bootstrap.into_iter().chain(entries).collect(),
             then,
         });

@@ -25,6 +25,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Bytes of a snapshot written between two looks at the queue: about 100 µs to copy and check.
 const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 
+/// Bytes written after which a busy thread does a slice of the next segment all the same: it is ready
+/// long before the present one is full, and costs each sync little.
+const BYTES_PER_SLICE: usize = 128 << 10;
+
 /// Work for the disk thread.
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -126,6 +130,8 @@ pub(crate) struct DiskThread<D: Disk> {
     outbox: Arc<Outbox>,
     counters: Arc<Counters>,
     reserve: Reserve,
+    /// Bytes written since the last slice of work on the next segment.
+    since_slice: usize,
     snapshot: Option<Writing<D>>,
 }
 
@@ -145,6 +151,7 @@ impl<D: Disk> DiskThread<D> {
             counters,
             // If there is none yet, the first try to make one says so.
             reserve: Reserve::Wanted,
+            since_slice: 0,
             snapshot: None,
         }
     }
@@ -178,7 +185,9 @@ impl<D: Disk> DiskThread<D> {
             if stop {
                 break;
             }
-            if self.reserve == Reserve::NoRoom || (idle && self.reserve == Reserve::Wanted) {
+            let time = idle || self.since_slice >= BYTES_PER_SLICE;
+            if self.reserve == Reserve::NoRoom || (time && self.reserve == Reserve::Wanted) {
+                self.since_slice = 0;
                 let log = Arc::clone(&self.log);
                 self.prepare_reserve(&mut lock(&log));
             }
@@ -218,6 +227,7 @@ impl<D: Disk> DiskThread<D> {
         }
         drop(log);
         if let Some(durable) = durable {
+            self.since_slice += durable.bytes;
             self.inbox.tell(Knock::Synced(durable.number));
             self.outbox.send(durable.released);
         }

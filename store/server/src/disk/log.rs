@@ -30,6 +30,8 @@ pub(crate) struct Durable {
     pub(crate) number: u64,
     /// What waited for them.
     pub(crate) released: Vec<Envelope>,
+    /// Bytes of their entries.
+    pub(crate) bytes: usize,
 }
 
 impl<D: Disk> Log<D> {
@@ -66,14 +68,15 @@ impl<D: Disk> Log<D> {
         let mut durable = Durable {
             number: 0,
             released: Vec::new(),
+            bytes: 0,
         };
-        let (mut bytes, mut entries, mut unwritten) = (0, 0, 0);
+        let (mut entries, mut unwritten) = (0, 0);
         for append in appends {
             durable.number = append.number;
             durable.released.extend(append.then);
             entries += append.entries.len();
             for entry in append.entries {
-                bytes += entry.body.len();
+                durable.bytes += entry.body.len();
                 unwritten += entry.body.len();
                 self.records.push(Record::Entry(Entry {
                     index: entry.index,
@@ -102,7 +105,7 @@ impl<D: Disk> Log<D> {
         let counters = &self.counters;
         counters.wal_write.observe(written - began);
         counters.wal_sync.observe(written.elapsed());
-        counters.wal_bytes.add(bytes as u64);
+        counters.wal_bytes.add(durable.bytes as u64);
         counters.wal_entries.add(entries as u64);
         Some(durable)
     }

@@ -25,6 +25,7 @@ impl DirectLog for Fake {
         Ok(Durable {
             number: append.number,
             released: Vec::new(),
+            bytes: 0,
         })
     }
 }
