@@ -1,0 +1,270 @@
+//! Opening a folder: making a new one, or reading, checking and repairing what is there.
+
+use super::{Active, Recovered, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Wal, WalConfig, carry};
+use crate::disk::{Disk, DiskFile};
+use crate::error::{OpenError, WalError};
+use crate::folder::Folder;
+use crate::format::{ALIGN, Mark, Place, Seed, Start, encode_frame};
+use crate::recovery::{self, Found};
+use crate::replay::Replay;
+use crate::reserve::{Reserve, fill};
+use crate::snapshot::RecoveredSnapshot;
+use crate::terms::Terms;
+use crate::wal::Identity;
+
+impl<D: Disk> Wal<D> {
+    /// Opens the folder, or makes it.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; a log that was refused is as it was.
+    pub fn open(
+        disk: D,
+        config: WalConfig,
+        identity: Identity,
+    ) -> Result<(Self, Recovered<D>), OpenError> {
+        let folder = Folder::new(config.dir);
+        let dir = folder.dir().to_owned();
+        let segment_bytes = config
+            .segment_bytes
+            .clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
+            / ALIGN as u64
+            * ALIGN as u64;
+        disk.create_dir(&dir)
+            .map_err(|e| OpenError::io("create", &dir, e))?;
+        let lock = disk
+            .lock(&folder.lock())
+            .map_err(|e| OpenError::io("lock", &folder.lock(), e))?
+            .ok_or_else(|| OpenError::Locked { dir: dir.clone() })?;
+        let found = folder.identity(&disk)?;
+        match found {
+            Some(found) if found != identity => {
+                return Err(OpenError::OtherIdentity {
+                    dir,
+                    found,
+                    expected: identity,
+                });
+            }
+            Some(_) => {}
+            None => make(&disk, &folder, identity, segment_bytes)?,
+        }
+        let Found {
+            replay,
+            sealed,
+            active,
+            end,
+            active_bytes,
+            sequence_next,
+            cut,
+        } = recovery::read(&disk, &folder, identity)?;
+        let (snapshot, snapshots_refused) = choose(&disk, &folder, identity, &replay)?;
+        let path = folder.segment(active.number);
+        let file = disk
+            .open(&path)
+            .map_err(|e| OpenError::io("open", &path, e))?;
+        let active = Active {
+            number: active.number,
+            seed: Seed::new(identity, active.number),
+            path,
+            file,
+            end,
+            bytes: active_bytes,
+            last_index: active.last_index,
+        };
+        let Replay {
+            entries,
+            vote,
+            mark,
+        } = replay;
+        let mut terms = Terms::default();
+        if let Some(mark) = mark {
+            terms.restart(mark.index + 1);
+        }
+        for entry in &entries {
+            terms.push(entry.index, entry.term);
+        }
+        let mut wal = Self {
+            reserve: Reserve::found(&disk, &folder, segment_bytes),
+            disk,
+            folder,
+            identity,
+            segment_bytes,
+            snapshots_max: config.snapshots_max.max(1),
+            active,
+            sealed: sealed.into(),
+            sequence_next,
+            durable: sequence_next - 1,
+            terms,
+            vote,
+            mark,
+            poisoned: false,
+            buffer: Vec::new(),
+            _lock: lock,
+        };
+        wal.settle(cut.is_some())?;
+        let above = snapshot.as_ref().map_or(0, |s| s.index);
+        let entries = entries
+            .into_iter()
+            .skip_while(|e| e.index <= above)
+            .collect();
+        let fresh = found.is_none();
+        Ok((
+            wal,
+            Recovered {
+                fresh,
+                snapshot,
+                snapshots_refused,
+                vote,
+                entries,
+                cut,
+            },
+        ))
+    }
+
+    /// Makes what was read durable (a killed process leaves its last writes in memory only), removes a
+    /// torn tail and what was never finished.
+    fn settle(&mut self, torn: bool) -> Result<(), OpenError> {
+        let Active {
+            path,
+            file,
+            end,
+            bytes,
+            ..
+        } = &self.active;
+        let synced = if torn {
+            fill(file, *end, bytes - end)
+        } else {
+            file.sync_data()
+        };
+        synced.map_err(|e| OpenError::io("sync", path, e))?;
+        let snapshots = self.folder.snapshots();
+        for dir in [self.folder.dir(), &snapshots] {
+            self.disk
+                .sync_dir(dir)
+                .map_err(|e| OpenError::io("sync", dir, e))?;
+            for name in self
+                .disk
+                .list(dir)
+                .map_err(|e| OpenError::io("list", dir, e))?
+            {
+                if name.ends_with(".new") {
+                    let path = dir.join(name);
+                    self.disk
+                        .remove(&path)
+                        .map_err(|e| OpenError::io("remove", &path, e))?;
+                }
+            }
+        }
+        self.mark_end().map_err(|error| match error {
+            WalError::Io {
+                operation,
+                file,
+                source,
+            } => OpenError::Io {
+                operation,
+                file,
+                source,
+            },
+            other => OpenError::io("write", &self.active.path, std::io::Error::other(other)),
+        })
+    }
+}
+
+/// Makes a new folder with an empty first segment.
+fn make<D: Disk>(
+    disk: &D,
+    folder: &Folder,
+    identity: Identity,
+    segment_bytes: u64,
+) -> Result<(), OpenError> {
+    folder.begin(disk, identity)?;
+    let path = folder.segment(1);
+    let start = Start {
+        number: 1,
+        previous_end: 0,
+        recycled: false,
+    };
+    let mut frame = Vec::new();
+    let place = Place {
+        sequence: 1,
+        durable: 0,
+    };
+    encode_frame(
+        &mut frame,
+        Seed::new(identity, 1),
+        0,
+        place,
+        carry(start, None, None),
+    );
+    let write = || {
+        let file = disk.create(&path)?;
+        file.preallocate(segment_bytes)?;
+        fill(&file, 0, segment_bytes)?;
+        file.write_at(&frame, 0)?;
+        file.sync_data()?;
+        disk.sync_dir(folder.dir())
+    };
+    write().map_err(|e| OpenError::io("write", &path, e))?;
+    folder.commit(disk)
+}
+
+/// The newest snapshot that is whole and that the log continues, and why newer ones are not.
+#[allow(clippy::type_complexity)]
+fn choose<D: Disk>(
+    disk: &D,
+    folder: &Folder,
+    identity: Identity,
+    replay: &Replay,
+) -> Result<(Option<RecoveredSnapshot<D>>, Vec<OpenError>), OpenError> {
+    let mut refused = Vec::new();
+    let Some(mark) = replay.mark else {
+        return if replay.continues(0) {
+            Ok((None, refused))
+        } else {
+            Err(missing(folder, None))
+        };
+    };
+    let dir = folder.snapshots();
+    let names = disk
+        .list(&dir)
+        .map_err(|e| OpenError::io("list", &dir, e))?;
+    let found = Folder::snapshot_names(&names);
+    if !found.contains(&(mark.index, mark.term)) {
+        refused.push(missing(folder, Some(mark)));
+    }
+    // One above the mark was never finished: the log goes on as if it were not there.
+    for name in found
+        .into_iter()
+        .rev()
+        .filter(|(index, _)| *index <= mark.index)
+    {
+        if !replay.continues(name.0) {
+            break;
+        }
+        match RecoveredSnapshot::open_checked(disk, folder, identity, name) {
+            Ok(snapshot) => return Ok((Some(snapshot), refused)),
+            Err(error) => refused.push(error),
+        }
+    }
+    if replay.continues(0) {
+        return Ok((None, refused));
+    }
+    Err(if refused.is_empty() {
+        missing(folder, Some(mark))
+    } else {
+        refused.swap_remove(0)
+    })
+}
+
+fn missing(folder: &Folder, mark: Option<Mark>) -> OpenError {
+    let what = match mark {
+        Some(mark) => {
+            let path = folder.snapshot(mark.term, mark.index);
+            format!("the snapshot {}", path.display())
+        }
+        None => "the beginning of the log".to_owned(),
+    };
+    OpenError::Missing {
+        dir: folder.dir().to_owned(),
+        what,
+    }
+}
