@@ -506,7 +506,9 @@ impl ConfigError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Endpoint(error) => error.hint(),
-            Self::Value { .. } => None,
+            Self::Value { name, .. } => Some(format!(
+                "it is set by --{name} or in the file of --config; --help shows what fits"
+            )),
             Self::Read { .. } => Some("check the path and that this user may read it".to_owned()),
             Self::Unknown {
                 meant: Some(name), ..
