@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod alone;
+mod chaos;
 mod cluster;
 mod crash;
 mod leases;

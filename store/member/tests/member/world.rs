@@ -248,6 +248,14 @@ impl World {
         panic!("the world does not come to rest");
     }
 
+    /// Lets `ms` pass for the members' own clocks alone: nothing is synced or delivered.
+    pub(crate) fn pass_alone(&mut self, ms: u64) {
+        self.now = self.now.plus_ms(ms);
+        for id in self.ids() {
+            self.turn(id);
+        }
+    }
+
     /// Lets `ms` pass, in steps of at most 10 ms, everything happening in between.
     pub(crate) fn pass(&mut self, ms: u64) {
         let end = self.now.plus_ms(ms);
