@@ -1,5 +1,7 @@
 //! What a call says beside its message: the metadata etcd's server reads (reference A.0).
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use tonic::Status;
 
@@ -11,25 +13,49 @@ const REQUIRE_LEADER: &str = "hasleader";
 /// Version of the client; only its form is checked.
 const CLIENT_API_VERSION: &str = "client-api-version";
 
-/// Refuses what the metadata alone can rule out.
+/// What the metadata asks of the server before the request is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Nothing.
+    Nothing,
+    /// That there is a leader.
+    Leader,
+}
+
+/// Reads the metadata.
 ///
 /// # Errors
-/// `no leader` when one is required and there is none; `invalid client api version` for a version
-/// that is not text.
-pub(crate) async fn check(api: &Api, headers: &HeaderMap) -> Result<(), Status> {
+/// `invalid client api version` for a version that is not text.
+pub(crate) fn wanted(headers: &HeaderMap) -> Result<Wanted, Status> {
     if let Some(version) = headers.get(CLIENT_API_VERSION)
         && std::str::from_utf8(version.as_bytes()).is_err()
     {
         return Err(ApiError::InvalidClientApiVersion.into());
     }
-    if headers
-        .get(REQUIRE_LEADER)
-        .is_some_and(|value| value == "true")
-    {
-        let status = api.handle.status().await.map_err(errors::status)?;
-        if status.body.leader == 0 {
-            return Err(ApiError::NoLeader.into());
+    match headers.get(REQUIRE_LEADER) {
+        Some(value) if value == "true" => Ok(Wanted::Leader),
+        _ => Ok(Wanted::Nothing),
+    }
+}
+
+impl Wanted {
+    /// Refuses what cannot be had.
+    ///
+    /// # Errors
+    /// `no leader` when one is required and there is none.
+    pub(crate) async fn check(self, api: &Arc<Api>) -> Result<(), Status> {
+        match self {
+            Self::Nothing => Ok(()),
+            // In a box: few calls ask for it, and all would be larger.
+            Self::Leader => Box::pin(leader(Arc::clone(api))).await,
         }
+    }
+}
+
+async fn leader(api: Arc<Api>) -> Result<(), Status> {
+    let status = api.handle.status().await.map_err(errors::status)?;
+    if status.body.leader == 0 {
+        return Err(ApiError::NoLeader.into());
     }
     Ok(())
 }

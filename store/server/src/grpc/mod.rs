@@ -19,8 +19,10 @@ mod txn;
 mod unary;
 mod watch;
 
+use std::future::Future;
 use std::sync::Arc;
 
+use futures::future::Either;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tonic::Status;
@@ -32,24 +34,37 @@ use crate::api::Api;
 use crate::body::Body;
 
 /// Answers one gRPC request.
-pub(crate) async fn serve(api: Arc<Api>, request: Request<Incoming>) -> Response<Body> {
-    let path = request.uri().path();
-    let Some(method) = Method::of(path) else {
-        return Status::unimplemented(format!("unknown method {path}")).into_http();
-    };
-    // The methods every client calls all the time are served in this future; the others in a box,
-    // so that the future of a put stays small.
-    match method {
-        Method::Range => unary(api, method, request, kv::range).await,
-        Method::Put => unary(api, method, request, kv::put).await,
-        Method::Txn => unary(api, method, request, kv::txn).await,
-        Method::DeleteRange => unary(api, method, request, kv::delete_range).await,
-        _ => Box::pin(serve_other(api, method, request)).await,
+///
+/// The methods every client calls all the time are served in the future itself, the others in a box,
+/// so that the future of a put stays small.
+pub(crate) fn serve(
+    api: Arc<Api>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Response<Body>> {
+    match Method::of(request.uri().path()) {
+        Some(method @ Method::Range) => {
+            Either::Left(Either::Left(unary(api, method, request, kv::range)))
+        }
+        Some(method @ Method::Put) => {
+            Either::Left(Either::Right(unary(api, method, request, kv::put)))
+        }
+        Some(method @ Method::Txn) => {
+            Either::Right(Either::Left(unary(api, method, request, kv::txn)))
+        }
+        method => Either::Right(Either::Right(Box::pin(serve_other(api, method, request)))),
     }
 }
 
-async fn serve_other(api: Arc<Api>, method: Method, request: Request<Incoming>) -> Response<Body> {
+async fn serve_other(
+    api: Arc<Api>,
+    method: Option<Method>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     use Method as M;
+    let Some(method) = method else {
+        let path = request.uri().path();
+        return Status::unimplemented(format!("unknown method {path}")).into_http();
+    };
     match method {
         M::Range => unary(api, method, request, kv::range).await,
         M::Put => unary(api, method, request, kv::put).await,

@@ -199,7 +199,11 @@ async fn begin(
 ) -> Result<StreamAccount, Box<Response<Body>>> {
     let counters = api.accounts.of(method);
     counters.started.fetch_add(1, Relaxed);
-    if let Err(status) = metadata::check(api, request.headers()).await {
+    let checked = match metadata::wanted(request.headers()) {
+        Ok(wanted) => wanted.check(api).await,
+        Err(status) => Err(status),
+    };
+    if let Err(status) = checked {
         counters.handled[status.code() as usize].fetch_add(1, Relaxed);
         return Err(Box::new(status.into_http()));
     }

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use prost::Message;
 use tonic::{Code, Status};
 
-use super::metadata;
+use super::metadata::{self, Wanted};
 use super::method::Method;
 use crate::api::Api;
 use crate::body::Body;
@@ -28,30 +28,39 @@ const PREFIX_BYTES: usize = 5;
 /// The content type of every gRPC answer.
 pub(crate) const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
-/// Reads the request, has it served, writes the answer.
-pub(crate) async fn unary<M, R, F>(
+/// Reads the request, has it served, writes the answer. The head of the request is looked at before
+/// the future begins: futures are moved on their way into a task, and a head is large.
+pub(crate) fn unary<M, R, F>(
     api: Arc<Api>,
     method: Method,
     request: Request<Incoming>,
     serve: impl FnOnce(Arc<Api>, M) -> F,
-) -> Response<Body>
+) -> impl Future<Output = Response<Body>>
 where
     M: Message + Default,
     R: Message,
     F: Future<Output = Result<R, Status>>,
 {
     api.accounts.of(method).started.fetch_add(1, Relaxed);
-    match answer(&api, method, request, serve).await {
-        Ok(message) => {
-            let bytes = framed(&message);
-            api.accounts.unary_answered(method, Code::Ok, bytes.len());
-            let mut response = Response::new(Body::Message(bytes));
-            response.headers_mut().insert(CONTENT_TYPE, GRPC);
-            response
-        }
-        Err(status) => {
-            api.accounts.unary_answered(method, status.code(), 0);
-            status.into_http()
+    let wanted = metadata::wanted(request.headers());
+    let body = request.into_body();
+    async move {
+        let outcome = match wanted {
+            Ok(wanted) => answer(&api, method, wanted, body, serve).await,
+            Err(status) => Err(status),
+        };
+        match outcome {
+            Ok(message) => {
+                let bytes = framed(&message);
+                api.accounts.unary_answered(method, Code::Ok, bytes.len());
+                let mut response = Response::new(Body::Message(bytes));
+                response.headers_mut().insert(CONTENT_TYPE, GRPC);
+                response
+            }
+            Err(status) => {
+                api.accounts.unary_answered(method, status.code(), 0);
+                status.into_http()
+            }
         }
     }
 }
@@ -59,15 +68,15 @@ where
 async fn answer<M, R, F>(
     api: &Arc<Api>,
     method: Method,
-    request: Request<Incoming>,
+    wanted: Wanted,
+    body: Incoming,
     serve: impl FnOnce(Arc<Api>, M) -> F,
 ) -> Result<R, Status>
 where
     M: Message + Default,
     F: Future<Output = Result<R, Status>>,
 {
-    let (parts, body) = request.into_parts();
-    metadata::check(api, &parts.headers).await?;
+    wanted.check(api).await?;
     let message = message_bytes(body, api.limits.receive_bytes_max).await?;
     api.accounts
         .unary_received(method, message.len() + PREFIX_BYTES);

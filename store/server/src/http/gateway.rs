@@ -130,7 +130,7 @@ where
     F: Future<Output = Result<R, Status>>,
 {
     let (parts, body) = request.into_parts();
-    metadata::check(&api, &parts.headers).await?;
+    metadata::wanted(&parts.headers)?.check(&api).await?;
     let body = whole(body, json_bytes_max(api.limits.receive_bytes_max)).await?;
     let message = if body.is_empty() {
         // An empty body stands for an empty message.
