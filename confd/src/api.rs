@@ -22,7 +22,14 @@ const CONNECTIONS_MAX: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until dropped.
-pub(crate) async fn serve(listener: TcpListener, status: watch::Receiver<Status>) {
+pub(crate) async fn serve(listener: std::net::TcpListener, status: watch::Receiver<Status>) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "status cannot be served");
+            return;
+        }
+    };
     let places = std::sync::Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else {
@@ -57,8 +64,10 @@ pub(crate) async fn serve(listener: TcpListener, status: watch::Receiver<Status>
 }
 
 /// Binds the address, so that a port in use is known before anything starts.
-pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
+pub(crate) fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 fn answer(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>> {
@@ -131,7 +140,7 @@ mod tests {
     #[tokio::test]
     async fn each_path_has_its_answer() {
         let (tell, status) = watch::channel(Status::default());
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(serve(listener, status));
         let get = |line: &'static str| async move {

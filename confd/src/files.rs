@@ -193,9 +193,15 @@ pub fn stage(disk: &dyn Disk, resource: &Resource, content: &[u8]) -> Result<Sta
         notes.push(format!("directory {} was created", directory.display()));
     }
     let path = staged_path(&target.path);
-    // Left behind by a life that ended here.
-    disk.remove(&path).map_err(io_error("remove", &path))?;
-    match disk.write_new(&path, content, attributes) {
+    let written = match disk.write_new(&path, content, attributes) {
+        // Left behind by a life that ended here.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove(&path).map_err(io_error("remove", &path))?;
+            disk.write_new(&path, content, attributes)
+        }
+        written => written,
+    };
+    match written {
         Ok(true) => {}
         Ok(false) => notes.push("the owner of the old file could not be kept".to_owned()),
         Err(error) => {

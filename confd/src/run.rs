@@ -1,7 +1,8 @@
 //! The running agent: one task that owns the machine and performs its effects, and the handle to it.
 //!
-//! Templates, files and commands run beside the task, each pass holding the version of the resource it began with; the
-//! task itself never waits for any of them.
+//! Files and commands run beside the task, each pass holding the version of the resource it began with; the task itself
+//! never waits for any of them. Task, connection and status server share one thread of their own: a change goes through
+//! three tasks, and waking another thread for each costs more than all their work.
 
 mod jobs;
 mod notice;
@@ -11,10 +12,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use std::net::TcpListener;
 use store_client::mirror::{Event, FeedStatus, KeyRange};
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::jobs::{Answer, Jobs};
@@ -45,6 +46,13 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The agent's thread cannot be started.
+    #[error("start the agent's thread")]
+    Thread {
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// The configuration directory cannot be read.
     #[error(transparent)]
     Confdir(#[from] confdir::ConfdirError),
@@ -58,18 +66,19 @@ impl StartError {
                 Some("another program has the port; choose one with --listen".to_owned())
             }
             Self::Listen { .. } => Some("the address must be one of this machine".to_owned()),
+            Self::Thread { .. } => Some("raise the limit on threads and open files".to_owned()),
             Self::Confdir(error) => error.hint(),
         }
     }
 }
 
-/// A running agent. Dropping it ends it at once; [`Agent::stop`] lets steps under way end.
+/// A running agent. [`Agent::stop`] waits for its end; dropping it ends it too, in the background.
 #[derive(Debug)]
 pub struct Agent {
     orders: mpsc::Sender<Order>,
     status: watch::Receiver<Status>,
     address: Option<SocketAddr>,
-    task: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 /// What the handle asks of the task.
@@ -100,14 +109,12 @@ impl Agent {
     /// # Errors
     /// See [`StartError`].
     pub async fn start_with(config: Config, backend: Box<dyn Backend>) -> Result<Self, StartError> {
-        let listener = match config.listen {
-            None => None,
-            Some(address) => Some(
-                api::bind(address)
-                    .await
-                    .map_err(|source| StartError::Listen { address, source })?,
-            ),
-        };
+        let listener = config
+            .listen
+            .map(|address| {
+                api::bind(address).map_err(|source| StartError::Listen { address, source })
+            })
+            .transpose()?;
         let address = listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
@@ -115,16 +122,38 @@ impl Agent {
         let (tell, status) = watch::channel(Status::default());
         // Orders are rare; two fit so that a stop never waits behind a reload.
         let (orders, receive) = mpsc::channel(2);
-        let mut runner = Runner::new(config, backend, tell);
-        let mut effects = Vec::new();
-        runner.loaded(units, &mut effects);
-        runner.publish();
-        let task = tokio::spawn(runner.run(effects, listener, receive));
+        let (tell_end, ended) = oneshot::channel();
+        let (tell_begun, begun) = oneshot::channel();
+        let live = move |runtime: Runtime| {
+            runtime.block_on(async {
+                let mut runner = Runner::new(config, backend, tell);
+                let mut effects = Vec::new();
+                runner.loaded(units, &mut effects);
+                runner.publish();
+                // Fails only if nobody waits for it.
+                let _ = tell_begun.send(());
+                runner.run(effects, listener, receive).await;
+            });
+            // A file operation that hangs must not hold up the end.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            let _ = tell_end.send(());
+        };
+        let thread = |source| StartError::Thread { source };
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(thread)?;
+        std::thread::Builder::new()
+            .name("confd".to_owned())
+            .spawn(move || live(runtime))
+            .map_err(thread)?;
+        // Fails only if the thread has died, which the status then tells by its silence.
+        let _ = begun.await;
         Ok(Self {
             orders,
             status,
             address,
-            task,
+            ended,
         })
     }
 
@@ -145,15 +174,10 @@ impl Agent {
     }
 
     /// Lets steps under way end, for a few seconds at most, and stops.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        // Both fail only if it has ended already.
         let _ = self.orders.send(Order::Stop).await;
-        let _ = (&mut self.task).await;
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.task.abort();
+        let _ = self.ended.await;
     }
 }
 
@@ -244,7 +268,10 @@ impl Runner {
                 // Holds no state.
                 () = sleep_until(deadline) => self.step(Input::Tick, &mut effects),
                 // A notice stays pending until taken.
-                () = notice.changed() => self.reload(&mut effects).await,
+                () = notice.changed() => {
+                    notice.refresh();
+                    self.reload(&mut effects).await;
+                }
                 // The newest value is read by `publish`.
                 Ok(()) = self.source_status.changed() => {}
                 // An order stays in the channel until received; `None` means that the handle is gone.

@@ -24,7 +24,7 @@ struct MemorySource {
     events: mpsc::Receiver<Event>,
     status: watch::Receiver<FeedStatus>,
     _keep: watch::Sender<FeedStatus>,
-    task: JoinHandle<()>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Memory {
@@ -426,7 +426,7 @@ async fn once_ends_with_its_outcome_and_noop_changes_nothing() {
 #[tokio::test]
 async fn a_port_in_use_is_an_error_with_a_hint() {
     let home = Home::new();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = Config {
         listen: Some(taken.local_addr().unwrap()),
         ..home.config()

@@ -1,6 +1,8 @@
 //! The shipped templates as golden tests: each case gives keys, the text must come out, and the real program must accept
 //! it. `REWRITE=1` writes what comes out; the difference is reviewed like code.
 
+#![expect(clippy::unwrap_used, reason = "a fault in a test ends it")]
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

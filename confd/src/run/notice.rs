@@ -1,6 +1,6 @@
 //! Notices that files of the configuration directory changed, and joins the bursts in which editors write them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -17,8 +17,9 @@ const SETTLE_MAX: Duration = Duration::from_secs(2);
 /// Changes below a directory.
 pub(super) struct Notice {
     bursts: mpsc::Receiver<()>,
+    directory: PathBuf,
     /// Ends the joining task by closing its channel; `None` if nothing is watched.
-    _watcher: Option<RecommendedWatcher>,
+    watcher: Option<RecommendedWatcher>,
     problem: Option<String>,
 }
 
@@ -28,12 +29,13 @@ impl Notice {
         let (_, bursts) = mpsc::channel(1);
         Self {
             bursts,
-            _watcher: None,
+            directory: PathBuf::new(),
+            watcher: None,
             problem: None,
         }
     }
 
-    /// Watches a directory with everything below it. If that cannot be done there is a problem to show, and changes are
+    /// Watches a configuration directory. If that cannot be done there is a problem to show, and changes are
     /// seen on a reload only.
     pub(super) fn watch(directory: &Path) -> Self {
         // One notice that was not taken yet says all: look again.
@@ -46,7 +48,7 @@ impl Notice {
             }
         });
         let watching = watcher.and_then(|mut watcher| {
-            watcher.watch(directory, RecursiveMode::Recursive)?;
+            watch_all(&mut watcher, directory)?;
             Ok(watcher)
         });
         match watching {
@@ -54,7 +56,8 @@ impl Notice {
                 tokio::spawn(join(changes, tell_burst));
                 Self {
                     bursts,
-                    _watcher: Some(watcher),
+                    directory: directory.to_owned(),
+                    watcher: Some(watcher),
                     problem: None,
                 }
             }
@@ -72,6 +75,15 @@ impl Notice {
         }
     }
 
+    /// Watches also what has been created since; before the files are read, so that no change falls between.
+    pub(super) fn refresh(&mut self) {
+        if let Some(watcher) = &mut self.watcher
+            && let Err(error) = watch_all(watcher, &self.directory)
+        {
+            tracing::warn!(%error, "changes of {} may not be noticed", self.directory.display());
+        }
+    }
+
     /// Why nothing is watched.
     pub(super) fn problem(&self) -> Option<String> {
         self.problem.clone()
@@ -83,6 +95,18 @@ impl Notice {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// The directory itself for its two folders to appear, these with all that is below. Not everything below the directory:
+/// some set-ups have their output there, and every file written would be noticed.
+fn watch_all(watcher: &mut RecommendedWatcher, directory: &Path) -> notify::Result<()> {
+    watcher.watch(directory, RecursiveMode::NonRecursive)?;
+    for folder in ["conf.d", "templates"].map(|name| directory.join(name)) {
+        if folder.is_dir() {
+            watcher.watch(&folder, RecursiveMode::Recursive)?;
+        }
+    }
+    Ok(())
 }
 
 /// Turns bursts of notices into one each; ends with the watcher or the agent.
