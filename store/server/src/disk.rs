@@ -1,29 +1,27 @@
 //! The disk thread. Takes all appends that are queued, writes them, makes ONE sync,
-//! and only then releases what waited for it (group commit). Between syncs it writes snapshot
-//! chunks, removes old segments, and prepares the next segment.
+//! and only then releases what waited for it (group commit). Between syncs it removes old segments
+//! and prepares the next one; snapshots have a thread of their own.
 //!
 //! A failed write or sync ends the process here; it never comes back as a fact.
 
 pub(crate) mod log;
+mod snapshot;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use store_machine::snapshot::SnapshotCursor;
 use store_member::effects::{Append, Snapshot};
-use store_wal::{Disk, SnapshotWriter, WalError};
+use store_wal::Disk;
 
 use crate::counters::Counters;
 use crate::disk::log::Log;
+use crate::disk::snapshot::SnapshotTask;
 use crate::driver::inbox::{Inbox, Knock};
 use crate::driver::outbox::Outbox;
 use crate::fatal::{Exit, chain};
 
 /// How often a full disk is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Bytes of a snapshot written between two looks at the queue: about 100 µs to copy and check.
-const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 
 /// Bytes written after which a busy thread does a slice of the next segment all the same: it is ready
 /// long before the present one is full, and costs each sync little.
@@ -115,13 +113,6 @@ enum Reserve {
     NoRoom,
 }
 
-/// A snapshot under way.
-struct Writing<D: Disk> {
-    writer: SnapshotWriter<D>,
-    content: SnapshotCursor,
-    began: Instant,
-}
-
 /// The thread's own state.
 pub(crate) struct DiskThread<D: Disk> {
     log: Arc<Mutex<Log<D>>>,
@@ -132,7 +123,8 @@ pub(crate) struct DiskThread<D: Disk> {
     reserve: Reserve,
     /// Bytes written since the last slice of work on the next segment.
     since_slice: usize,
-    snapshot: Option<Writing<D>>,
+    /// The one begun last, finished or not.
+    snapshot: Option<SnapshotTask>,
 }
 
 impl<D: Disk> DiskThread<D> {
@@ -176,7 +168,6 @@ impl<D: Disk> DiskThread<D> {
             if !idle {
                 self.append(appends);
             }
-            self.write_snapshot();
             if let Some(index) = purge
                 && let Err(error) = lock(&self.log).wal().purge(index)
             {
@@ -192,7 +183,9 @@ impl<D: Disk> DiskThread<D> {
                 self.prepare_reserve(&mut lock(&log));
             }
         }
-        self.snapshot = None;
+        if let Some(task) = self.snapshot.take() {
+            task.stop();
+        }
         if let Err(error) = lock(&self.log).close() {
             Exit::DiskFailed.end(&error, error.hint().as_deref());
         }
@@ -200,9 +193,6 @@ impl<D: Disk> DiskThread<D> {
 
     /// How long to wait for orders before going on with what can wait.
     fn patience(&self) -> Option<Duration> {
-        if self.snapshot.is_some() {
-            return Some(Duration::ZERO);
-        }
         match self.reserve {
             Reserve::Ready => None,
             Reserve::Wanted => Some(Duration::ZERO),
@@ -260,64 +250,15 @@ impl<D: Disk> DiskThread<D> {
         }
     }
 
+    /// Begins a snapshot; one that is still under way, which the member does not expect, ends.
     fn begin_snapshot(&mut self, snapshot: Snapshot) {
-        self.snapshot = None;
-        let Snapshot { mark, content } = snapshot;
-        let voters = mark.voters.encode();
-        let begun = lock(&self.log)
-            .wal()
-            .snapshot_begin(mark.index, mark.term, &voters);
-        match begun {
-            Ok(writer) => {
-                self.snapshot = Some(Writing {
-                    writer,
-                    content,
-                    began: Instant::now(),
-                });
-            }
-            Err(error) => self.give_up_snapshot(&error),
+        if let Some(task) = self.snapshot.take() {
+            task.stop();
         }
-    }
-
-    /// Writes one chunk of the snapshot under way, or completes it.
-    fn write_snapshot(&mut self) {
-        let Some(mut writing) = self.snapshot.take() else {
-            return;
-        };
-        let written = match writing.content.chunk(SNAPSHOT_CHUNK_BYTES) {
-            Some(chunk) => {
-                let written = writing.writer.write(&chunk);
-                self.snapshot = Some(writing);
-                written
-            }
-            None => {
-                let finished = lock(&self.log).wal().snapshot_finish(writing.writer);
-                finished.map(|()| {
-                    self.counters.snapshot.observe(writing.began.elapsed());
-                    self.inbox.tell(Knock::SnapshotSynced);
-                })
-            }
-        };
-        if let Err(error) = written {
-            self.give_up_snapshot(&error);
-        }
-    }
-
-    /// A snapshot that cannot be written is tried again later: it only spares log.
-    fn give_up_snapshot(&mut self, error: &WalError) {
-        if matches!(error, WalError::Poisoned) {
-            Exit::DiskFailed.end(error, error.hint().as_deref());
-        }
-        tracing::warn!(
-            hint = error.hint(),
-            "the snapshot is given up: failed to {}",
-            chain(error)
-        );
-        self.snapshot = None;
-        self.inbox.tell(Knock::SnapshotFailed);
+        self.snapshot = SnapshotTask::begin(&self.log, &self.inbox, &self.counters, snapshot);
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
