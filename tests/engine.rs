@@ -76,7 +76,7 @@ fn what_changed_while_a_killed_engine_was_away_is_found_out() {
     let stays = scene.web("--restart=no");
     let dies = scene.web("--restart=no");
     scene.service.becomes(&[&stays, &dies]);
-    let pid: i32 = dies
+    let pid = dies
         .inspect("{{.State.Pid}}")
         .unwrap()
         .parse()

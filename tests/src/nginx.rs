@@ -23,15 +23,28 @@ impl Nginx {
     #[track_caller]
     #[must_use]
     pub fn start(prefix: &Path, main: &str, port: u16) -> Self {
+        Self::start_with(prefix, main, port, |command| command)
+    }
+
+    /// [`Nginx::start`] with the command changed before it runs.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    #[track_caller]
+    #[must_use]
+    pub fn start_with(
+        prefix: &Path,
+        main: &str,
+        port: u16,
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
         let conf = prefix.join("nginx.conf");
         std::fs::write(&conf, main.replace("PORT", &port.to_string()))
             .unwrap_or_else(|cause| panic!("write {}: {cause}", conf.display()));
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut command = Self::command(prefix);
-        let mut process = Process::spawn(
-            format!("nginx on {port}"),
-            command.args(["-g", "daemon off;"]),
-        );
+        change(command.args(["-g", "daemon off;"]));
+        let mut process = Process::spawn(format!("nginx on {port}"), &mut command);
         wait::until("nginx to listen", wait::LONG, || match process.exited() {
             Some(status) => Ok(Err(format!("nginx ended: {status}\n{}", process.tail()))),
             None => std::net::TcpStream::connect(address)

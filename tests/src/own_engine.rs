@@ -2,12 +2,16 @@
 //! containerd, own socket, and a network namespace of its own, because every engine wants a bridge called `docker0`.
 //! Its containers cannot be reached from outside; who needs traffic uses the machine's engine.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::docker::Engine;
 use crate::process::{Process, Signal};
 use crate::{programs, wait};
+
+/// The network namespace's file in the engine's folder.
+const NAMESPACE: &str = "net";
 
 /// The engine. Needs root, as every engine does.
 pub struct OwnEngine {
@@ -15,8 +19,6 @@ pub struct OwnEngine {
     options: Vec<String>,
     /// Beside the daemon and not below it, as service managers run it: it outlives a daemon that is killed.
     containerd: Process,
-    /// Holds the network namespace while the daemon is down.
-    namespace: Process,
     folder: tempfile::TempDir,
 }
 
@@ -34,13 +36,12 @@ impl OwnEngine {
             .expect("temporary folder");
         // The daemon would read the machine's settings, which may contradict the flags.
         std::fs::write(folder.path().join("daemon.json"), "{}").expect("write its settings");
-        let namespace = hold_namespace();
-        let containerd = start_containerd(folder.path(), &namespace);
+        make_namespace(&folder.path().join(NAMESPACE));
+        let containerd = start_containerd(folder.path());
         let mut engine = Self {
             process: None,
             options: options.iter().map(|&option| option.to_owned()).collect(),
             containerd,
-            namespace,
             folder,
         };
         engine.restart();
@@ -85,7 +86,7 @@ impl OwnEngine {
 
     fn command(&self) -> Command {
         let folder = self.folder.path();
-        let mut command = in_namespace(&self.namespace, "dockerd");
+        let mut command = in_namespace(folder, "dockerd");
         for (flag, place) in [
             ("--config-file", "daemon.json"),
             ("--containerd", "containerd.sock"),
@@ -133,20 +134,39 @@ impl Drop for OwnEngine {
             });
         }
         // Each daemon binds its data folder over itself, and one that was killed leaves that behind.
-        let data = self.folder.path().join("data");
-        let unmount = || {
-            let mut command = Command::new(programs::system("umount"));
-            command
-                .arg("--lazy")
-                .arg(&data)
-                .stderr(std::process::Stdio::null());
-            command.status().is_ok_and(|status| status.success())
-        };
-        while unmount() {}
+        while quietly(
+            "umount",
+            &[
+                "--lazy".as_ref(),
+                self.folder.path().join("data").as_os_str(),
+            ],
+        ) {}
+        quietly(
+            "umount",
+            &[
+                "--lazy".as_ref(),
+                self.folder.path().join(NAMESPACE).as_os_str(),
+            ],
+        );
+        // What root has made, only root can remove.
+        for made in ["data", "exec", "containerd", "containerd-state"] {
+            let made = self.folder.path().join(made);
+            quietly(
+                "rm",
+                &["--recursive".as_ref(), "--force".as_ref(), made.as_os_str()],
+            );
+        }
     }
 }
 
-fn start_containerd(folder: &Path, namespace: &Process) -> Process {
+/// Runs a command as root for tidying up: whether it worked.
+fn quietly(program: &str, arguments: &[&OsStr]) -> bool {
+    let mut command = programs::as_root(program);
+    command.args(arguments).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn start_containerd(folder: &Path) -> Process {
     let config = folder.join("containerd.toml");
     let place = |name: &str| format!("{:?}", folder.join(name).display().to_string());
     let text = format!(
@@ -158,40 +178,33 @@ fn start_containerd(folder: &Path, namespace: &Process) -> Process {
     );
     std::fs::write(&config, text)
         .unwrap_or_else(|cause| panic!("write {}: {cause}", config.display()));
-    let mut command = in_namespace(namespace, "containerd");
+    let mut command = in_namespace(folder, "containerd");
     command.arg("--config").arg(config);
     let mut process = Process::spawn("the test's own containerd", &mut command);
     process.wait_line("containerd successfully booted", wait::LONG);
     process
 }
 
-/// A process that does nothing but live in a network namespace of its own.
-fn hold_namespace() -> Process {
-    let mut command = Command::new(programs::system("unshare"));
-    // A day: longer than any test, so that it ends by being killed, and by itself should the test be.
-    command.args(["--net", "sleep", "86400"]);
-    let mut process = Process::spawn("the holder of a network namespace", &mut command);
-    let ours = std::fs::read_link("/proc/self/ns/net").ok();
-    let its = format!("/proc/{}/ns/net", process.pid());
-    wait::until("a network namespace", wait::LONG, || {
-        match (process.exited(), std::fs::read_link(&its)) {
-            (Some(status), _) => Ok(Err(format!(
-                "unshare --net ended: {status}\n{}\nhint: an engine of its own needs root",
-                process.tail()
-            ))),
-            (None, Ok(link)) if Some(&link) != ours.as_ref() => Ok(Ok(())),
-            (None, seen) => Err(format!("{seen:?}")),
-        }
-    })
-    .unwrap_or_else(|reason: String| panic!("{reason}"));
-    process
+/// Makes a network namespace that lasts until `file` is unmounted.
+fn make_namespace(file: &Path) {
+    std::fs::write(file, "").unwrap_or_else(|cause| panic!("write {}: {cause}", file.display()));
+    let mut command = programs::as_root("unshare");
+    command.arg(format!("--net={}", file.display())).arg("true");
+    let output = command
+        .output()
+        .unwrap_or_else(|cause| panic!("run unshare: {cause}"));
+    assert!(
+        output.status.success(),
+        "make a network namespace: {}\nhint: an engine of its own needs root, or sudo without a password",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
-/// A command that runs in the namespace `holder` lives in.
-fn in_namespace(holder: &Process, program: &str) -> Command {
-    let mut command = Command::new(programs::system("nsenter"));
+/// A command that runs in the namespace made in `folder`.
+fn in_namespace(folder: &Path, program: &str) -> Command {
+    let mut command = programs::as_root("nsenter");
     command
-        .arg(format!("--net=/proc/{}/ns/net", holder.pid()))
+        .arg(format!("--net={}", folder.join(NAMESPACE).display()))
         .arg(programs::system(program));
     command
 }

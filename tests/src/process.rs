@@ -2,13 +2,14 @@
 //! waited for. When a test fails, the last lines of each process it had are shown.
 
 use std::io::{BufRead as _, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, kill_process};
 
-use crate::wait;
+use crate::{programs, wait};
 
 pub use rustix::process::Signal;
 
@@ -21,12 +22,15 @@ pub struct Process {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     readers: Vec<std::thread::JoinHandle<()>>,
+    /// It runs under sudo: only root may signal what sudo has started.
+    root: bool,
     /// Set once the child was waited for; its pid may belong to somebody else from then on.
     exit: Option<ExitStatus>,
 }
 
 impl Process {
-    /// Starts `command`, stdin closed, stdout and stderr collected into one sequence of lines.
+    /// Starts `command`, stdin closed, stdout and stderr collected into one sequence of lines. A Ctrl-C on the terminal
+    /// reaches it as it reaches us.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -47,9 +51,11 @@ impl Process {
         if let Some(pipe) = child.stderr.take() {
             readers.push(collect(pipe, &lines));
         }
+        let root = Path::new(command.get_program()).ends_with("sudo");
         Self {
             name,
             child,
+            root,
             lines,
             readers,
             exit: None,
@@ -73,9 +79,20 @@ impl Process {
 
     /// Sends a signal; nothing happens once it has ended.
     pub fn signal(&mut self, signal: Signal) {
-        if self.exit.is_none()
-            && let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
-        {
+        if self.exit.is_some() {
+            return;
+        }
+        let pid = self.child.id();
+        if self.root {
+            // sudo waits for what it has started, or has become it.
+            let children = format!("/proc/{pid}/task/{pid}/children");
+            let children = std::fs::read_to_string(children).unwrap_or_default();
+            let target = children
+                .split(' ')
+                .next()
+                .and_then(|child| child.parse().ok());
+            signal_as_root(target.unwrap_or(pid), signal);
+        } else if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, signal);
         }
     }
@@ -83,7 +100,7 @@ impl Process {
     /// Kills it with SIGKILL and waits until it is gone.
     pub fn kill(&mut self) {
         if self.exit.is_none() {
-            let _ = self.child.kill();
+            self.signal(Signal::KILL);
             self.exit = self.child.wait().ok();
         }
     }
@@ -157,12 +174,18 @@ impl Process {
 }
 
 /// Kills a process that is not a child of ours, such as a container's.
-///
-/// # Panics
-/// When there is no such process or it is not ours to kill.
-pub fn kill_stranger(pid: i32) {
-    let pid = Pid::from_raw(pid).unwrap_or_else(|| panic!("{pid} is no process id"));
-    kill_process(pid, Signal::KILL).unwrap_or_else(|cause| panic!("kill {pid:?}: {cause}"));
+pub fn kill_stranger(pid: u32) {
+    signal_as_root(pid, Signal::KILL);
+}
+
+/// A process that is gone already is no fault.
+fn signal_as_root(pid: u32, signal: Signal) {
+    // The shell's own: not every machine has a program of that name.
+    let mut command = programs::as_root("sh");
+    command
+        .arg("-c")
+        .arg(format!("kill -{} {pid}", signal.as_raw()));
+    let _ = command.stderr(Stdio::null()).status();
 }
 
 impl Drop for Process {

@@ -57,6 +57,21 @@ pub fn system(program: &str) -> PathBuf {
     present(found.unwrap_or_else(|| PathBuf::from(program)))
 }
 
+/// A command that needs root: run by root as it is, by anybody else through sudo, which must not ask.
+///
+/// # Panics
+/// When the program, or a needed sudo, is not there.
+#[must_use]
+pub fn as_root(program: &str) -> Command {
+    let program = system(program);
+    if rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new(system("sudo"));
+    command.arg("--non-interactive").arg(program);
+    command
+}
+
 #[track_caller]
 fn present(program: PathBuf) -> PathBuf {
     assert!(

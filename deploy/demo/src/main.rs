@@ -79,7 +79,6 @@ fn show(args: &Args, interrupted: &AtomicBool) -> Result<Vec<String>, String> {
         println!("\nin all: {answered} requests answered, {failed} failed");
     }
     stage.end_asking();
-    // A Ctrl-C reaches muster as well; either way it has to end well.
     if let Err(reason) = stage.stop_muster() {
         broken.push(reason);
     }
@@ -236,7 +235,7 @@ fn stay_up(stage: &Stage, interrupted: &AtomicBool) {
     }
 }
 
-/// Sets the flag on the first Ctrl-C or SIGTERM; the second ends the program at once.
+/// Sets the flag on Ctrl-C or SIGTERM. Nothing forces: every wait has its deadline, and the containers have to go.
 fn hear_interrupts(interrupted: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -257,9 +256,7 @@ fn hear_interrupts(interrupted: Arc<AtomicBool>) {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
-                if interrupted.swap(true, Ordering::Relaxed) {
-                    std::process::exit(130);
-                }
+                interrupted.store(true, Ordering::Relaxed);
                 println!("\nending …");
             }
         });

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -198,7 +199,10 @@ fn start_nginx(prefix: &Path) -> Result<Nginx, String> {
     std::fs::create_dir_all(prefix)
         .map_err(|cause| format!("make {}: {cause}", prefix.display()))?;
     let initial = read(&programs::source().join("deploy/demo/nginx-initial.conf"))?;
-    Ok(Nginx::start(prefix, &initial, PROXY_PORT))
+    // A process group of its own: Ctrl-C is for the demo, which first ends the client and then what it asks.
+    Ok(Nginx::start_with(prefix, &initial, PROXY_PORT, |command| {
+        command.process_group(0)
+    }))
 }
 
 /// Copies the resource and the template, with the folder's path put in.
@@ -235,7 +239,8 @@ fn start_muster(binary: &Path, work: &Path, endpoint: &str) -> Result<Process, S
         .arg("--internal")
         .arg("--confdir")
         .arg(work.join("confd"));
-    let mut process = Process::spawn("muster up", &mut command);
+    // As nginx, see there.
+    let mut process = Process::spawn("muster up", command.process_group(0));
     wait::try_until("muster up to be ready", SETTLE, || {
         if let Some(status) = process.exited() {
             return Ok(Err(format!(

@@ -182,6 +182,9 @@ impl WalError {
 pub(crate) fn io_hint(source: &io::Error) -> Option<String> {
     match source.kind() {
         io::ErrorKind::PermissionDenied => Some("run as the user the folder belongs to".to_owned()),
+        io::ErrorKind::NotADirectory => {
+            Some("a file stands where a folder should; name another folder".to_owned())
+        }
         io::ErrorKind::StorageFull => Some("free some disk space".to_owned()),
         io::ErrorKind::ReadOnlyFilesystem => Some("remount the file system for writing".to_owned()),
         _ => None,
