@@ -15,6 +15,9 @@ use crate::version;
 /// Exit status after a second Ctrl-C: what a shell shows for a program ended by one.
 const FORCED: u8 = 130;
 
+/// Exit status for settings that cannot be.
+const USAGE: u8 = 2;
+
 /// Runs a store until it is told to stop. `flags` are those after the program's name; the
 /// environment is read as etcd reads it. Needs a runtime with network and time.
 pub async fn run(flags: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -25,11 +28,11 @@ pub async fn run(flags: impl IntoIterator<Item = OsString>) -> ExitCode {
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
         }
-        Err(LineError::Config(error)) => return failed(&error, error.hint()),
+        Err(LineError::Config(error)) => return misused(&error, error.hint()),
     };
     let config = match Config::checked(said.args) {
         Ok(config) => config,
-        Err(error) => return failed(&error, error.hint()),
+        Err(error) => return misused(&error, error.hint()),
     };
     log(config.log_level);
     for warning in said.warnings {
@@ -41,7 +44,7 @@ pub async fn run(flags: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn serve(config: Config) -> ExitCode {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
-        Err(error) => return failed(&error, None),
+        Err(error) => return report(&format!("failed to listen for signals: {error}"), None),
     };
     tracing::info!(
         version = version::PRODUCT_VERSION,
@@ -55,7 +58,10 @@ async fn serve(config: Config) -> ExitCode {
         () = signals.stop() => return ExitCode::SUCCESS,
         started = Server::start(config) => match started {
             Ok(server) => server,
-            Err(error) => return failed(&error, error.hint()),
+            Err(error) => {
+                let text = format!("failed to {}", chain(&error));
+                return report(&text, error.hint());
+            }
         },
     };
     tokio::select! {
@@ -114,9 +120,15 @@ fn log(level: tracing::Level) {
         .try_init();
 }
 
-/// Prints the error as one line with its causes, and the hint as another.
-fn failed(error: &dyn Error, hint: Option<String>) -> ExitCode {
-    eprintln!("error: {}", chain(error));
+/// Settings that cannot be; the status is clap's for the same.
+fn misused(error: &dyn Error, hint: Option<String>) -> ExitCode {
+    report(&chain(error), hint);
+    ExitCode::from(USAGE)
+}
+
+/// Prints the error as one line, and the hint as another.
+fn report(error: &str, hint: Option<String>) -> ExitCode {
+    eprintln!("error: {error}");
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");
     }

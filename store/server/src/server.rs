@@ -52,7 +52,7 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] store::StartError),
     /// Recovery was interrupted by a panic or the end of the runtime.
-    #[error("start the store: it was interrupted")]
+    #[error("start the store: the runtime ended meanwhile")]
     Interrupted,
 }
 
