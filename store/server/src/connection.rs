@@ -66,7 +66,9 @@ impl Settings {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(config.concurrent_streams_max)
             .max_send_buf_size(SEND_BUFFER_BYTES)
-            .keep_alive_interval(config.keepalive_interval)
+            .keep_alive_interval(
+                Some(config.keepalive_interval).filter(|interval| !interval.is_zero()),
+            )
             .keep_alive_timeout(config.keepalive_timeout);
         builder
             .http1()

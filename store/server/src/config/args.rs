@@ -202,7 +202,7 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse, help_heading = "Limits")]
     pub grpc_keepalive_min_time: Duration,
 
-    /// Silence after which a client is asked whether it is there.
+    /// Silence after which a client is asked whether it is there; 0 = never.
     #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = duration::parse, help_heading = "Limits")]
     pub grpc_keepalive_interval: Duration,
 

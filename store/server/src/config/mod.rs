@@ -79,7 +79,7 @@ pub struct Config {
     pub txn_ops_max: usize,
     /// Calls one connection may have open; not 0.
     pub concurrent_streams_max: u32,
-    /// Silence on a connection after which the server asks whether the client is there.
+    /// Silence on a connection after which the server asks whether the client is there; 0 = never.
     pub keepalive_interval: Duration,
     /// How long it waits for that answer.
     pub keepalive_timeout: Duration,
