@@ -107,7 +107,6 @@ fn load<D: Disk>(disk: &D, path: &Path, bytes: &mut Vec<u8>) -> Result<(), OpenE
         .map_err(|e| OpenError::io("open", path, e))?;
     let length = file.bytes().map_err(|e| OpenError::io("read", path, e))?;
     // Bounded by the largest segment size; a longer file is none of ours and stops at its own frames.
-    bytes.clear();
     bytes.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
     file.read_at(bytes, 0)
         .map_err(|e| OpenError::io("read", path, e))
@@ -206,12 +205,14 @@ fn frame<'a>(bytes: &'a [u8], seed: Seed, offset: usize) -> Option<(Items<'a>, H
     Some((head.items(bytes, seed, offset)?, head))
 }
 
-/// Applies the rule of [`crate::format`] to what lies beyond the last whole frame: the number of torn
-/// bytes there, if any.
+/// Applies the rule of `format.rs` to what lies beyond the last whole frame: the number of torn bytes there, if any.
 fn tail(path: &Path, bytes: &[u8], seed: Seed, walked: &Walked) -> Result<Option<u64>, OpenError> {
+    let Some(written) = last_written(&bytes[walked.end..]) else {
+        return Ok(None);
+    };
+    let written = walked.end + written + 1;
     let mut torn_end = None;
-    let mut offset = walked.end;
-    while offset < bytes.len() {
+    for offset in (walked.end..written).step_by(ALIGN) {
         if let Some(head) = Head::at(bytes, seed, offset) {
             if head.place.durable >= walked.sequence_next {
                 return Err(OpenError::Damaged {
@@ -223,13 +224,21 @@ fn tail(path: &Path, bytes: &[u8], seed: Seed, walked: &Walked) -> Result<Option
             }
             torn_end = Some((offset + head.frame_bytes()).min(bytes.len()));
         }
-        offset += ALIGN;
     }
     // In a file used again, old content is expected and, by its seed, harmless.
-    if !walked.recycled
-        && let Some(last) = bytes[walked.end..].iter().rposition(|byte| *byte != 0)
-    {
-        torn_end = torn_end.max(Some(walked.end + last + 1));
+    if !walked.recycled {
+        torn_end = torn_end.max(Some(written));
     }
     Ok(torn_end.map(|end| (end - walked.end) as u64))
+}
+
+/// Position of the last byte that is not zero. By blocks, as there may be 64 MiB of zeros.
+fn last_written(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let blocks = bytes.chunks(ZEROS.len()).enumerate().rev();
+    let (number, block) = blocks
+        .into_iter()
+        .find(|(_, block)| **block != ZEROS[..block.len()])?;
+    let within = block.iter().rposition(|byte| *byte != 0)?;
+    Some(number * ZEROS.len() + within)
 }
