@@ -192,6 +192,9 @@ pub(crate) fn changes(before: &Board, now: &Board) -> Vec<String> {
     {
         lines.push(format!("no longer: {}", trouble.what));
     }
+    for note in now.notes.iter().filter(|note| !before.notes.contains(note)) {
+        lines.push(format!("note: {note}"));
+    }
     lines
 }
 

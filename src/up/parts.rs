@@ -151,7 +151,7 @@ impl Parts {
         if let Some((_, status, place)) = &self.confd {
             add_confd(&mut board, &status.borrow(), place);
         }
-        board.notes.clone_from(&self.notes);
+        board.notes.extend_from_slice(&self.notes);
         board.wrong.sort();
         board
     }
@@ -225,6 +225,17 @@ fn add_registrator(board: &mut Board, status: &RegistratorStatus) {
         })
         .collect();
     board.services = services;
+    board.notes.extend(status.skipped.iter().map(|skipped| {
+        let port = skipped
+            .port
+            .iter()
+            .map(|port| format!(" port {port}"))
+            .collect::<String>();
+        format!(
+            "{}{port} is not registered: {}",
+            skipped.container, skipped.why
+        )
+    }));
     if !status.engine.up && status.faults.iter().all(|fault| fault.subject != "engine") {
         board.wrong.push(Trouble {
             what: format!("engine: not reachable, {}", status.engine.detail),
