@@ -194,11 +194,11 @@ fn add_registrator(board: &mut Board, status: &RegistratorStatus) {
         "waiting for the store".to_owned()
     } else if status.pending > 0 {
         format!(
-            "{} of {instances} instances registered",
+            "{} of {instances} instance(s) registered",
             instances.saturating_sub(status.pending)
         )
     } else {
-        format!("{instances} instances registered")
+        format!("{instances} instance(s) registered")
     };
     board.parts.push(Part {
         name: "registrator",
@@ -225,17 +225,16 @@ fn add_registrator(board: &mut Board, status: &RegistratorStatus) {
         })
         .collect();
     board.services = services;
-    board.notes.extend(status.skipped.iter().map(|skipped| {
-        let port = skipped
-            .port
-            .iter()
-            .map(|port| format!(" port {port}"))
-            .collect::<String>();
-        format!(
-            "{}{port} is not registered: {}",
-            skipped.container, skipped.why
-        )
-    }));
+    // Ports that somebody meant to be found. Containers without any are no news, nor are those that end.
+    board
+        .notes
+        .extend(status.skipped.iter().filter_map(|skipped| {
+            let (container, port) = (&skipped.container, skipped.port.as_ref()?);
+            Some(format!(
+                "{container} port {port} is not registered: {}",
+                skipped.why
+            ))
+        }));
     if !status.engine.up && status.faults.iter().all(|fault| fault.subject != "engine") {
         board.wrong.push(Trouble {
             what: format!("engine: not reachable, {}", status.engine.detail),
