@@ -247,6 +247,31 @@ fn a_reload_that_fails_is_tried_until_it_works() {
 }
 
 #[test]
+fn a_reload_that_hangs_is_killed_and_tried_again() {
+    on_both(|scene| {
+        let once = scene.confdir.path().join("once");
+        let command = format!(
+            "test -e {once} || {{ touch {once}; sleep 600; }}; {log}",
+            once = once.display(),
+            log = scene.says("reloaded")
+        );
+        scene.put("/name", "x");
+        let more = format!("reload_cmd: \"{command}\"\nreload_cmd_timeout: 300ms");
+        scene.confdir.add("greeting", "/name", GREETING, &more);
+        let mut agent = scene.agent().started();
+        agent.process().wait_line("reload_cmd", wait::LONG);
+        wait::until("the second reload", wait::LONG, || {
+            if scene.log() == "reloaded\n" {
+                Ok(())
+            } else {
+                Err(scene.log())
+            }
+        });
+        scene.confdir.becomes("greeting", "hello x\n");
+    });
+}
+
+#[test]
 fn a_reload_cut_short_by_kill_9_is_made_up_for() {
     on_both(|scene| {
         let (log, block) = (scene.says("reloaded"), scene.confdir.path().join("block"));

@@ -7,7 +7,8 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use end_to_end::complaint::Complaint;
-use end_to_end::process::Signal;
+use end_to_end::etcdctl::{Etcdctl, Release};
+use end_to_end::process::{Process, Signal};
 use end_to_end::segment::Segment;
 use end_to_end::store::{Maker, Store};
 use end_to_end::{http, programs, wait};
@@ -139,7 +140,7 @@ fn disk_use_stays_bounded_by_snapshots() {
         let (status, _, err) = client.output_with_input(&["put", "big"], &value);
         assert_eq!(status, 0, "{err}");
         let revision = revision(&client.run(&["get", "big", "--write-out=json", "--keys-only"]));
-        if revision % 20 == 0 {
+        if revision.is_multiple_of(20) {
             let _ = client.run(&["compaction", &(revision - 1).to_string()]);
         }
     }
@@ -263,6 +264,27 @@ fn a_port_in_use_is_refused() {
     let mut store = Store::prepare(muster());
     let _taken = TcpListener::bind(("127.0.0.1", store.port())).expect("listen");
     Complaint::by(store.spawn()).names(&[&format!("127.0.0.1:{}", store.port())]);
+}
+
+#[test]
+fn through_a_link_called_etcd_it_is_etcd() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let link = folder.path().join("etcd");
+    std::os::unix::fs::symlink(MUSTER, &link).expect("link");
+    let url = format!("http://127.0.0.1:{}", end_to_end::port::free());
+    let mut command = Command::new(link);
+    // One dash, as Go programs take it.
+    command.args([
+        "-listen-client-urls",
+        &url,
+        "-advertise-client-urls",
+        &url,
+        "-data-dir",
+    ]);
+    let mut process = Process::spawn("etcd, a link", command.arg(folder.path().join("data")));
+    process.wait_line("ready to serve client requests", wait::LONG);
+    let client = Etcdctl::new(Release::V3_5, &url);
+    assert_eq!(client.run(&["put", "k", "v"]), "OK\n");
 }
 
 #[test]
