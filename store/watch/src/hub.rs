@@ -13,7 +13,7 @@
 //!
 //! Cost of one event for n watchers that match: one shared event, then per watcher a list of one pointer and a
 //! batch of 72 bytes; nothing is copied or encoded per watcher. Lagging watchers that need the same stretch of
-//! history share one reading of it (`window.rs`). CPU time measured with `examples/costs.rs` on a two-core virtual
+//! history share one reading of it (`window.rs`). CPU time measured with `examples/hub_costs.rs` on a two-core virtual
 //! machine: 10,000 watchers of one key take 35 ns each per event, an event among 10,000 watched prefixes finds its
 //! watcher in 0.5 µs, 10,000 lagging watchers of a key each catch up 1 M events in 1.1 s, and handing history to
 //! watchers of everything takes 14 ns per event and watcher.

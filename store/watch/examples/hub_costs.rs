@@ -1,6 +1,6 @@
 //! What the hub costs at scale, in CPU time; the figures in its comments come from here.
 //!
-//! `cargo run --release -p store-watch --example costs`
+//! `cargo run --release -p store-watch --example hub_costs`
 
 use bytes::Bytes;
 use store_machine::error::Refusal;

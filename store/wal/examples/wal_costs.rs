@@ -1,6 +1,6 @@
 //! What an append and its sync cost on the disk under a folder.
 //!
-//! `cargo run --release -p store-wal --example costs -- <folder>`
+//! `cargo run --release -p store-wal --example wal_costs -- <folder>`
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
