@@ -269,3 +269,69 @@ fn a_segment_used_again_shows_no_torn_tail() {
     let (_, recovered) = open(&disk);
     assert_eq!((recovered.cut, recovered.entries.len()), (None, 6));
 }
+
+const SECTOR_BYTES: usize = 512;
+
+/// Every set of sectors that can be on disk of three appends that were not synced: just the appends before the first one
+/// with a sector missing come back. And if a fourth append shows that they were synced: the log is refused.
+#[test]
+fn every_set_of_sectors_is_a_torn_tail_or_damage_and_told_apart() {
+    let file = std::path::Path::new("/data/0000000000000001.wal");
+    for synced in [false, true] {
+        let disk = SimDisk::new();
+        let (mut wal, _) = open(&disk);
+        wal.append(&[entry(1, 1, 100)]).expect("room");
+        wal.sync().expect("a sync");
+        let before = disk.content(file).expect("the segment");
+        let mut ends = Vec::new();
+        for index in 2..=4 {
+            wal.append(&[entry(index, 1, 700)]).expect("room");
+            let content = disk.content(file).expect("the segment");
+            ends.push(content.iter().rposition(|byte| *byte != 0).expect("bytes") + 1);
+        }
+        if synced {
+            wal.sync().expect("a sync");
+            // In sectors of its own.
+            wal.append(&[entry(5, 1, 700)]).expect("room");
+        }
+        drop(wal);
+        let after = disk.content(file).expect("the segment");
+        let sectors: Vec<usize> = (0..after.len() / SECTOR_BYTES)
+            .filter(|n| {
+                let range = n * SECTOR_BYTES..(n + 1) * SECTOR_BYTES;
+                before[range.clone()] != after[range]
+            })
+            .collect();
+        assert!((5..10).contains(&sectors.len()), "{sectors:?}");
+        for set in 0..1_u32 << sectors.len() {
+            let mut content = before.clone();
+            let mut missing = after.len();
+            for (bit, sector) in sectors.iter().enumerate() {
+                let range = sector * SECTOR_BYTES..(sector + 1) * SECTOR_BYTES;
+                if set >> bit & 1 == 1 {
+                    content[range.clone()].copy_from_slice(&after[range]);
+                } else {
+                    missing = missing.min(range.start);
+                }
+            }
+            let image = disk.after_power_cut(Tear::Lose, 0);
+            image.damage(file, |bytes| *bytes = content.clone());
+            // Where the head of the fourth begins: on the next multiple of eight.
+            let fourth = ends[2].next_multiple_of(8);
+            let says_synced = synced && content[fourth..fourth + 32] == after[fourth..fourth + 32];
+            let whole = ends.iter().filter(|end| **end <= missing).count();
+            match try_open(&image) {
+                Ok((_, recovered)) => {
+                    assert!(!says_synced || whole == 3, "set {set:b}: accepted");
+                    let found = recovered.entries.len() - 1;
+                    assert!(
+                        found == whole || found == 4,
+                        "set {set:b}: {found} of {whole}"
+                    );
+                    assert!(found < 4 || set + 1 == 1 << sectors.len(), "set {set:b}");
+                }
+                Err(error) => assert!(says_synced && whole < 3, "set {set:b}: {error}"),
+            }
+        }
+    }
+}
