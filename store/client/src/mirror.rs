@@ -8,14 +8,16 @@
 //! The idea of an explicit state per recovery stage comes from kube-runtime's `watcher.rs`; its `Init`/`InitDone` pair
 //! is here one event, [`Event::Listed`], because the machine itself buffers until the listing is whole.
 
+mod effect;
 mod feed;
+mod input;
 mod machine;
 mod ranges;
 mod snapshot;
 
+pub use effect::{Cause, Change, ChangeKind, Effect, Event};
 pub use feed::{Feed, FeedOptions, FeedStatus, Update};
-pub use machine::{
-    Cause, Change, ChangeKind, Effect, Event, Header, Input, KeyEvent, Mirror, Stats,
-};
+pub use input::{Header, Input, KeyEvent};
+pub use machine::{Mirror, Stats};
 pub use ranges::KeyRange;
 pub use snapshot::{Entry, Snapshot};

@@ -12,7 +12,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::machine::{Effect, Event, Header, Input, KeyEvent, Mirror, Stats};
+use super::effect::{Effect, Event};
+use super::input::{Header, Input, KeyEvent};
+use super::machine::{Mirror, Stats};
 use super::ranges::KeyRange;
 use super::snapshot::Entry;
 use crate::backoff::Backoff;

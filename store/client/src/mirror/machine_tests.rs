@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
+use crate::mirror::ChangeKind;
 
 type Map = BTreeMap<Bytes, Entry>;
 
