@@ -1,4 +1,4 @@
-//! [pure] When to do what: the confd agent as a value.
+//! Pure: When to do what: the confd agent as a value.
 //!
 //! Each destination goes its own way through one pass after another; whatever fails is tried again until it holds:
 //! ```text

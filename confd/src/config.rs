@@ -38,7 +38,7 @@ pub struct Args {
     /// Directory with conf.d/ and templates/ [default: /etc/confd]
     #[arg(long, value_name = "DIR", env = "CONFD_CONFDIR")]
     pub confdir: Option<PathBuf>,
-    /// Configuration file [default: <confdir>/confd.toml if it exists]
+    /// Configuration file [default: confd.toml in that directory, if it exists]
     #[arg(long, value_name = "FILE", env = "CONFD_CONFIG_FILE")]
     pub config_file: Option<PathBuf>,
     /// Key prefix, replaces the prefix of every resource

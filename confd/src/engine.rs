@@ -1,4 +1,4 @@
-//! [pure] Template engines behind one seam: compile once, render from a window on a snapshot, report faults with their
+//! Pure: Template engines behind one seam: compile once, render from a window on a snapshot, report faults with their
 //! place. `tera.rs` is the engine for new templates; Go templates of existing confd set-ups join beside it.
 
 mod filters;

@@ -1,4 +1,4 @@
-//! [pure] Key patterns with the rules of Go's `path.Match`, which confd's `gets` and `getvs` use.
+//! Pure: Key patterns with the rules of Go's `path.Match`, which confd's `gets` and `getvs` use.
 //! `*` and `?` never match a slash, `[a-z]` and `[^a-z]` are classes, a backslash takes the next character literally.
 
 /// A parsed pattern.

@@ -1,4 +1,4 @@
-//! [pure] What stands between a destination and what it should be: desired, applied, reloaded.
+//! Pure: What stands between a destination and what it should be: desired, applied, reloaded.
 //!
 //! A record per destination is kept over restarts. Its rule: `applied` is written, and `reloaded` cleared, *before* the
 //! file is replaced; `reloaded` is written after the reload succeeded. So whatever step a crash falls between, the next

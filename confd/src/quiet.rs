@@ -1,4 +1,4 @@
-//! [pure] Joins bursts of changes: waits until nothing has come for a while, but never longer than a maximum.
+//! Pure: Joins bursts of changes: waits until nothing has come for a while, but never longer than a maximum.
 //!
 //! ```text
 //!   changes   x xx x                 x x x x x x x x x x x x x x x x

@@ -1,4 +1,4 @@
-//! [pure] What a render has read, so that only renders a change can affect are repeated.
+//! Pure: What a render has read, so that only renders a change can affect are repeated.
 //!
 //! A template is a function of what it read. If no changed key is in the set, the output cannot change; this also holds
 //! for a render that failed, since it read everything that led to the failure.

@@ -1,4 +1,4 @@
-//! [pure] A template resource: which template, which keys, which file, and what to run when it changes.
+//! Pure: A template resource: which template, which keys, which file, and what to run when it changes.
 //!
 //! Read from `conf.d/*.yaml` (the keys at the top level or under `template:`) and from confd's own `conf.d/*.toml`
 //! (under `[template]`). Unknown keys are refused, so a misspelt `reload_cmd` cannot be ignored silently. One bad file is

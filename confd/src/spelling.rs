@@ -1,4 +1,4 @@
-//! [pure] "Did you mean": the known name nearest to a misspelt one.
+//! Pure: "Did you mean": the known name nearest to a misspelt one.
 
 /// The nearest known name, if it is near enough to be meant.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

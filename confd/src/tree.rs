@@ -1,4 +1,4 @@
-//! [pure] The keys as a template sees them: limited to the resource's `keys`, its prefix stripped, read through
+//! Pure: The keys as a template sees them: limited to the resource's `keys`, its prefix stripped, read through
 //! functions that record what was read. The functions are those of confd's key store, edge cases included.
 
 use std::collections::{BTreeMap, BTreeSet};

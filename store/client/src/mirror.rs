@@ -2,7 +2,7 @@
 //!
 //! Owns the recovery story of a watcher: read once at one pinned revision, watch from the next one, resume without a
 //! gap after any disconnect, read again and report the differences when history was compacted. [`Mirror`] is the
-//! machine (no sockets, no clock); [`feed`] is the task that drives it over a connection. What a consumer sees is a
+//! machine (no sockets, no clock); [`Feed`] is the task that drives it over a connection. What a consumer sees is a
 //! sequence of [`Event`]s, each with an immutable [`Snapshot`] at one revision: a transaction is seen whole or not yet.
 //!
 //! The idea of an explicit state per recovery stage comes from kube-runtime's `watcher.rs`; its `Init`/`InitDone` pair
