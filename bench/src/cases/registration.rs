@@ -73,7 +73,7 @@ fn run(bout: &Bout<'_>) -> Result<Sample, CaseError> {
     Ok(meter.finish()?)
 }
 
-/// Containers of a run, created beforehand; none is left behind.
+/// Containers of a run, created beforehand; neither they nor their image are left behind.
 struct Containers {
     engine: Engine,
     ids: Vec<String>,
@@ -136,6 +136,7 @@ impl Drop for Containers {
         for id in self.ids.iter().filter(|id| !id.is_empty()) {
             let _ = self.docker(&["rm", "--force", id]);
         }
+        let _ = self.docker(&["rmi", IMAGE]);
     }
 }
 
