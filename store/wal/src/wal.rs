@@ -3,6 +3,9 @@
 //! Owns what happens in which order on disk. The byte format is in `format.rs`, reading it back in `recovery.rs`, the
 //! making of a spare segment in `reserve.rs`.
 //!
+//! Measured with `examples/wal_costs.rs` on a two-core virtual machine, median: append and sync of 1, 10, 100 entries of 280
+//! bytes take 78, 87, 88 µs, of which the append takes 3, 3, 6; opening a log of 222,000 entries takes 0.14 s.
+//!
 //! # Room
 //! An append never allocates as long as its caller keeps this rule: *while [`Wal::has_reserve`] was last seen
 //! true, the bytes admitted since then and not yet appended are at most [`Wal::reserve_bytes`]* (an
