@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use store_member::effects::{Append, Envelope};
 use store_member::record::EntryKind;
-use store_wal::{Disk, Entry, Record, Vote, Wal, WalError};
+use store_wal::{Disk, ENTRY_BYTES_MAX, Entry, Record, Vote, Wal, WalError};
 
 use crate::counters::Counters;
 use crate::fatal::Exit;
 
-/// Bytes of entries written with one call: it needs memory of its own until it is written.
+/// Bytes of entries, with what the log adds to each, written with one call: it needs memory of its own until it is written.
 const WRITE_BYTES_MAX: u64 = 8 << 20;
 
 /// The log and what is being written to it.
@@ -21,7 +21,7 @@ pub(crate) struct Log<D: Disk> {
     /// Kept for its memory; empty between appends.
     records: Vec<Record>,
     /// [`WRITE_BYTES_MAX`], or half of a segment where that is less: one write must fit into one.
-    write_bytes_max: usize,
+    write_bytes_max: u64,
 }
 
 /// Appends made durable.
@@ -36,9 +36,8 @@ pub(crate) struct Durable {
 
 impl<D: Disk> Log<D> {
     pub(crate) fn new(wal: Wal<D>, counters: Arc<Counters>) -> Self {
-        let write_bytes_max = WRITE_BYTES_MAX.min(wal.reserve_bytes() / 2);
         Self {
-            write_bytes_max: usize::try_from(write_bytes_max).unwrap_or(usize::MAX),
+            write_bytes_max: WRITE_BYTES_MAX.min(wal.reserve_bytes() / 2),
             wal: Some(wal),
             counters,
             records: Vec::new(),
@@ -77,7 +76,7 @@ impl<D: Disk> Log<D> {
             entries += append.entries.len();
             for entry in append.entries {
                 durable.bytes += entry.body.len();
-                unwritten += entry.body.len();
+                unwritten += entry.body.len() as u64 + ENTRY_BYTES_MAX;
                 self.records.push(Record::Entry(Entry {
                     index: entry.index,
                     term: entry.term,
