@@ -1,0 +1,63 @@
+//! Known bugs, to be put back on purpose: the net is only as good as what it has been seen to catch.
+//!
+//! Each is a mistake of the shell around the member (`host.rs`), so that the member, the machine, the
+//! hub and the log stay as they are. `README.md` says which was found how fast.
+
+/// A bug put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Appends are reported durable when they are written (etcd issue 14370: a write acknowledged
+    /// before it was durable).
+    AckBeforeDurable,
+    /// What waits for a sync is sent when the append is written (Raft paper, figure 2: "updated on
+    /// stable storage before responding").
+    ThenBeforeSync,
+    /// A sync is taken to cover appends that were queued while it ran (a slip of group commit).
+    SyncCoversLater,
+    /// Votes are not written.
+    LostVote,
+    /// Entries that a leader replaced are not overwritten on disk.
+    ConflictNotOverwritten,
+    /// A leader answers linearizable reads without asking anybody (stale read after a pause or behind a
+    /// partition; etcd issue 20418 is a late relative of it).
+    ReadWithoutRound,
+    /// A follower answers linearizable reads by itself.
+    ReadFromFollower,
+    /// An outcome that is unknown is reported as "not proposed".
+    UnknownAsAbsent,
+    /// The shell proposes again what was lost with a leader: it may be applied twice.
+    ProposedAgain,
+    /// A delete exactly at the compacted revision is not shown to watchers (etcd issues 18089, 19179).
+    DeleteLostAtCompaction,
+    /// Progress overtakes the events of its stream (etcd issue 15220).
+    ProgressAhead,
+    /// A watcher that resumes is started one revision too late.
+    ResumeSkipsOne,
+    /// A batch is dropped when its stream is starved (etcd issue 17529).
+    StarvedStreamLoses,
+    /// A leader that was paused revokes leases it believes ended, through whoever leads now (etcd issue
+    /// 15247).
+    OldLeaderRevokes,
+    /// A restart begins from the snapshot and forgets the log behind it (revision goes back, etcd issue
+    /// 17780).
+    LogForgottenAtRestart,
+}
+
+/// All of them.
+pub const ALL: [Bug; 15] = [
+    Bug::AckBeforeDurable,
+    Bug::ThenBeforeSync,
+    Bug::SyncCoversLater,
+    Bug::LostVote,
+    Bug::ConflictNotOverwritten,
+    Bug::ReadWithoutRound,
+    Bug::ReadFromFollower,
+    Bug::UnknownAsAbsent,
+    Bug::ProposedAgain,
+    Bug::DeleteLostAtCompaction,
+    Bug::ProgressAhead,
+    Bug::ResumeSkipsOne,
+    Bug::StarvedStreamLoses,
+    Bug::OldLeaderRevokes,
+    Bug::LogForgottenAtRestart,
+];

@@ -1,0 +1,87 @@
+//! One run from its seed to what came of it.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use crate::bugs::Bug;
+use crate::promises::Violation;
+use crate::world::World;
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed that repeats it.
+    pub seed: u64,
+    /// The promise that was broken, if one was; the run ended there.
+    pub violation: Option<Violation>,
+    /// Events that happened.
+    pub steps: u64,
+    /// Simulated time.
+    pub simulated: Duration,
+    /// Members.
+    pub members: u64,
+    /// Faults injected.
+    pub faults: u64,
+    /// Terms in which somebody led.
+    pub leaders: usize,
+    /// Entries committed.
+    pub committed: u64,
+    /// Requests of clients.
+    pub requests: usize,
+    /// Writes clients know to be done.
+    pub writes: u64,
+    /// Leases that ended by time.
+    pub expired: u64,
+    /// Events shown to watchers.
+    pub shown: u64,
+}
+
+/// Runs the world of a seed to its end, or to the first broken promise. `trace` writes what happens to
+/// standard error.
+///
+/// A panic inside is a broken promise like any other where panics unwind; where they abort, a panic hook
+/// can ask [`current_seed`].
+#[must_use]
+pub fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Outcome {
+    let mut world = World::new(seed, bug, trace);
+    CURRENT.set(seed);
+    let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
+    let violation = match lived {
+        Ok(lived) => lived.err(),
+        Err(panic) => Some(Violation {
+            promise: "no assertion fails",
+            detail: message(&*panic),
+        }),
+    };
+    Outcome {
+        seed,
+        violation,
+        steps: world.steps,
+        simulated: Duration::from_micros(world.now),
+        members: world.plan.members,
+        faults: world.faults,
+        leaders: world.elections.count(),
+        committed: world.canon.last(),
+        requests: world.history.ops.len(),
+        writes: world.history.done,
+        expired: world.leases.expired,
+        shown: world.shown_events(),
+    }
+}
+
+thread_local! {
+    static CURRENT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The seed of the run this thread is in, or was in last.
+#[must_use]
+pub fn current_seed() -> u64 {
+    CURRENT.get()
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    text.unwrap_or_else(|| "a panic without words".to_owned())
+}

@@ -1,0 +1,525 @@
+//! The world: hosts, clients, watchers, the network and the queue of what happens next, in one thread.
+//!
+//! Takes one event after the other and lets it happen. What a member's orders come to is in
+//! `world/perform.rs`, what clients do in `world/clients.rs`, the peace after the faults in
+//! `world/peace.rs`. One generator decides everything, so that a seed is a run.
+
+mod clients;
+mod peace;
+mod perform;
+
+use std::collections::BTreeMap;
+
+use store_machine::Limits;
+use store_member::Config;
+use store_member::answer::MemberInfo;
+use store_member::effects::Effects;
+use store_member::input::{Input, StreamEvent};
+use store_wal::sim::SimDisk;
+use store_watch::batch::StreamId;
+
+use crate::bugs::Bug;
+use crate::chance::Chance;
+use crate::clock::Time;
+use crate::history::History;
+use crate::host::log::Next;
+use crate::host::open::{End, Refused};
+use crate::host::{Durable, Host};
+use crate::net::Net;
+use crate::plan::{MS, Plan, SECOND};
+use crate::promises::election::Elections;
+use crate::promises::lease;
+use crate::promises::log_matching::Logs;
+use crate::promises::state::States;
+use crate::promises::{Canon, Check, broken};
+use crate::queue::{Event, Queue};
+use crate::watcher::Watcher;
+use crate::workload::{Client, Workload};
+
+/// Ticks of work a driver takes between an arrival and its turn, at most, in microseconds.
+const TURN_DELAY_MAX: Time = 50;
+
+/// See the module.
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) chance: Chance,
+    pub(crate) now: Time,
+    /// Events that have happened.
+    pub(crate) steps: u64,
+    queue: Queue,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) net: Net,
+    clients: Vec<Client>,
+    watchers: Vec<Watcher>,
+    /// Which watcher a stream belongs to.
+    streams: BTreeMap<StreamId, usize>,
+    streams_made: u64,
+    workload: Workload,
+    pub(crate) history: History,
+    pub(crate) canon: Canon,
+    pub(crate) elections: Elections,
+    logs: Logs,
+    states: States,
+    pub(crate) leases: lease::Promises,
+    /// Clients ask nothing new.
+    quiet: bool,
+    pub(crate) faults: u64,
+    effects: Effects,
+    bug: Option<Bug>,
+    trace: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, bug: Option<Bug>, trace: bool) -> Self {
+        let mut chance = Chance::new(seed);
+        let plan = Plan::draw(&mut chance);
+        let info = |id| MemberInfo {
+            id,
+            name: format!("m{id}"),
+            peer_urls: Vec::new(),
+            client_urls: Vec::new(),
+            learner: false,
+        };
+        let host = |id| Host {
+            id,
+            config: Config {
+                members: (1..=plan.members).map(info).collect(),
+                snapshot_count: plan.snapshot_count,
+                // Snapshots do not travel between members yet: logs in memory reach back to the last start.
+                catch_up_entries: 1_000_000,
+                progress_ms: 3_000,
+                limits: Limits {
+                    quota_bytes: u64::MAX,
+                },
+                ..Config::new(7, id, 0)
+            },
+            disk: SimDisk::new(),
+            segment_bytes: plan.segment_bytes,
+            durable: Durable::default(),
+            life: 0,
+            up: None,
+            bug,
+            power_going: false,
+            sync_max: plan.sync_max,
+        };
+        let hosts: Vec<_> = (1..=plan.members).map(host).collect();
+        let watchers = (0..plan.watchers).map(|_| Watcher::draw(&mut chance)).collect();
+        let clients = (0..plan.clients).map(|_| Client {
+            host: chance.place(hosts.len()),
+            waits_for: None,
+            lease: None,
+        });
+        let mut world = Self {
+            clients: clients.collect(),
+            now: 0,
+            steps: 0,
+            queue: Queue::default(),
+            hosts,
+            net: Net::default(),
+            watchers,
+            streams: BTreeMap::new(),
+            streams_made: 0,
+            workload: Workload::default(),
+            history: History::default(),
+            canon: Canon::new(),
+            elections: Elections::default(),
+            logs: Logs::default(),
+            states: States::default(),
+            leases: lease::Promises::default(),
+            quiet: false,
+            faults: 0,
+            effects: Effects::default(),
+            bug,
+            trace,
+            plan,
+            chance,
+        };
+        world.say(|| String::from("a new world"));
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        if self.trace {
+            eprintln!("{:#?}", self.plan);
+        }
+        for host in 0..self.hosts.len() {
+            let delay = self.chance.below(100 * MS);
+            self.after(delay, Event::Start { host });
+        }
+        for client in 0..self.clients.len() {
+            let delay = self.chance.below(SECOND);
+            self.after(delay, Event::Client { client });
+        }
+        for watcher in 0..self.watchers.len() {
+            let delay = self.chance.below(3 * SECOND);
+            self.after(delay, Event::Watcher { watcher });
+        }
+        self.after(2 * SECOND, Event::Fault);
+    }
+
+    /// Adds a line to the trace.
+    pub(crate) fn say(&self, line: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{:>12} {:>8}  {}", self.now, self.steps, line());
+        }
+    }
+
+    pub(crate) fn after(&mut self, delay: Time, event: Event) {
+        self.queue.push(self.now + delay, event);
+    }
+
+    /// The member that leads in the highest term, by its own word.
+    pub(crate) fn leader(&self) -> Option<usize> {
+        let leading = self.hosts.iter().enumerate().filter_map(|(place, host)| {
+            let member = host.member().filter(|member| member.leads())?;
+            Some((member.counts().term, place))
+        });
+        leading.max().map(|(_, place)| place)
+    }
+
+    /// Lets everything happen that happens before `until`.
+    pub(crate) fn run(&mut self, until: Time) -> Check {
+        while self.now < until {
+            let Some((at, event)) = self.queue.pop() else {
+                break;
+            };
+            self.now = at;
+            self.steps += 1;
+            self.happen(event)?;
+        }
+        Ok(())
+    }
+
+    /// What is meant for a process that is paused waits; what is meant for one that is gone is nothing.
+    fn meets(&mut self, host: usize, meant: Option<u64>, event: Event) -> Option<Event> {
+        let host = &mut self.hosts[host];
+        let number = host.life;
+        let life = host.up.as_mut()?;
+        if meant.is_some_and(|meant| meant != number) {
+            return None;
+        }
+        if life.paused.is_some() {
+            life.deferred.push(event);
+            return None;
+        }
+        Some(event)
+    }
+
+    fn happen(&mut self, event: Event) -> Check {
+        let (host, meant) = match &event {
+            Event::Turn { host, life }
+            | Event::Wake { host, life }
+            | Event::Disk { host, life }
+            | Event::SyncEnd { host, life }
+            | Event::Snapshot { host, life }
+            | Event::Stream { host, life, .. } => (*host, Some(*life)),
+            Event::Deliver { host, .. } | Event::Request { host, .. } => (*host, None),
+            _ => return self.happen_outside(event),
+        };
+        let Some(event) = self.meets(host, meant, event) else {
+            return Ok(());
+        };
+        match event {
+            Event::Turn { .. } => self.turn(host),
+            Event::Wake { .. } => {
+                self.wake(host);
+                Ok(())
+            }
+            Event::Disk { .. } => {
+                self.disk(host);
+                Ok(())
+            }
+            Event::SyncEnd { .. } => {
+                self.sync_end(host);
+                Ok(())
+            }
+            Event::Snapshot { .. } => {
+                self.snapshot_step(host);
+                Ok(())
+            }
+            Event::Stream { stream, event, .. } => {
+                self.tell(host, Input::Watch { stream, event });
+                Ok(())
+            }
+            Event::Deliver { from, message, .. } => {
+                self.tell(host, Input::PeerSaid { from, message });
+                Ok(())
+            }
+            Event::Request { op, .. } => {
+                self.request(host, op);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What does not happen to a process.
+    fn happen_outside(&mut self, event: Event) -> Check {
+        match event {
+            Event::Answer {
+                op,
+                header,
+                outcome,
+            } => self.answer(op, header.revision.0, &outcome),
+            Event::Client { client } => self.client(client),
+            Event::Timeout { client, op } => self.timeout(client, op),
+            Event::Shown {
+                watcher,
+                stream,
+                batch,
+            } => return self.shown(watcher, stream, &batch),
+            Event::StreamEnd { watcher, stream } => self.stream_ended(watcher, stream),
+            Event::Watcher { watcher } => self.watcher(watcher),
+            Event::Fault if !self.net.well => {
+                self.faults += 1;
+                self.fault();
+            }
+            Event::Start { host } => return self.start(host),
+            Event::Resume { host, life } => {
+                if self.hosts[host].life == life {
+                    self.resume(host);
+                }
+            }
+            Event::DiskWell { host } => self.disk_well(host),
+            Event::Heal => self.net.heal(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A fact arrives at a member; its driver takes it with all others in a moment.
+    fn tell(&mut self, host: usize, input: Input) {
+        let number = self.hosts[host].life;
+        let Some(life) = &mut self.hosts[host].up else {
+            return;
+        };
+        life.inbox.push(input);
+        if !std::mem::replace(&mut life.turn_due, true) {
+            let delay = self.chance.between(1, TURN_DELAY_MAX);
+            self.after(delay, Event::Turn { host, life: number });
+        }
+    }
+
+    /// A turn without facts.
+    fn wake(&mut self, host: usize) {
+        let now = self.now;
+        let Some(wanted) = self.hosts[host].next_wake(now) else {
+            return;
+        };
+        let number = self.hosts[host].life;
+        let Some(life) = &mut self.hosts[host].up else {
+            return;
+        };
+        if life.wake_at > now {
+            // An earlier one took its place.
+            return;
+        }
+        life.wake_at = Time::MAX;
+        if wanted > now {
+            self.wake_later(host, wanted);
+        } else if !std::mem::replace(&mut life.turn_due, true) {
+            self.after(0, Event::Turn { host, life: number });
+        }
+    }
+
+    fn wake_later(&mut self, host: usize, at: Time) {
+        let number = self.hosts[host].life;
+        if let Some(life) = &mut self.hosts[host].up
+            && at < life.wake_at
+        {
+            life.wake_at = at;
+            self.queue.push(at, Event::Wake { host, life: number });
+        }
+    }
+
+    /// The disk thread looks at its queue.
+    fn disk(&mut self, place: usize) {
+        let bug = self.bug;
+        let host = &mut self.hosts[place];
+        let (number, sync_max) = (host.life, host.sync_max);
+        let Some(life) = &mut host.up else { return };
+        life.log.due = false;
+        if life.log.syncing {
+            return;
+        }
+        let mut facts = Vec::new();
+        let next = life.log.begin(bug, &mut facts);
+        let early = if matches!(next, Next::Syncs) {
+            life.log.early(bug, &mut facts)
+        } else {
+            Vec::new()
+        };
+        for fact in facts {
+            self.tell(place, fact);
+        }
+        self.send(place, early);
+        match next {
+            Next::Idle => {}
+            Next::Syncs => {
+                let took = self.chance.skewed(sync_max / 10 + 1, sync_max);
+                let event = Event::SyncEnd {
+                    host: place,
+                    life: number,
+                };
+                self.after(took, event);
+            }
+            Next::Again(delay) => self.disk_after(place, delay),
+            Next::Fails => self.disk_failed(place),
+        }
+    }
+
+    fn disk_after(&mut self, place: usize, delay: Time) {
+        let number = self.hosts[place].life;
+        let Some(life) = &mut self.hosts[place].up else {
+            return;
+        };
+        if !life.log.syncing && !std::mem::replace(&mut life.log.due, true) {
+            let event = Event::Disk {
+                host: place,
+                life: number,
+            };
+            self.after(delay, event);
+        }
+    }
+
+    fn sync_end(&mut self, place: usize) {
+        let bug = self.bug;
+        let host = &mut self.hosts[place];
+        let Some(life) = &mut host.up else { return };
+        let mut facts = Vec::new();
+        match life.log.end(bug, &mut host.durable, &mut facts) {
+            Ok(released) => {
+                for fact in facts {
+                    // A bug has told already.
+                    if bug != Some(Bug::AckBeforeDurable) {
+                        self.tell(place, fact);
+                    }
+                }
+                self.send(place, released);
+                self.disk_after(place, 0);
+            }
+            Err(_) => self.disk_failed(place),
+        }
+    }
+
+    fn snapshot_step(&mut self, place: usize) {
+        let host = &mut self.hosts[place];
+        let number = host.life;
+        let Some(life) = &mut host.up else { return };
+        match life.log.snapshot_step(&mut host.durable) {
+            Ok((fact, more)) => {
+                if let Some(fact) = fact {
+                    self.tell(place, fact);
+                }
+                if more {
+                    let delay = self.chance.between(100, 2 * MS);
+                    let event = Event::Snapshot {
+                        host: place,
+                        life: number,
+                    };
+                    self.after(delay, event);
+                }
+            }
+            Err(_) => self.disk_failed(place),
+        }
+    }
+
+    /// A failed write or sync ends the process; so does the power when it goes.
+    fn disk_failed(&mut self, place: usize) {
+        self.say(|| format!("the disk of member {} fails: its process ends", place + 1));
+        self.end(place, End::Killed);
+    }
+
+    /// Ends a process; another starts in a while.
+    pub(crate) fn end(&mut self, place: usize, end: End) {
+        let end = if std::mem::take(&mut self.hosts[place].power_going) {
+            self.power_cut()
+        } else {
+            end
+        };
+        self.say(|| format!("member {} ends: {end:?}", place + 1));
+        let host = &mut self.hosts[place];
+        let ran = host.up.is_some();
+        let number = host.life;
+        host.end(end);
+        self.cut_streams(place, number);
+        if ran {
+            let longest = if self.net.well { 100 * MS } else { 5 * SECOND };
+            let delay = self.chance.skewed(10 * MS, longest);
+            self.after(delay, Event::Start { host: place });
+        }
+    }
+
+    fn start(&mut self, place: usize) -> Check {
+        if self.hosts[place].up.is_some() {
+            return Ok(());
+        }
+        let seed = self.chance.next();
+        let skew = self.plan.skew * 1_000;
+        let rate = self.chance.between(1_000_000 - skew, 1_000_000 + skew);
+        let now = self.now;
+        match self.hosts[place].start(now, seed, rate) {
+            Ok(()) => {
+                self.say(|| {
+                    let member = self.hosts[place].member();
+                    format!("member {} starts: {member:?}", place + 1)
+                });
+                self.look(place)?;
+                self.tell(place, Input::DiskFree);
+                self.disk_after(place, 0);
+                Ok(())
+            }
+            Err(Refused::Io) => {
+                if std::mem::take(&mut self.hosts[place].power_going) {
+                    let end = self.power_cut();
+                    self.hosts[place].cut(end);
+                }
+                let delay = self.chance.between(10 * MS, SECOND);
+                self.after(delay, Event::Start { host: place });
+                Ok(())
+            }
+            Err(Refused::Damage(what)) => broken(
+                "what was synced is there after a restart",
+                format!("member {}: {what}", place + 1),
+            ),
+        }
+    }
+
+    /// A paused process goes on: what happened to it meanwhile happens now.
+    pub(crate) fn resume(&mut self, place: usize) {
+        let now = self.now;
+        let Some(life) = &mut self.hosts[place].up else {
+            return;
+        };
+        let Some(since) = life.paused.take() else {
+            return;
+        };
+        for event in std::mem::take(&mut life.deferred) {
+            self.queue.push(now, event);
+        }
+        self.say(|| format!("member {} goes on after {} µs", place + 1, now - since));
+        if self.bug == Some(Bug::OldLeaderRevokes) && now - since > 3 * SECOND {
+            self.revoke_as_old_leader(place);
+        }
+    }
+
+    /// A watch stream's event goes to the process it is to.
+    fn to_stream(&mut self, watcher: usize, event: StreamEvent) {
+        let delay = self.chance.skewed(50, self.plan.delay_max);
+        let Some(connection) = &mut self.watchers[watcher].connection else {
+            return;
+        };
+        connection.up = connection.up.max(self.now + delay);
+        let (host, life, stream) = (connection.host, connection.life, connection.stream);
+        self.queue.push(
+            connection.up,
+            Event::Stream {
+                host,
+                life,
+                stream,
+                event,
+            },
+        );
+    }
+}

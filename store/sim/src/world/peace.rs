@@ -1,0 +1,127 @@
+//! The two phases of a run: faults, then peace, in which the cluster must heal by itself, serve, and
+//! still hold everything it ever acknowledged (liveness).
+
+use store_member::Member;
+use store_member::record::{Mark, Voters};
+
+use crate::host::open::End;
+use crate::plan::{MS, SECOND};
+use crate::promises::{Check, broken};
+use crate::queue::Event;
+use crate::world::World;
+
+/// In peace a leader must be there, and have served a client, within this: ten of the longest election
+/// timeouts, and a client's patience.
+const LEADER_WITHIN: u64 = 30 * SECOND;
+
+/// All must be as it should be this long after the last request: the longest lease at the slowest clock,
+/// an election, and a member's patience.
+const SETTLED_WITHIN: u64 = 40 * SECOND;
+
+impl World {
+    /// The whole run.
+    pub(crate) fn live(&mut self) -> Check {
+        self.run(self.plan.safety)?;
+        self.end_faults();
+        self.say(|| String::from("peace"));
+        self.until_served()?;
+        self.run(self.now + 3 * SECOND)?;
+        self.quiet = true;
+        self.say(|| String::from("quiet"));
+        let until = self.now + SETTLED_WITHIN;
+        while self.unsettled().is_err() && self.now < until {
+            self.supply_snapshots();
+            self.run(self.now + 500 * MS)?;
+        }
+        self.unsettled()?;
+        for host in 0..self.hosts.len() {
+            self.look(host)?;
+        }
+        Ok(())
+    }
+
+    fn until_served(&mut self) -> Check {
+        let (began, done) = (self.now, self.history.done);
+        while self.history.done == done {
+            if self.now > began + LEADER_WITHIN {
+                let leader = self.leader().map(|place| place + 1);
+                return broken(
+                    "peace brings service",
+                    format!("no write has succeeded since the faults ended; leader: {leader:?}"),
+                );
+            }
+            self.supply_snapshots();
+            self.run(self.now + 500 * MS)?;
+        }
+        Ok(())
+    }
+
+    /// What is not yet as it must be at the end.
+    fn unsettled(&self) -> Check {
+        let last = self.canon.last();
+        for host in &self.hosts {
+            let applied = host.member().map(|member| member.machine().applied().0);
+            if applied != Some(last) {
+                return broken(
+                    "peace brings agreement",
+                    format!("member {} has applied {applied:?} of {last}", host.id),
+                );
+            }
+        }
+        if let Some(lease) = self.canon.model.leases().next() {
+            return broken(
+                "a lease ends late by at most a bound",
+                format!("lease {lease} lives, and nobody has kept it alive for long"),
+            );
+        }
+        for watcher in &self.watchers {
+            if watcher.connection.is_none() || watcher.shown.next.is_none() {
+                return broken(
+                    "peace brings service",
+                    String::from("a watcher is without a stream"),
+                );
+            }
+            watcher.shown.finished(&self.canon)?;
+        }
+        Ok(())
+    }
+
+    /// Stands in for the transfer of snapshots between members until members do that themselves: whoever
+    /// lacks entries that the leader does not have any more is stopped, given the leader's state, and
+    /// started.
+    fn supply_snapshots(&mut self) {
+        let Some(leader) = self.leader() else { return };
+        let Some(giver) = &self.hosts[leader].up else {
+            return;
+        };
+        let from = giver.shadow.start.0;
+        let lacks = |member: &Member| member.machine().applied().0 < from;
+        let needy = (0..self.hosts.len())
+            .filter(|place| self.hosts[*place].member().is_some_and(lacks))
+            .collect::<Vec<_>>();
+        for place in needy {
+            let Some(giver) = &self.hosts[leader].up else {
+                return;
+            };
+            let machine = giver.member.machine();
+            let index = machine.applied().0;
+            let Some(term) = giver.shadow.term(index) else {
+                return;
+            };
+            let mark = Mark {
+                index,
+                term,
+                voters: Voters {
+                    voters: (1..=self.plan.members).collect(),
+                    ..Voters::default()
+                },
+            };
+            let content = machine.snapshot_begin();
+            self.end(place, End::Stopped);
+            if let Err(error) = self.hosts[place].install(&mark, content) {
+                self.say(|| format!("a snapshot could not be installed: {error:?}"));
+            }
+            self.after(MS, Event::Start { host: place });
+        }
+    }
+}
