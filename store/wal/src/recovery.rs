@@ -1,6 +1,7 @@
 //! Reads a folder's segments front to back and decides where the log ends: cleanly, torn, or damaged.
 //! Reads only; [`crate::wal`] acts on what it finds.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFile};
@@ -26,6 +27,8 @@ pub(crate) struct Found {
     pub(crate) sealed: Vec<Sealed>,
     /// The last.
     pub(crate) active: Sealed,
+    /// Where the frames begin in the last segment that no later one says were durable.
+    pub(crate) unsure: u64,
     /// Where the next frame goes in the last segment.
     pub(crate) end: u64,
     /// Its size on disk.
@@ -84,6 +87,7 @@ pub(crate) fn read<D: Disk>(
     let torn_bytes = tail(&path, &bytes, seed, &walked)?;
     let end = walked.end as u64;
     Ok(Found {
+        unsure: walked.unsure.front().map_or(end, |at| *at as u64),
         replay,
         sealed,
         active: Sealed {
@@ -115,6 +119,8 @@ fn load<D: Disk>(disk: &D, path: &Path, bytes: &mut Vec<u8>) -> Result<(), OpenE
 /// One segment, up to its first invalid frame.
 struct Walked {
     end: usize,
+    /// Where each frame begins that no later one says was durable.
+    unsure: VecDeque<usize>,
     records: u64,
     last_index: u64,
     sequence_next: u64,
@@ -151,6 +157,7 @@ fn walk(
     follows(previous, &start, head.place)?;
     let mut walked = Walked {
         end: 0,
+        unsure: VecDeque::new(),
         records: 1,
         last_index: 0,
         sequence_next: head.place.sequence,
@@ -170,8 +177,13 @@ fn walk(
                 walked.last_index = walked.last_index.max(index);
             }
         }
+        walked.unsure.push_back(walked.end);
         walked.end += head.frame_bytes();
         walked.sequence_next += 1;
+        let unsure = walked.sequence_next - 1 - head.place.durable;
+        while walked.unsure.len() as u64 > unsure {
+            walked.unsure.pop_front();
+        }
         next = frame(bytes, seed, walked.end)
             .filter(|(_, head)| head.place.sequence == walked.sequence_next);
     }

@@ -7,7 +7,7 @@
 mod twin;
 
 use bytes::Bytes;
-use store_wal::sim::{SimDisk, Tear};
+use store_wal::sim::{Operation, SimDisk, Tear};
 use store_wal::{Record, Vote, Wal, WalError};
 use twin::{IDENTITY, Twin, config, entry, open, try_open};
 
@@ -237,6 +237,29 @@ fn what_a_killed_process_left_is_durable_before_it_counts() {
         }
     }
     assert!(kept > 0, "some get to the end");
+}
+
+/// After a failed sync the system shows what was written and never brings it to the disk. The process that opens the log
+/// next must not believe a sync of its own that has nothing left to do (found by `simulate --seed 20`).
+#[test]
+fn what_a_failed_sync_left_is_written_again_before_it_counts() {
+    for appends in 1..6 {
+        let disk = SimDisk::new();
+        let (mut wal, _) = open(&disk);
+        wal.append(&[entry(1, 1, 300)]).expect("room");
+        wal.sync().expect("a sync");
+        for index in 2..2 + appends {
+            wal.append(&[entry(index, 1, 300)]).expect("room");
+        }
+        disk.fail(Operation::Sync, 1, std::io::ErrorKind::Other);
+        wal.sync().expect_err("the disk fails");
+        drop(wal);
+        let (wal, recovered) = open(&disk);
+        let read = Twin::of(recovered);
+        drop(wal);
+        let (_, recovered) = open(&disk.after_power_cut(Tear::Lose, 0));
+        assert_eq!(Twin::of(recovered), read, "after {appends} appends");
+    }
 }
 
 /// What an old segment left in a file that is used again is no torn tail, also if the spare was made ready before a restart.

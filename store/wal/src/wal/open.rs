@@ -12,6 +12,9 @@ use crate::snapshot::RecoveredSnapshot;
 use crate::terms::Terms;
 use crate::wal::Identity;
 
+/// Copied at once when the end of the log is written again; mostly it is one batch.
+const REWRITE_BYTES: u64 = 1 << 20;
+
 impl<D: Disk> Wal<D> {
     /// Opens the folder, or makes it.
     ///
@@ -51,6 +54,7 @@ impl<D: Disk> Wal<D> {
             replay,
             sealed,
             active,
+            unsure,
             end,
             active_bytes,
             sequence_next,
@@ -100,7 +104,7 @@ impl<D: Disk> Wal<D> {
             buffer: Vec::new(),
             _lock: lock,
         };
-        wal.settle(cut.is_some())?;
+        wal.settle(unsure, cut.is_some())?;
         let above = snapshot.as_ref().map_or(0, |s| s.index);
         let entries = entries
             .into_iter()
@@ -122,7 +126,12 @@ impl<D: Disk> Wal<D> {
 
     /// Makes what was read durable (a killed process leaves its last writes in memory only), removes a
     /// torn tail and what was never finished.
-    fn settle(&mut self, torn: bool) -> Result<(), OpenError> {
+    ///
+    /// From `unsure` on, what was read is written again before the sync: after a failed one the system
+    /// shows the bytes and believes them to be on disk, so that a sync alone would report success for
+    /// what the next power cut takes away (Rebello et al., "Can applications recover from fsync failures?",
+    /// USENIX ATC 2020).
+    fn settle(&mut self, unsure: u64, torn: bool) -> Result<(), OpenError> {
         let Active {
             path,
             file,
@@ -130,11 +139,13 @@ impl<D: Disk> Wal<D> {
             bytes,
             ..
         } = &self.active;
-        let synced = if torn {
-            fill(file, *end, bytes - end)
-        } else {
-            file.sync_data()
-        };
+        let synced = rewrite(file, unsure, *end).and_then(|()| {
+            if torn {
+                fill(file, *end, bytes - end)
+            } else {
+                file.sync_data()
+            }
+        });
         synced.map_err(|e| OpenError::io("sync", path, e))?;
         let snapshots = self.folder.snapshots();
         for dir in [self.folder.dir(), &snapshots] {
@@ -167,6 +178,19 @@ impl<D: Disk> Wal<D> {
             other => OpenError::io("write", &self.active.path, std::io::Error::other(other)),
         })
     }
+}
+
+/// Writes what stands between two offsets once more.
+fn rewrite<F: DiskFile>(file: &F, mut from: u64, to: u64) -> std::io::Result<()> {
+    let mut bytes = Vec::new();
+    while from < to {
+        let length = (to - from).min(REWRITE_BYTES);
+        bytes.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+        file.read_at(&mut bytes, from)?;
+        file.write_at(&bytes, from)?;
+        from += length;
+    }
+    Ok(())
 }
 
 /// Makes a new folder with an empty first segment.
