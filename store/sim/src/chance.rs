@@ -48,7 +48,11 @@ impl Chance {
 
     /// Mostly near `from`, now and then up to `to`: delays have long tails.
     pub(crate) const fn skewed(&mut self, from: u64, to: u64) -> u64 {
-        let span = if self.once_in(10) { to } else { from + (to.saturating_sub(from)) / 10 };
+        let span = if self.once_in(10) {
+            to
+        } else {
+            from + (to.saturating_sub(from)) / 10
+        };
         self.between(from, span)
     }
 }

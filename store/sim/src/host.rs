@@ -53,7 +53,8 @@ impl Shadow {
     /// An entry is added, in place of all from its index on.
     pub(crate) fn push(&mut self, index: u64, slot: Slot) {
         let keep = index.saturating_sub(self.start.0 + 1);
-        self.slots.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+        self.slots
+            .truncate(usize::try_from(keep).unwrap_or(usize::MAX));
         self.slots.push_back(slot);
     }
 }
@@ -70,7 +71,11 @@ pub(crate) struct Durable {
 
 impl Durable {
     pub(crate) fn push(&mut self, index: u64, term: u64) {
-        if self.terms.last_key_value().is_some_and(|(last, _)| *last >= index) {
+        if self
+            .terms
+            .last_key_value()
+            .is_some_and(|(last, _)| *last >= index)
+        {
             self.terms.split_off(&index);
         }
         self.terms.insert(index, term);

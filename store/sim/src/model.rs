@@ -64,7 +64,9 @@ impl Model {
     /// Events of a revision; empty for those before the first write.
     pub(crate) fn events(&self, revision: i64) -> &[Event] {
         let place = usize::try_from(revision - 2).ok();
-        place.and_then(|at| self.events.get(at)).map_or(&[], |events| events)
+        place
+            .and_then(|at| self.events.get(at))
+            .map_or(&[], |events| events)
     }
 
     /// Applies a command; the reply and the revision after it.
@@ -177,7 +179,11 @@ impl Model {
 
     fn pairs(&self, keys: &KeyRange, revision: i64) -> Vec<KeyValue> {
         if keys.end == RangeEnd::Single {
-            return self.pair(&keys.start, revision).cloned().into_iter().collect();
+            return self
+                .pair(&keys.start, revision)
+                .cloned()
+                .into_iter()
+                .collect();
         }
         let from = self.keys.range(keys.start.clone()..);
         let inside = from.take_while(|(key, _)| keys.contains(key));
@@ -191,7 +197,9 @@ impl Model {
         let prev = self.pair(&put.key, at).cloned();
         let kv = KeyValue {
             key: put.key.clone(),
-            create_revision: prev.as_ref().map_or(Revision(at), |prev| prev.create_revision),
+            create_revision: prev
+                .as_ref()
+                .map_or(Revision(at), |prev| prev.create_revision),
             mod_revision: Revision(at),
             version: prev.as_ref().map_or(1, |prev| prev.version + 1),
             value: put.value.clone(),
@@ -262,7 +270,11 @@ impl Model {
             self.may_grow()?;
         }
         let succeeded = self.holds(txn, self.revision);
-        let ops = if succeeded { &txn.success } else { &txn.failure };
+        let ops = if succeeded {
+            &txn.success
+        } else {
+            &txn.failure
+        };
         for op in ops {
             if let TxnOp::Put(put) = op {
                 self.may_attach(put.lease)?;
@@ -293,7 +305,11 @@ impl Model {
         revision: i64,
         compacted: i64,
     ) -> Result<RangeReply, Refusal> {
-        let at = if range.revision.0 <= 0 { revision } else { range.revision.0 };
+        let at = if range.revision.0 <= 0 {
+            revision
+        } else {
+            range.revision.0
+        };
         if at > revision {
             return Err(Refusal::FutureRevision);
         }
@@ -306,11 +322,16 @@ impl Model {
     /// What a transaction without writes is answered by a member at `revision`.
     pub(crate) fn read_txn(&self, txn: &TxnRequest, revision: i64) -> TxnReply {
         let succeeded = self.holds(txn, revision);
-        let ops = if succeeded { &txn.success } else { &txn.failure };
+        let ops = if succeeded {
+            &txn.success
+        } else {
+            &txn.failure
+        };
         let replies = ops.iter().filter_map(|op| match op {
-            TxnOp::Range(range) => {
-                Some(TxnOpReply::Range(answer(range, self.pairs(&range.keys, revision))))
-            }
+            TxnOp::Range(range) => Some(TxnOpReply::Range(answer(
+                range,
+                self.pairs(&range.keys, revision),
+            ))),
             _ => None,
         });
         TxnReply {

@@ -144,7 +144,12 @@ fn compare(chance: &mut Chance, key: Bytes, revision: i64) -> Compare {
 
 fn write_txn(chance: &mut Chance, key: Bytes, number: usize, revision: i64) -> TxnRequest {
     let other = Bytes::from_static(b"k0");
-    let mut success = vec![TxnOp::Put(put(key.clone(), number, None, chance.once_in(3)))];
+    let mut success = vec![TxnOp::Put(put(
+        key.clone(),
+        number,
+        None,
+        chance.once_in(3),
+    ))];
     if other != key {
         // Two keys in one revision, so that watchers can be shown half of it.
         success.push(TxnOp::Put(put(other, number, None, false)));
@@ -172,7 +177,11 @@ fn read_txn(chance: &mut Chance, key: Bytes, revision: i64) -> TxnRequest {
 }
 
 fn range(chance: &mut Chance, key: Bytes, revision: i64) -> RangeRequest {
-    let keys = if chance.once_in(3) { all() } else { KeyRange::single(key) };
+    let keys = if chance.once_in(3) {
+        all()
+    } else {
+        KeyRange::single(key)
+    };
     let mut range = RangeRequest::latest(keys);
     if chance.once_in(6) {
         let back = i64::try_from(chance.below(20)).unwrap_or(0);

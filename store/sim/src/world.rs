@@ -103,7 +103,9 @@ impl World {
             sync_max: plan.sync_max,
         };
         let hosts: Vec<_> = (1..=plan.members).map(host).collect();
-        let watchers = (0..plan.watchers).map(|_| Watcher::draw(&mut chance)).collect();
+        let watchers = (0..plan.watchers)
+            .map(|_| Watcher::draw(&mut chance))
+            .collect();
         let clients = (0..plan.clients).map(|_| Client {
             host: chance.place(hosts.len()),
             waits_for: None,

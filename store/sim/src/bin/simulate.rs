@@ -46,7 +46,10 @@ fn main() -> ExitCode {
     };
     let say = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        println!("seed {}: a panic\n  replay: simulate --seed {0} --trace", current_seed());
+        println!(
+            "seed {}: a panic\n  replay: simulate --seed {0} --trace",
+            current_seed()
+        );
         say(panic);
     }));
     let began = Instant::now();
@@ -76,7 +79,13 @@ fn mixed(process: u64) -> u64 {
 }
 
 /// Runs `count` seeds from `first` on, or until a moment, on several threads.
-fn many(args: &Args, bug: Option<Bug>, first: u64, count: u64, until: Option<Instant>) -> Vec<Outcome> {
+fn many(
+    args: &Args,
+    bug: Option<Bug>,
+    first: u64,
+    count: u64,
+    until: Option<Instant>,
+) -> Vec<Outcome> {
     let threads = args.threads.max(1);
     let worker = |number: u64| {
         let mut outcomes = Vec::new();
@@ -144,5 +153,9 @@ fn report(outcomes: &[Outcome], took: Duration, threads: u64) -> ExitCode {
         simulated.as_secs_f64(),
         took.as_secs_f64(),
     );
-    if broken > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if broken > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }

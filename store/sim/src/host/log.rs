@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 
 use store_machine::snapshot::SnapshotCursor;
+use store_member::Input;
 use store_member::effects::{Append, Envelope, Snapshot};
 use store_member::record::{EntryKind, Vote};
-use store_member::Input;
 use store_wal::sim::SimDisk;
 use store_wal::{Entry, Record, SnapshotWriter, Wal, WalError};
 

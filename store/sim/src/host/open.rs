@@ -2,8 +2,8 @@
 
 use store_machine::Machine;
 use store_machine::snapshot::{Restore, SnapshotCursor};
-use store_member::record::{Entry, EntryKind, Mark, Recovered, Vote, Voters};
 use store_member::Member;
+use store_member::record::{Entry, EntryKind, Mark, Recovered, Vote, Voters};
 use store_wal::sim::{SimDisk, Tear};
 use store_wal::{Identity, OpenError, Wal, WalConfig, WalError};
 
@@ -112,10 +112,18 @@ impl Host {
             };
             shadow.push(entry.index, slot);
         }
-        let recovered = Recovered { mark, vote, entries };
+        let recovered = Recovered {
+            mark,
+            vote,
+            entries,
+        };
         // What the log says is there, it says is durable.
         let now_durable = Durable {
-            terms: recovered.entries.iter().map(|e| (e.index, e.term)).collect(),
+            terms: recovered
+                .entries
+                .iter()
+                .map(|e| (e.index, e.term))
+                .collect(),
             vote,
             snapshot: recovered.mark.as_ref().map_or(0, |mark| mark.index),
         };
@@ -145,7 +153,11 @@ impl Host {
     }
 
     /// Puts a snapshot of another member's state in place of the log, while no process runs.
-    pub(crate) fn install(&mut self, mark: &Mark, mut content: SnapshotCursor) -> Result<(), Refused> {
+    pub(crate) fn install(
+        &mut self,
+        mark: &Mark,
+        mut content: SnapshotCursor,
+    ) -> Result<(), Refused> {
         let (mut wal, _) = self.open_log()?;
         let mut writer = wal.snapshot_begin(mark.index, mark.term, &mark.voters.encode())?;
         while let Some(chunk) = content.chunk(CHUNK_BYTES) {

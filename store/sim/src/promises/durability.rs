@@ -7,7 +7,9 @@ use crate::promises::{Check, broken};
 
 /// The entry at `index` has been applied somewhere for the first time.
 pub(crate) fn committed(index: u64, slot: &Slot, hosts: &[Host]) -> Check {
-    let holders = hosts.iter().filter(|host| host.durable.has(index, slot.term));
+    let holders = hosts
+        .iter()
+        .filter(|host| host.durable.has(index, slot.term));
     let count = holders.count();
     if count * 2 <= hosts.len() {
         return broken(

@@ -35,7 +35,10 @@ impl Promises {
 
     /// A holder is told that there is no such lease.
     pub(crate) fn missed(&self, canon: &Canon, id: LeaseId, floor_index: u64) -> Check {
-        let known = self.granted.get(&id).is_some_and(|index| *index <= floor_index);
+        let known = self
+            .granted
+            .get(&id)
+            .is_some_and(|index| *index <= floor_index);
         if known && canon.model.leases().any(|lease| lease == id) {
             return broken(
                 "a lease never ends early",

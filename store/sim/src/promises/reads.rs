@@ -54,7 +54,10 @@ pub(crate) fn answered(
             }
             broken(
                 "reads follow the log",
-                format!("read {} at {revision} shows {reply:?}, the model {expected:?}", id.0),
+                format!(
+                    "read {} at {revision} shows {reply:?}, the model {expected:?}",
+                    id.0
+                ),
             )
         }
         (_, Err(Failure::Refused(refusal))) => broken(

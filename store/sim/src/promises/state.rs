@@ -75,7 +75,9 @@ impl States {
         if *first != digest {
             return broken(
                 "same state at same index",
-                format!("after entry {index} member {member} is at {digest:?}, member {other} at {first:?}"),
+                format!(
+                    "after entry {index} member {member} is at {digest:?}, member {other} at {first:?}"
+                ),
             );
         }
         let found = machine.range(&RangeRequest::latest(all()));
@@ -84,7 +86,9 @@ impl States {
             Ok(reply) if reply.kvs == expected => Ok(()),
             found => broken(
                 "same state at same index",
-                format!("after entry {index} member {member} holds {found:?}, the model {expected:?}"),
+                format!(
+                    "after entry {index} member {member} holds {found:?}, the model {expected:?}"
+                ),
             ),
         }
     }

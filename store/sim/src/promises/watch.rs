@@ -62,7 +62,12 @@ impl Shown {
         }
     }
 
-    fn events(&mut self, canon: &Canon, batch: &[std::sync::Arc<SharedEvent>], header: Revision) -> Check {
+    fn events(
+        &mut self,
+        canon: &Canon,
+        batch: &[std::sync::Arc<SharedEvent>],
+        header: Revision,
+    ) -> Check {
         let next = self.next.unwrap_or(i64::MAX);
         let mut last = 0;
         for shared in batch {
@@ -89,13 +94,21 @@ impl Shown {
             self.next = Some(last + 1);
             return Ok(());
         }
-        let missing = expected.iter().zip(batch).find(|(expected, shared)| {
-            !same_event(expected, &shared.event, canon)
-        });
+        let missing = expected
+            .iter()
+            .zip(batch)
+            .find(|(expected, shared)| !same_event(expected, &shared.event, canon));
         let missing = missing.map_or_else(|| expected.get(batch.len()), |(first, _)| Some(first));
         let at = missing.map_or(last, |event| event.kv.mod_revision.0);
-        let split = at == last || batch.iter().any(|shared| shared.event.kv.mod_revision.0 == at);
-        let promise = if split { "watch is atomic" } else { "watch is reliable" };
+        let split = at == last
+            || batch
+                .iter()
+                .any(|shared| shared.event.kv.mod_revision.0 == at);
+        let promise = if split {
+            "watch is atomic"
+        } else {
+            "watch is reliable"
+        };
         self.fault(promise, at, "not as the log has it")
     }
 

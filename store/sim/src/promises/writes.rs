@@ -77,7 +77,11 @@ pub(crate) fn answered(
             );
         }
     };
-    op.state = if found.is_ok() { State::Done } else { State::Refused };
+    op.state = if found.is_ok() {
+        State::Done
+    } else {
+        State::Refused
+    };
     let Some(place) = &op.place else {
         // A full disk refuses before it proposes.
         if found == Err(Refusal::NoSpace) {
@@ -86,7 +90,10 @@ pub(crate) fn answered(
         }
         return broken(
             "acknowledged writes are kept",
-            format!("operation {} is answered and nobody has applied it: {:?}", id.0, op.what),
+            format!(
+                "operation {} is answered and nobody has applied it: {:?}",
+                id.0, op.what
+            ),
         );
     };
     if found != place.reply.as_ref().map_err(|refusal| *refusal) {

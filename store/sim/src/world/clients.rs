@@ -21,7 +21,11 @@ const CREDIT: usize = 4;
 impl World {
     /// Delay between a client and a member.
     pub(super) fn client_delay(&mut self) -> Time {
-        let longest = if self.net.well { MS } else { self.plan.delay_max };
+        let longest = if self.net.well {
+            MS
+        } else {
+            self.plan.delay_max
+        };
         self.chance.skewed(50, longest)
     }
 
@@ -32,9 +36,13 @@ impl World {
         }
         let revision = self.canon.model.revision();
         let client = &mut self.clients[number];
-        let what =
-            self.workload
-                .next(&self.plan, &mut self.chance, &self.history, client, revision);
+        let what = self.workload.next(
+            &self.plan,
+            &mut self.chance,
+            &self.history,
+            client,
+            revision,
+        );
         let op = self.history.ask(self.now, number, what);
         client.waits_for = Some(op);
         let host = client.host;
@@ -149,7 +157,10 @@ impl World {
 
     /// Events shown to all watchers.
     pub(crate) fn shown_events(&self) -> u64 {
-        self.watchers.iter().map(|watcher| watcher.shown.events).sum()
+        self.watchers
+            .iter()
+            .map(|watcher| watcher.shown.events)
+            .sum()
     }
 
     /// A process is gone, and its streams with it.

@@ -88,7 +88,7 @@ impl World {
 
     /// Stands in for the transfer of snapshots between members until members do that themselves: whoever
     /// lacks entries that the leader does not have any more is stopped, given the leader's state, and
-    /// started.
+    /// started. Its leader starts anew, too: it would go on believing that nothing can be sent.
     fn supply_snapshots(&mut self) {
         let Some(leader) = self.leader() else { return };
         let Some(giver) = &self.hosts[leader].up else {
@@ -99,7 +99,8 @@ impl World {
         let needy = (0..self.hosts.len())
             .filter(|place| self.hosts[*place].member().is_some_and(lacks))
             .collect::<Vec<_>>();
-        for place in needy {
+        for place in &needy {
+            let place = *place;
             let Some(giver) = &self.hosts[leader].up else {
                 return;
             };
@@ -122,6 +123,9 @@ impl World {
                 self.say(|| format!("a snapshot could not be installed: {error:?}"));
             }
             self.after(MS, Event::Start { host: place });
+        }
+        if !needy.is_empty() {
+            self.end(leader, End::Stopped);
         }
     }
 }

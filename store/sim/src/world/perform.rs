@@ -139,7 +139,10 @@ impl World {
             let Some(slot) = slot.cloned() else {
                 return broken(
                     "state machine safety",
-                    format!("member {} applies entry {index} that it does not have", host.id),
+                    format!(
+                        "member {} applies entry {index} that it does not have",
+                        host.id
+                    ),
                 );
             };
             durability::committed(index, &slot, &self.hosts)?;
@@ -198,7 +201,13 @@ impl World {
             match self.bug {
                 Some(Bug::UnknownAsAbsent) => outcome = Err(Failure::NoLeader),
                 Some(Bug::ProposedAgain) if outcome == Err(Failure::LeaderChanged) => {
-                    self.after(MS, Event::Request { host: place, op: id });
+                    self.after(
+                        MS,
+                        Event::Request {
+                            host: place,
+                            op: id,
+                        },
+                    );
                     return Ok(());
                 }
                 _ => {}
