@@ -272,6 +272,11 @@ impl Expiry {
         }
     }
 
+    /// When the next keep-alive has waited long enough.
+    pub(crate) fn next_given_up(&self) -> Moment {
+        self.patience.front().map_or(Moment::NEVER, |entry| entry.0)
+    }
+
     /// When the next lease may end, or the next checkpoint is due.
     pub(crate) fn next_deadline(&self) -> Moment {
         if !self.active {
@@ -282,7 +287,7 @@ impl Expiry {
         } else {
             Moment::NEVER
         };
-        let patience = self.patience.front().map_or(Moment::NEVER, |entry| entry.0);
+        let patience = self.next_given_up();
         if self.leases.is_empty() {
             return ends.min(patience);
         }

@@ -221,9 +221,14 @@ impl Member {
         if self.more {
             return now;
         }
+        let expiry = if self.may_decide() {
+            self.expiry.next_deadline()
+        } else {
+            self.expiry.next_given_up()
+        };
         self.election
             .next_deadline(&self.node)
-            .min(self.expiry.next_deadline())
+            .min(expiry)
             .min(self.proposals.next_deadline())
             .min(self.reads.next_deadline(self.config.election_ms))
             .min(self.next_progress)
@@ -383,10 +388,15 @@ impl Member {
         self.leads() && self.node.raft.lead_transferee.is_none()
     }
 
+    /// Whether the leader may propose what it wants itself. Before all of earlier terms is applied, it
+    /// does not know the leases for sure.
+    fn may_decide(&self) -> bool {
+        self.may_propose() && self.expiry.is_active() && !self.space.disk_full
+    }
+
     /// What the leader itself wants: ends of leases, their checkpoints, the quota alarm.
     fn propose_due(&mut self, now: Moment) {
-        // Before all of earlier terms is applied, a leader does not know the leases for sure.
-        if !self.may_propose() || !self.expiry.is_active() || self.space.disk_full {
+        if !self.may_decide() {
             return;
         }
         let term = self.node.raft.term;
@@ -442,8 +452,7 @@ impl Member {
             self.more |= self.scrubbing;
         }
         let (size, quota) = (self.machine.size_bytes(), self.config.limits.quota_bytes);
-        self.more |=
-            self.expiry.is_active() && self.may_propose() && self.space.is_due(size, quota);
+        self.more |= self.may_decide() && self.space.is_due(size, quota);
         self.begin_snapshot(out);
         self.trim_log();
     }

@@ -196,3 +196,19 @@ fn a_keep_alive_that_waits_is_given_up_like_any_request() {
     world.calm();
     assert!(!exists(&world, 1, 9));
 }
+
+/// A leader that cannot write must not ask for turn after turn (found by `simulate --seed 15`).
+#[test]
+fn ends_after_a_full_disk_has_room_and_not_by_spinning_before() {
+    let mut world = World::started(1);
+    world.calm();
+    grant(&mut world, 1, 9, 10);
+    world.say(1, Input::DiskFull);
+    world.pass(11_000);
+    assert!(exists(&world, 1, 9));
+    let now = world.now;
+    assert!(world.member(1).next_deadline(now) > now, "it spins");
+    world.say(1, Input::DiskFree);
+    world.calm();
+    assert!(!exists(&world, 1, 9));
+}
