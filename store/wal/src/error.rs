@@ -185,6 +185,9 @@ pub(crate) fn io_hint(source: &io::Error) -> Option<String> {
         io::ErrorKind::NotADirectory => {
             Some("a file stands where a folder should; name another folder".to_owned())
         }
+        io::ErrorKind::NotFound => {
+            Some("no folder can be made there; name another one, or make it by hand".to_owned())
+        }
         io::ErrorKind::StorageFull => Some("free some disk space".to_owned()),
         io::ErrorKind::ReadOnlyFilesystem => Some("remount the file system for writing".to_owned()),
         _ => None,

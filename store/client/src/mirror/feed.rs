@@ -83,6 +83,7 @@ impl Feed {
         let (tell, events) = mpsc::channel(EVENTS_MAX);
         let (report, status) = watch::channel(FeedStatus::default());
         let runner = Runner {
+            empty: options.ranges.is_empty(),
             connector: Connector::new(options.connect),
             backoff: Backoff::new(RETRY_FLOOR, RETRY_CEILING, options.seed),
             mirror: Mirror::new(options.ranges),
@@ -158,6 +159,8 @@ struct Runner {
     backoff: Backoff,
     mirror: Mirror,
     started: Instant,
+    /// There is nothing to watch, so that no stream is no loss.
+    empty: bool,
     /// Shrinks when a page was too large for one message; values can be far larger than usual.
     page_keys_max: i64,
     tell: mpsc::Sender<Update>,
@@ -224,6 +227,10 @@ impl Runner {
                 .next_deadline()
                 .map(|deadline| self.started + deadline);
             let input = match &mut stream {
+                None if self.empty => {
+                    self.tell.closed().await;
+                    return Err(Lost::Unheard);
+                }
                 None => return Err(Lost::Ended),
                 Some(stream) => tokio::select! {
                     // `message` keeps a half-read message inside the stream, so dropping the future loses nothing.
