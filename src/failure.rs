@@ -4,12 +4,18 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use store_server::fatal::Exit;
+
 /// The program did what it was asked to do.
 pub(crate) const DONE: u8 = 0;
 /// It could not; the message says why.
 const FAILED: u8 = 1;
 /// It did not understand what it was asked to do; clap's status for the same.
 const USAGE: u8 = 2;
+/// The store broke a promise of its own design.
+const INVARIANT: u8 = Exit::Invariant as u8;
+/// The store's disk failed a write or a sync.
+const DISK_FAILED: u8 = Exit::DiskFailed as u8;
 /// A second Ctrl-C or SIGTERM cut the shutdown short; the shell's status for an interrupted program.
 pub(crate) const FORCED: u8 = 130;
 
@@ -26,6 +32,14 @@ pub(crate) const STATUSES: &[(u8, &str)] = &[
     (
         USAGE,
         "wrong usage: unknown command or flag, or a value that cannot be",
+    ),
+    (
+        INVARIANT,
+        "the store found itself broken and stopped: please report what it logged",
+    ),
+    (
+        DISK_FAILED,
+        "the store's disk failed a write or a sync; nothing acknowledged is lost",
     ),
     (FORCED, "a second Ctrl-C or SIGTERM cut the shutdown short"),
 ];

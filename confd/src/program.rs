@@ -9,15 +9,20 @@ use crate::config::{Args, Config};
 use crate::faults::chain;
 use crate::run::Agent;
 
+/// It could not start.
+const FAILED: u8 = 1;
+/// The settings cannot be; clap's status for the same.
+const MISUSED: u8 = 2;
+
 /// Runs confd until a signal, or with `--onetime` until every resource has had its pass. Must be called inside a tokio
 /// runtime; logging is the caller's (see [`Config::log_level`]).
 ///
 /// Exit codes: 0 when asked to end or when `--onetime` did everything; 1 when it could not start or a resource failed
-/// with `--onetime`; 130 when a second signal forced the end.
+/// with `--onetime`; 2 when the settings cannot be; 130 when a second signal forced the end.
 pub async fn main(args: Args) -> ExitCode {
     let config = match args.resolve() {
         Ok(config) => config,
-        Err(error) => return refuse(&error, error.hint().as_deref()),
+        Err(error) => return refuse(MISUSED, &error, error.hint().as_deref()),
     };
     run(config).await
 }
@@ -27,11 +32,11 @@ pub async fn run(config: Config) -> ExitCode {
     let (onetime, patience) = (config.onetime, config.startup_timeout);
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
-        Err(error) => return refuse(&error, None),
+        Err(error) => return refuse(FAILED, &error, None),
     };
     let agent = match Agent::start(config).await {
         Ok(agent) => agent,
-        Err(error) => return refuse(&error, error.hint().as_deref()),
+        Err(error) => return refuse(FAILED, &error, error.hint().as_deref()),
     };
     let code = if onetime {
         tokio::select! {
@@ -89,9 +94,16 @@ async fn finish(agent: &Agent, patience: Duration) -> ExitCode {
     }
 }
 
-fn refuse(error: &dyn std::error::Error, hint: Option<&str>) -> ExitCode {
-    tracing::error!(hint, "{}", chain(error));
-    ExitCode::FAILURE
+#[expect(
+    clippy::print_stderr,
+    reason = "what a person needs when nothing runs yet"
+)]
+fn refuse(status: u8, error: &dyn std::error::Error, hint: Option<&str>) -> ExitCode {
+    eprintln!("error: {}", chain(error));
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(status)
 }
 
 struct Signals {

@@ -301,7 +301,7 @@ async fn until(then: Option<Instant>) {
 }
 
 /// The program: runs until SIGTERM or Ctrl-C, then stops by its policy; a second one ends it at once.
-/// Exit codes: 0 stopped as asked, 1 could not start, 2 wrong configuration.
+/// Exit codes: 0 stopped as asked, 1 could not start, 2 wrong configuration, 130 forced by a second signal.
 #[must_use]
 pub fn main(args: &Args) -> ExitCode {
     let config = match Config::resolve(args) {
@@ -328,7 +328,7 @@ pub fn main(args: &Args) -> ExitCode {
         tokio::select! {
             // Safe to cancel: the process ends right after.
             () = agent.stop(policy) => ExitCode::SUCCESS,
-            _ = asked_to_stop() => ExitCode::FAILURE,
+            _ = asked_to_stop() => ExitCode::from(130),
         }
     })
 }
