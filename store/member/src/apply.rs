@@ -54,7 +54,7 @@ impl Member {
         let (token, command) = match self.proposals.arrive(entry.index, term) {
             Some(Arrived { token, command }) => (token, command),
             None => match proposals::decode(entry.data) {
-                Ok(command) => (None, command),
+                Ok((origin, command)) => (self.returned(origin), command),
                 Err(error) => {
                     out.fatal = Some(Fatal::Undecodable {
                         index: entry.index,
@@ -106,16 +106,16 @@ impl Member {
                 self.counts.leases_expired += u64::from(expired && reply.is_ok());
                 // Refused as an old leader's, the lease lives on; as unknown, it is gone.
                 if self.machine.lease(id).is_none() {
-                    for token in self.expiry.revoked(id) {
-                        self.reply(token, Ok(Body::KeepAlive(0)), out);
+                    for asker in self.expiry.revoked(id) {
+                        self.answer(asker, Ok(Body::KeepAlive(0)), out);
                     }
                 }
             }
             Aftermath::Checkpointed(remaining) => {
                 for (id, seconds) in remaining {
-                    let (tokens, ttl) = self.expiry.checkpointed(now, id, seconds);
-                    for token in tokens {
-                        self.reply(token, Ok(Body::KeepAlive(ttl)), out);
+                    let (askers, ttl) = self.expiry.checkpointed(now, id, seconds);
+                    for asker in askers {
+                        self.answer(asker, Ok(Body::KeepAlive(ttl)), out);
                     }
                 }
             }

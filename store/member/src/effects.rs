@@ -9,6 +9,7 @@ use store_watch::batch::{Batch, StreamId};
 
 use crate::answer::{Body, Failure, Header};
 use crate::input::Token;
+pub use crate::peer::PeerMessage;
 use crate::record::{Entry, Mark, Vote};
 
 /// Write, then sync, then release `then`, then report [`crate::input::Input::Synced`].
@@ -31,13 +32,6 @@ pub struct Envelope {
     pub to: u64,
     /// What it says.
     pub message: PeerMessage,
-}
-
-/// What members say to each other.
-#[derive(Clone, Debug, PartialEq)]
-pub enum PeerMessage {
-    /// Raft's own.
-    Raft(Box<raft::eraftpb::Message>),
 }
 
 /// The outcome of one request.

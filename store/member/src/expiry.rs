@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store_machine::LeaseRecord;
 use store_machine::revision::LeaseId;
 
-use crate::input::Token;
+use crate::forwarding::Asker;
 use crate::limits::{CHECKPOINT_LEASES_MAX, CHECKPOINT_PERIOD_MS, REVOKES_IN_FLIGHT_MAX};
 use crate::moment::Moment;
 
@@ -25,7 +25,7 @@ struct Life {
     /// The checkpoint is being taken back.
     resetting: bool,
     /// Keep-alives that wait for the revoke, or for the checkpoint to be taken back.
-    waiting: Vec<Token>,
+    waiting: Vec<Asker>,
 }
 
 /// What a keep-alive comes to.
@@ -50,7 +50,7 @@ pub(crate) struct Expiry {
     revokes_in_flight: usize,
     next_checkpoint: Moment,
     /// Keep-alives that wait, or have waited, by deadline.
-    patience: VecDeque<(Moment, LeaseId, Token)>,
+    patience: VecDeque<(Moment, LeaseId, Asker)>,
 }
 
 impl Expiry {
@@ -85,7 +85,7 @@ impl Expiry {
     }
 
     /// This member does not lead any more. Calls `lost` with keep-alives that still wait.
-    pub(crate) fn stop(&mut self, mut lost: impl FnMut(Token)) {
+    pub(crate) fn stop(&mut self, mut lost: impl FnMut(Asker)) {
         for life in self.leases.values() {
             life.waiting.iter().copied().for_each(&mut lost);
         }
@@ -122,7 +122,7 @@ impl Expiry {
     }
 
     /// A lease is gone, whoever wanted it; returns the keep-alives to be told so.
-    pub(crate) fn revoked(&mut self, id: LeaseId) -> Vec<Token> {
+    pub(crate) fn revoked(&mut self, id: LeaseId) -> Vec<Asker> {
         let Some(life) = self.leases.remove(&id) else {
             return Vec::new();
         };
@@ -142,7 +142,7 @@ impl Expiry {
         now: Moment,
         id: LeaseId,
         remaining_seconds: i64,
-    ) -> (Vec<Token>, i64) {
+    ) -> (Vec<Asker>, i64) {
         let Some(life) = self.leases.get_mut(&id) else {
             return (Vec::new(), 0);
         };
@@ -164,7 +164,7 @@ impl Expiry {
         &mut self,
         now: Moment,
         id: LeaseId,
-        token: Token,
+        asker: Asker,
         deadline: Moment,
     ) -> Renewal {
         let Some(life) = self.leases.get_mut(&id) else {
@@ -172,13 +172,13 @@ impl Expiry {
         };
         if life.scheduled.is_none() || life.ends <= now {
             // Ended, its revoke is under way or about to be: it cannot come back.
-            life.waiting.push(token);
-            self.patience.push_back((deadline, id, token));
+            life.waiting.push(asker);
+            self.patience.push_back((deadline, id, asker));
             return Renewal::Waits;
         }
         if life.checkpointed {
-            life.waiting.push(token);
-            self.patience.push_back((deadline, id, token));
+            life.waiting.push(asker);
+            self.patience.push_back((deadline, id, asker));
             if life.resetting {
                 return Renewal::Waits;
             }
@@ -190,18 +190,18 @@ impl Expiry {
     }
 
     /// Calls `late` with the keep-alives that have waited long enough.
-    pub(crate) fn give_up(&mut self, now: Moment, mut late: impl FnMut(Token)) {
-        while let Some(&(deadline, id, token)) = self.patience.front() {
+    pub(crate) fn give_up(&mut self, now: Moment, mut late: impl FnMut(Asker)) {
+        while let Some(&(deadline, id, asker)) = self.patience.front() {
             if deadline > now {
                 break;
             }
             self.patience.pop_front();
             let waiting = self.leases.get_mut(&id).map(|life| &mut life.waiting);
             if let Some(waiting) = waiting
-                && let Some(place) = waiting.iter().position(|&waiting| waiting == token)
+                && let Some(place) = waiting.iter().position(|&waiting| waiting == asker)
             {
                 waiting.swap_remove(place);
-                late(token);
+                late(asker);
             }
         }
     }

@@ -7,7 +7,7 @@ use store_watch::batch::{StreamId, WatchId};
 use store_watch::watcher::WatchSpec;
 
 use crate::answer::Consistency;
-use crate::effects::PeerMessage;
+use crate::peer::PeerMessage;
 
 /// Names a waiting request towards the shell, which never uses a token twice; every token is
 /// answered exactly once, unless the member is dropped before.
@@ -77,7 +77,7 @@ pub enum Input {
 }
 
 /// What to look at.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
     /// A range.
     Range(RangeRequest),
@@ -101,6 +101,16 @@ pub enum Read {
     Status,
     /// Checksum up to a revision; 0 = the current one.
     HashKv(Revision),
+}
+
+impl Read {
+    /// Whether only the leader can answer it: it alone counts the time of leases.
+    pub(crate) const fn is_of_leader(&self) -> bool {
+        matches!(
+            self,
+            Self::KeepAlive(_) | Self::LeaseLife { .. } | Self::Leases
+        )
+    }
 }
 
 /// What happened on a watch stream.

@@ -15,6 +15,14 @@ pub const PROPOSALS_MAX: usize = 50_000;
 /// that what was admitted always fits when the disk turns out to be full.
 pub const PROPOSAL_BYTES_MAX: u64 = 24 << 20;
 
+/// Forwarded messages a leader can tell apart behind the newest of a sender: as many as the bits of
+/// the window. One link delivers in order; this is for what a new link overtakes.
+pub const FORWARD_WINDOW: u64 = 128;
+
+/// Lives of members a leader remembers in one term as senders of proposals: 48 KiB. A message of one
+/// forgotten would have to be older than this many restarts.
+pub const SENDERS_MAX: usize = 1_024;
+
 /// Reads that wait for their round; as [`PROPOSALS_MAX`], with keep-alives counted in.
 pub const READS_MAX: usize = 100_000;
 

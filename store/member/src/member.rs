@@ -16,13 +16,15 @@ use store_watch::hub::Hub;
 use crate::answer::{Body, Failure, Header};
 use crate::config::Config;
 use crate::counts::Counts;
-use crate::effects::{Effects, Notice, Reply};
+use crate::effects::{Effects, Envelope, Notice, Reply};
 use crate::election::{Election, leads_alone};
 use crate::expiry::Expiry;
+use crate::forwarding::{Asker, Forwarding};
 use crate::input::{Input, Token};
 use crate::limits;
 use crate::log::{self, Log};
 use crate::moment::Moment;
+use crate::peer::{Answer, PeerMessage};
 use crate::persist::Persist;
 use crate::proposals::Proposals;
 use crate::random::Random;
@@ -48,6 +50,7 @@ pub struct Member {
     pub(crate) hub: Hub,
     pub(crate) proposals: Proposals,
     pub(crate) reads: Reads,
+    pub(crate) forwarding: Forwarding,
     pub(crate) expiry: Expiry,
     pub(crate) space: Space,
     pub(crate) snapshots: Snapshots,
@@ -133,6 +136,7 @@ impl Member {
         space.note_alarms(&machine.alarms());
         Ok(Self {
             reads: Reads::new(id, random.next()),
+            forwarding: Forwarding::new(random.next()),
             snapshots,
             next_progress: now.plus_ms(config.progress_ms),
             config,
@@ -179,7 +183,7 @@ impl Member {
             Input::SnapshotFailed => self.snapshots.abandon(),
             Input::DiskFull => self.space.disk_full = true,
             Input::DiskFree => self.space.disk_full = false,
-            Input::PeerSaid { from, message } => self.peer_said(from, message),
+            Input::PeerSaid { from, message } => self.peer_said(now, from, message, out),
             Input::PeerUnreachable { member } => self.node.report_unreachable(member),
         }
     }
@@ -192,6 +196,7 @@ impl Member {
         self.give_up_waiting(now, out);
         self.propose_due(now);
         let proposed = self.propose_queued();
+        self.forward(now, out);
         self.begin_read_round(now);
         for _ in 0..limits::READIES_PER_TURN_MAX {
             if out.fatal.is_some() || !self.node.has_ready() {
@@ -231,6 +236,7 @@ impl Member {
             .min(expiry)
             .min(self.proposals.next_deadline())
             .min(self.reads.next_deadline(self.config.election_ms))
+            .min(self.forwarding.next_deadline())
             .min(self.next_progress)
     }
 
@@ -288,8 +294,27 @@ impl Member {
         });
     }
 
+    /// Answers whoever has asked.
+    pub(crate) fn answer(&self, asker: Asker, outcome: Result<Body, Failure>, out: &mut Effects) {
+        match asker {
+            Asker::Client(token) => self.reply(token, outcome, out),
+            Asker::Peer {
+                member,
+                life,
+                number,
+            } => out.sends.push(Envelope {
+                to: member,
+                message: PeerMessage::Answer(Box::new(Answer {
+                    life,
+                    number,
+                    outcome,
+                })),
+            }),
+        }
+    }
+
     /// Term and leader, as rounds of reads remember them.
-    const fn under(&self) -> (u64, u64) {
+    pub(crate) const fn under(&self) -> (u64, u64) {
         (self.node.raft.r.term, self.node.raft.r.leader_id)
     }
 
@@ -334,15 +359,23 @@ impl Member {
             return;
         }
         let before = std::mem::replace(&mut self.role, role);
+        let mut lost = Vec::new();
+        self.proposals.lose_forwarded(|token| lost.push(token));
+        if before.leads {
+            self.proposals.lose_in_flight(|token| lost.push(token));
+        }
+        self.counts.proposals_failed += lost.len() as u64;
+        for token in lost {
+            self.reply(token, Err(Failure::LeaderChanged), out);
+        }
         if before.leads {
             let mut lost = Vec::new();
-            self.proposals.lose_in_flight(|token| lost.push(token));
-            self.expiry.stop(|token| lost.push(token));
-            self.space.forget();
-            self.counts.proposals_failed += lost.len() as u64;
-            for token in lost {
-                self.reply(token, Err(Failure::LeaderChanged), out);
+            self.expiry.stop(|asker| lost.push(asker));
+            for asker in lost {
+                self.answer(asker, Err(Failure::LeaderChanged), out);
             }
+            self.space.forget();
+            self.forwarding.forget_senders();
         }
         if role.leads {
             out.notices.push(Notice::Leads { term: role.term });
@@ -373,12 +406,16 @@ impl Member {
             given_up.append(&mut unproposed);
             self.counts.proposals_failed += given_up.len() as u64;
         }
-        self.reads
-            .give_up(now, |token| given_up.push((token, Failure::TimedOut)));
-        self.expiry
-            .give_up(now, |token| given_up.push((token, Failure::TimedOut)));
         for (token, failure) in given_up {
             self.reply(token, Err(failure), out);
+        }
+        let mut late = Vec::new();
+        self.reads.give_up(now, |asker| late.push(asker));
+        self.expiry.give_up(now, |asker| late.push(asker));
+        self.forwarding
+            .give_up(now, |token| late.push(Asker::Client(token)));
+        for asker in late {
+            self.answer(asker, Err(Failure::TimedOut), out);
         }
         self.reads.check(now, self.under(), self.config.election_ms);
     }

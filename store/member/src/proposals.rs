@@ -3,7 +3,7 @@
 //! A proposal is queued, then proposed with all others of its turn, then waits at its index until
 //! the entry there is applied. Owns admission and deadlines; knows nothing of what commands do.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use raft::eraftpb::Entry as RaftEntry;
@@ -11,18 +11,26 @@ use store_machine::command::{Command, DecodeError};
 use store_machine::request::{PutRequest, TxnOp, TxnRequest};
 
 use crate::input::Token;
-use crate::limits::{APPEND_BYTES_MAX, PROPOSAL_BYTES_MAX, PROPOSALS_MAX};
+use crate::limits::{APPEND_BYTES_MAX, MESSAGE_BYTES_MAX, PROPOSAL_BYTES_MAX, PROPOSALS_MAX};
 use crate::moment::Moment;
+use crate::peer::{Life, Origin};
 
-/// First byte of an entry's body: a command follows, and nothing else. Other values are free for
-/// entries that say more (who proposed them, say).
+/// First byte of an entry's body: a command follows, and nothing else.
 const PLAIN_COMMAND: u8 = 0;
+
+/// The same: the member, life and number of who forwarded it follow (8 bytes each), then the command.
+const FORWARDED_COMMAND: u8 = 1;
+
+/// Bytes before the command then.
+const FORWARDED_HEAD: usize = 25;
 
 /// Not yet handed to raft.
 #[derive(Debug)]
 struct Queued {
-    /// `None` when the member itself proposes.
+    /// `None` when the member itself, or another, proposes.
     token: Option<Token>,
+    /// Who forwarded it.
+    origin: Option<Origin>,
     deadline: Moment,
     /// About what it holds on to.
     bytes: u64,
@@ -42,6 +50,14 @@ struct InFlight {
     command: Command,
 }
 
+/// Handed to the leader, not yet applied here.
+#[derive(Debug)]
+struct Forwarded {
+    token: Option<Token>,
+    deadline: Moment,
+    bytes: u64,
+}
+
 /// All proposals of a member.
 #[derive(Debug, Default)]
 pub(crate) struct Proposals {
@@ -50,7 +66,11 @@ pub(crate) struct Proposals {
     in_flight: VecDeque<InFlight>,
     /// The first so many of `in_flight` have been given up by deadline.
     given_up: usize,
-    /// Of all in both places.
+    /// By number, given out in the order of deadlines. All under one leader and term.
+    forwarded: BTreeMap<u64, Forwarded>,
+    /// Number of the next to be forwarded.
+    next_forwarded: u64,
+    /// Of all in the three places.
     bytes: u64,
 }
 
@@ -63,12 +83,12 @@ pub(crate) struct Arrived {
 impl Proposals {
     /// Whether one more may be taken from a client.
     pub(crate) fn admits(&self) -> bool {
-        self.queued.len() + self.in_flight.len() < PROPOSALS_MAX && self.bytes < PROPOSAL_BYTES_MAX
+        self.pending() < PROPOSALS_MAX && self.bytes < PROPOSAL_BYTES_MAX
     }
 
     /// Proposals without an outcome.
     pub(crate) fn pending(&self) -> usize {
-        self.queued.len() + self.in_flight.len()
+        self.queued.len() + self.in_flight.len() + self.forwarded.len()
     }
 
     /// Whether some wait to be proposed.
@@ -78,14 +98,70 @@ impl Proposals {
 
     /// Takes a proposal. Deadlines must not descend: they are checked from the front.
     pub(crate) fn queue(&mut self, token: Option<Token>, deadline: Moment, command: Command) {
+        self.push(token, None, deadline, command);
+    }
+
+    /// Takes a proposal that another member has forwarded.
+    pub(crate) fn queue_forwarded(&mut self, origin: Origin, deadline: Moment, command: Command) {
+        self.push(None, Some(origin), deadline, command);
+    }
+
+    fn push(
+        &mut self,
+        token: Option<Token>,
+        origin: Option<Origin>,
+        deadline: Moment,
+        command: Command,
+    ) {
         let bytes = command_bytes(&command);
         self.bytes += bytes;
         self.queued.push_back(Queued {
             token,
+            origin,
             deadline,
             bytes,
             command,
         });
+    }
+
+    /// Takes what is queued, up to [`MESSAGE_BYTES_MAX`], to be forwarded: the number of the first
+    /// and the commands. They wait from now on until they are applied here.
+    pub(crate) fn forward(&mut self) -> Option<(u64, Vec<Command>)> {
+        let first = self.next_forwarded;
+        let mut commands = Vec::new();
+        let mut bytes = 0;
+        while bytes < MESSAGE_BYTES_MAX
+            && let Some(queued) = self.queued.pop_front()
+        {
+            bytes += queued.bytes;
+            let forwarded = Forwarded {
+                token: queued.token,
+                deadline: queued.deadline,
+                bytes: queued.bytes,
+            };
+            self.forwarded.insert(self.next_forwarded, forwarded);
+            self.next_forwarded += 1;
+            commands.push(queued.command);
+        }
+        (!commands.is_empty()).then_some((first, commands))
+    }
+
+    /// A forwarded proposal has an outcome: who waits for it.
+    pub(crate) fn returned(&mut self, number: u64) -> Option<Token> {
+        let forwarded = self.forwarded.remove(&number)?;
+        self.bytes -= forwarded.bytes;
+        forwarded.token
+    }
+
+    /// The leader they were forwarded to leads no more: their outcome stays unknown. Calls `lost` with
+    /// each token.
+    pub(crate) fn lose_forwarded(&mut self, mut lost: impl FnMut(Token)) {
+        for forwarded in std::mem::take(&mut self.forwarded).into_values() {
+            self.bytes -= forwarded.bytes;
+            if let Some(token) = forwarded.token {
+                lost(token);
+            }
+        }
     }
 
     /// Encodes what is queued, up to [`APPEND_BYTES_MAX`], and hands it to `propose` as consecutive
@@ -101,7 +177,7 @@ impl Proposals {
         let mut buffer = Vec::new();
         let mut ends = Vec::with_capacity(self.queued.len());
         for queued in &self.queued {
-            buffer.push(PLAIN_COMMAND);
+            begin_body(queued.origin, &mut buffer);
             queued.command.encode(&mut buffer);
             ends.push(buffer.len());
             if buffer.len() as u64 >= APPEND_BYTES_MAX {
@@ -191,6 +267,16 @@ impl Proposals {
             }
             self.given_up += 1;
         }
+        while let Some(first) = self.forwarded.first_entry() {
+            if first.get().deadline > now {
+                break;
+            }
+            let forwarded = first.remove();
+            self.bytes -= forwarded.bytes;
+            if let Some(token) = forwarded.token {
+                unknown(token);
+            }
+        }
         while let Some(front) = self.queued.front() {
             if front.deadline > now {
                 break;
@@ -209,7 +295,8 @@ impl Proposals {
     pub(crate) fn next_deadline(&self) -> Moment {
         let in_flight = self.in_flight.get(self.given_up).map(|p| p.deadline);
         let queued = self.queued.front().map(|p| p.deadline);
-        [in_flight, queued]
+        let forwarded = self.forwarded.values().next().map(|p| p.deadline);
+        [in_flight, queued, forwarded]
             .into_iter()
             .flatten()
             .min()
@@ -243,13 +330,46 @@ fn txn_bytes(txn: &TxnRequest) -> u64 {
     .sum()
 }
 
-/// Reads the body of an entry; keys and values share `body`.
-pub(crate) fn decode(mut body: Bytes) -> Result<Command, DecodeError> {
-    if body.first() != Some(&PLAIN_COMMAND) {
-        return Err(DecodeError {
-            offset: 0,
-            expected: "a plain command",
-        });
+fn begin_body(origin: Option<Origin>, body: &mut Vec<u8>) {
+    let Some(origin) = origin else {
+        body.push(PLAIN_COMMAND);
+        return;
+    };
+    body.push(FORWARDED_COMMAND);
+    for number in [origin.member, origin.life.0, origin.number] {
+        body.extend_from_slice(&number.to_be_bytes());
     }
-    Command::decode(body.split_off(1))
+}
+
+/// Reads the body of an entry; keys and values share `body`.
+pub(crate) fn decode(mut body: Bytes) -> Result<(Option<Origin>, Command), DecodeError> {
+    let (origin, head) = read_head(&body)?;
+    Ok((origin, Command::decode(body.split_off(head))?))
+}
+
+/// The bytes of the command in an entry's body, without what a member says about it.
+#[must_use]
+pub fn command_in(body: &Bytes) -> Option<Bytes> {
+    let (_, head) = read_head(body).ok()?;
+    Some(body.slice(head..))
+}
+
+/// Who forwarded an entry, and where its command begins.
+fn read_head(body: &[u8]) -> Result<(Option<Origin>, usize), DecodeError> {
+    match body.first() {
+        Some(&PLAIN_COMMAND) => Ok((None, 1)),
+        Some(&FORWARDED_COMMAND) if body.len() >= FORWARDED_HEAD => {
+            let number = |at: usize| body[1..FORWARDED_HEAD].as_chunks().0[at];
+            let origin = Origin {
+                member: u64::from_be_bytes(number(0)),
+                life: Life(u64::from_be_bytes(number(1))),
+                number: u64::from_be_bytes(number(2)),
+            };
+            Ok((Some(origin), FORWARDED_HEAD))
+        }
+        _ => Err(DecodeError {
+            offset: 0,
+            expected: "a command, forwarded or not",
+        }),
+    }
 }

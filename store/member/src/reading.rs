@@ -5,6 +5,7 @@ use store_machine::command::Command;
 use crate::answer::{Body, Consistency, Failure, LeaseLife, StatusReport};
 use crate::effects::Effects;
 use crate::expiry::{Renewal, ms_to_seconds};
+use crate::forwarding::Asker;
 use crate::input::{Read, Token};
 use crate::member::Member;
 use crate::moment::Moment;
@@ -19,28 +20,36 @@ impl Member {
         consistency: Consistency,
         out: &mut Effects,
     ) {
-        if consistency == Consistency::Serializable && !matches!(read, Read::KeepAlive(_)) {
-            self.answer_read(now, token, read, out);
-            return;
-        }
-        if !self.reads.admits() {
-            self.reply(token, Err(Failure::TooManyRequests), out);
-            return;
-        }
         let deadline = now.plus_ms(self.config.request_timeout_ms());
-        self.reads.add(token, read, deadline);
+        let asker = Asker::Client(token);
+        if consistency == Consistency::Serializable && !matches!(read, Read::KeepAlive(_)) {
+            self.answer_read(now, asker, read, out);
+        } else if !self.reads.admits() || !self.forwarding.admits() {
+            self.reply(token, Err(Failure::TooManyRequests), out);
+        } else if read.is_of_leader() && !self.leads() {
+            self.forwarding.add(token, read, deadline);
+        } else {
+            self.reads.add(asker, read, deadline);
+        }
     }
 
     /// Answers the reads whose index is applied.
     pub(crate) fn answer_ripe_reads(&mut self, now: Moment, out: &mut Effects) {
         while let Some(ripe) = self.reads.ripe(self.machine.applied().0) {
             for waiting in ripe {
-                self.answer_read(now, waiting.token, waiting.read, out);
+                let (asker, read) = (waiting.asker, waiting.read);
+                if !read.is_of_leader() || self.leads() {
+                    self.answer_read(now, asker, read, out);
+                } else if let Asker::Client(token) = asker {
+                    // The round was confirmed by a leader that this member is not. A question of a peer
+                    // is not for this member any more.
+                    self.forwarding.add(token, read, waiting.deadline);
+                }
             }
         }
     }
 
-    fn answer_read(&mut self, now: Moment, token: Token, read: Read, out: &mut Effects) {
+    fn answer_read(&mut self, now: Moment, asker: Asker, read: Read, out: &mut Effects) {
         let outcome = match read {
             Read::Range(request) => self
                 .machine
@@ -53,13 +62,8 @@ impl Member {
                 .map(Body::Txn)
                 .map_err(Failure::Refused),
             Read::KeepAlive(id) => {
-                if !self.leads() {
-                    // The round was confirmed by a leader that this member is not.
-                    self.reply(token, Err(Failure::NoLeader), out);
-                    return;
-                }
                 let deadline = now.plus_ms(self.config.request_timeout_ms());
-                match self.expiry.renew(now, id, token, deadline) {
+                match self.expiry.renew(now, id, asker, deadline) {
                     Renewal::Renewed(seconds) => Ok(Body::KeepAlive(seconds)),
                     Renewal::Unknown => Ok(Body::KeepAlive(0)),
                     Renewal::Waits => return,
@@ -112,7 +116,7 @@ impl Member {
                 .map(|(hash, compacted, hashed)| Body::HashKv(hash, compacted, hashed))
                 .map_err(Failure::Refused),
         };
-        self.reply(token, outcome, out);
+        self.answer(asker, outcome, out);
     }
 
     fn status(&self) -> StatusReport {

@@ -11,16 +11,17 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::input::{Read, Token};
+use crate::forwarding::Asker;
+use crate::input::Read;
 use crate::limits::READS_MAX;
 use crate::moment::Moment;
 
 /// A read that waits.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    pub(crate) token: Token,
+    pub(crate) asker: Asker,
     pub(crate) read: Read,
-    deadline: Moment,
+    pub(crate) deadline: Moment,
 }
 
 /// A follower's round that waits for one of ours.
@@ -82,11 +83,11 @@ impl Reads {
     }
 
     /// Takes a read into the next round.
-    pub(crate) fn add(&mut self, token: Token, read: Read, deadline: Moment) {
+    pub(crate) fn add(&mut self, asker: Asker, read: Read, deadline: Moment) {
         self.pending += 1;
         self.earliest = self.earliest.min(deadline);
         self.waiting.push(Waiting {
-            token,
+            asker,
             read,
             deadline,
         });
@@ -162,8 +163,8 @@ impl Reads {
         // Followers ask again by themselves; only the leader they asked may answer them.
     }
 
-    /// Calls `late` with the tokens that have waited long enough.
-    pub(crate) fn give_up(&mut self, now: Moment, mut late: impl FnMut(Token)) {
+    /// Calls `late` with those that have waited long enough.
+    pub(crate) fn give_up(&mut self, now: Moment, mut late: impl FnMut(Asker)) {
         if self.earliest > now {
             return;
         }
@@ -171,7 +172,7 @@ impl Reads {
         let mut given_up = 0;
         let mut keep = |waiting: &Waiting| {
             if waiting.deadline <= now {
-                late(waiting.token);
+                late(waiting.asker);
                 given_up += 1;
                 return false;
             }

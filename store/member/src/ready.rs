@@ -18,8 +18,20 @@ impl Member {
     }
 
     /// A peer has said something.
-    pub(crate) fn peer_said(&mut self, from: u64, message: PeerMessage) {
-        let PeerMessage::Raft(message) = message;
+    pub(crate) fn peer_said(
+        &mut self,
+        now: Moment,
+        from: u64,
+        message: PeerMessage,
+        out: &mut Effects,
+    ) {
+        let message = match message {
+            PeerMessage::Raft(message) => message,
+            PeerMessage::Forward(forward) => return self.take_forwarded(now, from, *forward, out),
+            PeerMessage::Declined(declined) => return self.declined(*declined, out),
+            PeerMessage::Ask(ask) => return self.asked(now, from, *ask, out),
+            PeerMessage::Answer(answer) => return self.answered(*answer, out),
+        };
         if message.from != from || message.to != self.config.id {
             return;
         }

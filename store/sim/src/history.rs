@@ -79,7 +79,7 @@ impl History {
     pub(crate) fn ask(&mut self, now: Time, client: usize, what: What) -> OpId {
         let id = OpId(self.ops.len());
         if let What::Write(command) = &what {
-            self.bodies.insert(body(command), id);
+            self.bodies.insert(encoded(command), id);
         }
         self.ops.push(Op {
             client,
@@ -95,7 +95,8 @@ impl History {
 
     /// The operation whose entry this is; `None` for entries of members themselves.
     pub(crate) fn of_body(&self, body: &Bytes) -> Option<OpId> {
-        self.bodies.get(&body[..]).copied()
+        let command = store_member::command_in(body)?;
+        self.bodies.get(&command[..]).copied()
     }
 
     /// A client learns that the store is at a revision.
@@ -128,20 +129,14 @@ impl What {
     }
 }
 
-/// First byte of an entry's body: a command follows.
-const PLAIN_COMMAND: u8 = 0;
-
-/// The body under which a member puts a command into its log.
-fn body(command: &Command) -> Vec<u8> {
-    let mut body = vec![PLAIN_COMMAND];
-    command.encode(&mut body);
-    body
+/// The byte form of a command, as the body of an entry holds it.
+fn encoded(command: &Command) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    command.encode(&mut bytes);
+    bytes
 }
 
 /// The command an entry's body holds; `None` where it holds none.
 pub(crate) fn command(body: &Bytes) -> Option<Command> {
-    if body.first() != Some(&PLAIN_COMMAND) {
-        return None;
-    }
-    Command::decode(body.slice(1..)).ok()
+    Command::decode(store_member::command_in(body)?).ok()
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::input::Token;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -71,7 +72,7 @@ proptest! {
                             Renewal::Renewed(*ttl)
                         }
                     };
-                    prop_assert_eq!(expiry.renew(now, id, Token(1), Moment::NEVER), expected);
+                    prop_assert_eq!(expiry.renew(now, id, Asker::Client(Token(1)), Moment::NEVER), expected);
                 }
                 Step::Revoke(id) => {
                     expiry.revoked(LeaseId(id));
@@ -123,17 +124,25 @@ fn checkpoints_hold_long_leases_that_have_run_for_a_while() {
     expiry.granted(Moment(0), LeaseId(2), 60);
     expiry.granted(Moment(0), LeaseId(3), hour);
     let now = Moment(CHECKPOINT_PERIOD_MS);
-    let renewed = expiry.renew(Moment(now.0 - 1), LeaseId(3), Token(1), Moment::NEVER);
+    let renewed = expiry.renew(
+        Moment(now.0 - 1),
+        LeaseId(3),
+        Asker::Client(Token(1)),
+        Moment::NEVER,
+    );
     assert_eq!(renewed, Renewal::Renewed(hour));
     let mut recorded = Vec::new();
     expiry.due_checkpoint(now, |remaining| recorded.extend(remaining));
     assert_eq!(recorded, [(LeaseId(1), hour - 300)]);
     // A renewal must take it back before it counts, even if it is not recorded yet.
-    let renewal = expiry.renew(now, LeaseId(1), Token(2), Moment::NEVER);
+    let renewal = expiry.renew(now, LeaseId(1), Asker::Client(Token(2)), Moment::NEVER);
     assert_eq!(renewal, Renewal::WaitsForReset);
-    let renewal = expiry.renew(now, LeaseId(1), Token(3), Moment::NEVER);
+    let renewal = expiry.renew(now, LeaseId(1), Asker::Client(Token(3)), Moment::NEVER);
     assert_eq!(renewal, Renewal::Waits);
     assert_eq!(expiry.checkpointed(now, LeaseId(1), hour - 300).0, []);
     let (told, ttl) = expiry.checkpointed(now, LeaseId(1), 0);
-    assert_eq!((told, ttl), (vec![Token(2), Token(3)], hour));
+    assert_eq!(
+        (told, ttl),
+        (vec![Asker::Client(Token(2)), Asker::Client(Token(3))], hour)
+    );
 }

@@ -7,6 +7,7 @@ mod alone;
 mod chaos;
 mod cluster;
 mod crash;
+mod forwarding;
 mod leases;
 mod reads;
 mod snapshots;

@@ -1,7 +1,6 @@
 //! Linearizable reads: fresh, or not at all.
 
 use store_member::answer::{Consistency, Failure};
-use store_member::effects::PeerMessage;
 use store_member::input::{Input, Read};
 
 use crate::world::{World, put, range, value_of};
@@ -95,7 +94,6 @@ fn delayed_answers_do_not_confirm_a_later_round() {
     world.node(old).member = paused;
     let stale = world.read(old, Read::Range(range("a")), Consistency::Linearizable);
     for (from, envelope) in std::iter::once(request).chain(answers) {
-        let PeerMessage::Raft(_) = &envelope.message;
         let message = envelope.message;
         world.say(old, Input::PeerSaid { from, message });
     }

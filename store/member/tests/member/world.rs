@@ -12,7 +12,7 @@ use store_member::answer::{Body, Consistency, Failure, MemberInfo};
 use store_member::effects::{Append, Effects, Envelope, Reply};
 use store_member::input::{Input, Read, Token};
 use store_member::record::{Entry, Mark, Recovered, Vote};
-use store_member::{Config, Member, Moment};
+use store_member::{Config, Member, Moment, PeerMessage};
 
 /// What survives a crash, and what may not.
 #[derive(Clone, Debug, Default)]
@@ -219,7 +219,9 @@ impl World {
             return false;
         };
         if !self.cut.contains(&(from, envelope.to)) {
-            let message = envelope.message;
+            let bytes = envelope.message.encode();
+            let message = PeerMessage::decode(bytes.into()).expect("a message must be readable");
+            assert_eq!(message, envelope.message);
             self.say(envelope.to, Input::PeerSaid { from, message });
         }
         true
