@@ -20,7 +20,7 @@ demo: deps ## the whole loop on this machine: containers, registry, nginx on 127
 	$(WITH_DOCKER) target/release/demo --muster target/release/muster $(if $(filter-out 0,$(ONCE)),--once)
 
 .PHONY: test
-test: deps ## all tests, end to end ones included (real Docker engine, nginx, etcdctl)
+test: deps simulate ## all tests, end to end ones included (real Docker engine, nginx, etcdctl)
 	$(WITH_DOCKER) cargo test --workspace --no-fail-fast
 
 .PHONY: verify
@@ -43,6 +43,11 @@ deps: ## install what is missing on Debian or Ubuntu (protoc, Docker engine, ngi
 .PHONY: build
 build: deps ## the muster binary, optimised: target/release/muster
 	cargo build --release -p muster
+
+.PHONY: simulate
+simulate: ## the store in a thousand simulated worlds that try to break it (more: target/release/simulate --minutes 60)
+	cargo build --release --quiet -p store-sim
+	target/release/simulate --seeds 1000
 
 .PHONY: fmt
 fmt: ## format the code

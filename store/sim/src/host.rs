@@ -37,6 +37,11 @@ pub(crate) struct Shadow {
 }
 
 impl Shadow {
+    /// Index of the last entry.
+    pub(crate) fn last(&self) -> u64 {
+        self.start.0 + self.slots.len() as u64
+    }
+
     pub(crate) fn get(&self, index: u64) -> Option<&Slot> {
         let at = index.checked_sub(self.start.0 + 1)?;
         self.slots.get(usize::try_from(at).ok()?)
@@ -101,6 +106,8 @@ pub(crate) struct Life {
     pub(crate) shadow: Shadow,
     /// Applied entries the promises have seen.
     pub(crate) applied: u64,
+    /// Turns in a row that had nothing to do.
+    pub(crate) idle_turns: u64,
     /// Since when it has been stopped by a signal.
     pub(crate) paused: Option<Time>,
     /// Happened to it while paused.
@@ -129,10 +136,13 @@ impl Host {
     pub(crate) fn turn(&mut self, now: Time, effects: &mut Effects) {
         let Some(life) = &mut self.up else { return };
         let moment = life.clock.moment(now);
+        let told = !life.inbox.is_empty();
         for input in life.inbox.drain(..) {
             life.member.step(moment, input, effects);
         }
         life.member.settle(moment, effects);
+        let idle = !told && effects.is_empty() && life.member.next_deadline(moment) <= moment;
+        life.idle_turns = if idle { life.idle_turns + 1 } else { 0 };
     }
 
     /// When the member wants its next turn.

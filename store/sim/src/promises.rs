@@ -8,6 +8,7 @@ pub(crate) mod election;
 pub(crate) mod lease;
 pub(crate) mod log_matching;
 pub(crate) mod reads;
+pub(crate) mod rest;
 pub(crate) mod state;
 pub(crate) mod watch;
 pub(crate) mod writes;

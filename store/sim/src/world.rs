@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use store_machine::Limits;
 use store_member::Config;
 use store_member::answer::MemberInfo;
-use store_member::effects::Effects;
+use store_member::effects::{Effects, PeerMessage};
 use store_member::input::{Input, StreamEvent};
 use store_wal::sim::SimDisk;
 use store_watch::batch::StreamId;
@@ -245,6 +245,7 @@ impl World {
                 Ok(())
             }
             Event::Deliver { from, message, .. } => {
+                self.say(|| format!("{from} to {}: {}", host + 1, brief(&message)));
                 self.tell(host, Input::PeerSaid { from, message });
                 Ok(())
             }
@@ -278,11 +279,7 @@ impl World {
                 self.fault();
             }
             Event::Start { host } => return self.start(host),
-            Event::Resume { host, life } => {
-                if self.hosts[host].life == life {
-                    self.resume(host);
-                }
-            }
+            Event::Resume { host, life } if self.hosts[host].life == life => self.resume(host),
             Event::DiskWell { host } => self.disk_well(host),
             Event::Heal => self.net.heal(),
             _ => {}
@@ -468,6 +465,9 @@ impl World {
                     format!("member {} starts: {member:?}", place + 1)
                 });
                 self.look(place)?;
+                if let (1, Some(life)) = (self.hosts.len(), &self.hosts[place].up) {
+                    self.logs.forget_above(life.shadow.last());
+                }
                 self.tell(place, Input::DiskFree);
                 self.disk_after(place, 0);
                 Ok(())
@@ -507,7 +507,7 @@ impl World {
     }
 
     /// A watch stream's event goes to the process it is to.
-    fn to_stream(&mut self, watcher: usize, event: StreamEvent) {
+    fn tell_stream(&mut self, watcher: usize, event: StreamEvent) {
         let delay = self.chance.skewed(50, self.plan.delay_max);
         let Some(connection) = &mut self.watchers[watcher].connection else {
             return;
@@ -524,4 +524,22 @@ impl World {
             },
         );
     }
+}
+
+/// A message in a few words.
+fn brief(message: &PeerMessage) -> String {
+    let PeerMessage::Raft(raft) = message else {
+        return format!("{message:?}");
+    };
+    format!(
+        "{:?} term {} log {}/{} entries {} commit {} reject {} hint {}",
+        raft.get_msg_type(),
+        raft.term,
+        raft.index,
+        raft.log_term,
+        raft.entries.len(),
+        raft.commit,
+        raft.reject,
+        raft.reject_hint
+    )
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use store_sim::{BUGS, Bug, Outcome, current_seed, run};
 
-/// Seeds of a plain `simulate`: as many as fit two minutes on two cores in a debug build.
-const SEEDS: u64 = 100;
+/// Seeds of a plain `simulate`: about a minute on two cores.
+const SEEDS: u64 = 1_000;
 
 /// Run the store's members in a simulated world that tries to break them.
 #[derive(Debug, Parser)]
@@ -27,6 +27,9 @@ struct Args {
     /// Put a known bug back; the name as in README.md
     #[arg(long)]
     bug: Option<String>,
+    /// Put each known bug back and print the first seed that finds it
+    #[arg(long)]
+    hunt: bool,
     /// Print a line per run
     #[arg(long)]
     verbose: bool,
@@ -52,6 +55,9 @@ fn main() -> ExitCode {
         );
         say(panic);
     }));
+    if args.hunt {
+        return hunt(args.seeds.unwrap_or(SEEDS));
+    }
     let began = Instant::now();
     let outcomes = match (args.seed, args.minutes) {
         (Some(seed), _) => vec![run(seed, bug, args.trace)],
@@ -112,6 +118,38 @@ fn many(
             .flat_map(|thread| thread.join().unwrap_or_default())
             .collect()
     })
+}
+
+/// The table of README.md: for each bug the first seed that finds it, and by which promise.
+fn hunt(seeds: u64) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    println!("| bug | seed | simulated time | promise |\n|---|---|---|---|");
+    for bug in BUGS {
+        let outcomes = (1..=seeds).map(|seed| run(seed, Some(bug), false));
+        let mut simulated = Duration::ZERO;
+        let found = outcomes
+            .inspect(|outcome| simulated += outcome.simulated)
+            .find(|outcome| outcome.violation.is_some());
+        let Some(Outcome {
+            seed,
+            violation: Some(violation),
+            ..
+        }) = found
+        else {
+            println!(
+                "| {bug:?} | not within {seeds} seeds | {:.0} s | |",
+                simulated.as_secs_f64()
+            );
+            code = ExitCode::FAILURE;
+            continue;
+        };
+        println!(
+            "| `{bug:?}` | {seed} | {:.0} s | {} |",
+            simulated.as_secs_f64(),
+            violation.promise
+        );
+    }
+    code
 }
 
 fn broke(outcome: &Outcome, violation: &store_sim::Violation, bug: Option<Bug>) {

@@ -47,6 +47,15 @@ impl From<String> for Refused {
     }
 }
 
+impl From<OpenError> for Refused {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Io { .. } => Self::Io,
+            error => Self::Damage(chain(&error)),
+        }
+    }
+}
+
 impl From<WalError> for Refused {
     fn from(_: WalError) -> Self {
         Self::Io
@@ -68,7 +77,7 @@ impl Host {
                 voters,
             });
             let mut restore = Restore::new(self.config.limits);
-            while let Some(chunk) = snapshot.chunks.next_chunk().map_err(|e| chain(&e))? {
+            while let Some(chunk) = snapshot.chunks.next_chunk()? {
                 restore.feed(&chunk).map_err(|error| chain(&error))?;
             }
             machine = restore.finish().map_err(|error| chain(&error))?;
@@ -146,6 +155,7 @@ impl Host {
             wake_at: Time::MAX,
             log: Log::new(wal),
             shadow,
+            idle_turns: 0,
             paused: None,
             deferred: Vec::new(),
         });
@@ -184,10 +194,7 @@ impl Host {
         };
         let mut config = WalConfig::new("/data");
         config.segment_bytes = self.segment_bytes;
-        Wal::open(self.disk.clone(), config, identity).map_err(|error| match error {
-            OpenError::Io { .. } => Refused::Io,
-            error => Refused::Damage(chain(&error)),
-        })
+        Ok(Wal::open(self.disk.clone(), config, identity)?)
     }
 
     /// Ends the process.

@@ -19,11 +19,13 @@ impl Elections {
         &mut self,
         term: u64,
         (member, life): (u64, u64),
+        alone: bool,
         log: &Shadow,
         canon: &Canon,
     ) -> Check {
         let first = *self.leaders.entry(term).or_insert((member, life));
-        if first != (member, life) {
+        // The only voter leads before its vote is durable: nobody hears of it before that.
+        if first != (member, life) && !(alone && first.0 == member) {
             return broken(
                 "election safety",
                 format!("member {member} (life {life}) and {first:?} both led in term {term}"),

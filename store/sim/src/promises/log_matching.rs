@@ -63,6 +63,12 @@ impl Logs {
         Ok(())
     }
 
+    /// The only member has forgotten all entries above `index`: nobody has ever heard of them.
+    pub(crate) fn forget_above(&mut self, index: u64) {
+        let keep = usize::try_from(index).unwrap_or(usize::MAX);
+        self.by_index.truncate(keep.saturating_add(1));
+    }
+
     /// When an entry was first in a log: when its leader decided it.
     pub(crate) fn since(&self, index: u64, term: u64) -> Option<Time> {
         let at = usize::try_from(index).ok()?;

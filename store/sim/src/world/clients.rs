@@ -98,9 +98,7 @@ impl World {
     }
 
     fn go_elsewhere(&mut self, client: usize) {
-        // Members do not hand proposals on yet, so a client that finds the leader stays longer.
-        let known = self.leader().filter(|_| !self.chance.once_in(3));
-        self.clients[client].host = known.unwrap_or_else(|| self.chance.place(self.hosts.len()));
+        self.clients[client].host = self.chance.place(self.hosts.len());
     }
 
     fn think(&mut self, client: usize) {
@@ -118,15 +116,15 @@ impl World {
         };
         let owed = std::mem::take(&mut connection.owed);
         if owed > 0 {
-            self.to_stream(number, StreamEvent::Credit(owed));
+            self.tell_stream(number, StreamEvent::Credit(owed));
         }
         match self.chance.below(10) {
             0 if !self.quiet => {
-                self.to_stream(number, StreamEvent::Closed);
+                self.tell_stream(number, StreamEvent::Closed);
                 self.watchers[number].connection = None;
                 self.connect(number);
             }
-            1..4 => self.to_stream(number, StreamEvent::Progress),
+            1..4 => self.tell_stream(number, StreamEvent::Progress),
             _ => {}
         }
     }
@@ -151,8 +149,8 @@ impl World {
         if self.bug == Some(Bug::ResumeSkipsOne) && spec.start.0 > 0 {
             spec.start = spec.start.next();
         }
-        self.to_stream(number, StreamEvent::Opened { credit: CREDIT });
-        self.to_stream(number, StreamEvent::Create(spec));
+        self.tell_stream(number, StreamEvent::Opened { credit: CREDIT });
+        self.tell_stream(number, StreamEvent::Create(spec));
     }
 
     /// Events shown to all watchers.
@@ -200,12 +198,12 @@ impl World {
         let ended = matches!(batch, Batch::Compacted { .. } | Batch::Refused { .. });
         let starves = self.chance.once_in(3);
         if ended {
-            self.to_stream(number, StreamEvent::Closed);
+            self.tell_stream(number, StreamEvent::Closed);
             self.watchers[number].connection = None;
             self.connect(number);
         } else if !starves {
             let owed = std::mem::take(&mut connection.owed);
-            self.to_stream(number, StreamEvent::Credit(owed));
+            self.tell_stream(number, StreamEvent::Credit(owed));
         }
         Ok(())
     }

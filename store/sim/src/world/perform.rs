@@ -14,7 +14,7 @@ use crate::history::{OpId, Place, What, command};
 use crate::host::Slot;
 use crate::plan::MS;
 use crate::promises::reads::Seen;
-use crate::promises::{Check, broken, durability, reads, state, writes};
+use crate::promises::{Check, broken, durability, reads, rest, state, writes};
 use crate::queue::Event;
 use crate::world::World;
 
@@ -49,6 +49,8 @@ impl World {
         for notice in effects.notices.drain(..) {
             self.noticed(place, notice)?;
         }
+        let host = &self.hosts[place];
+        rest::turned(host.id, host.up.as_ref().map_or(0, |life| life.idle_turns))?;
         let before = self.hosts[place].up.as_ref().map_or(0, |life| life.applied);
         self.applied(place)?;
         if effects.snapshot.is_some() || self.chance.once_in(LOOK_EVERY) {
@@ -116,7 +118,9 @@ impl World {
             return Ok(());
         };
         let who = (host.id, host.life);
-        self.elections.leads(term, who, &life.shadow, &self.canon)
+        let alone = self.hosts.len() == 1;
+        self.elections
+            .leads(term, who, alone, &life.shadow, &self.canon)
     }
 
     /// What the member has applied in this turn.
@@ -358,9 +362,9 @@ impl World {
             return;
         };
         let leases = member.machine().leases();
-        let others = (0..self.hosts.len()).filter(|other| *other != place);
+        let mut others = (0..self.hosts.len()).filter(|other| *other != place);
         let leads = |other: &usize| self.hosts[*other].member().is_some_and(|m| m.leads());
-        let Some(leader) = others.filter(leads).last() else {
+        let Some(leader) = others.find(leads) else {
             return;
         };
         for lease in leases {
