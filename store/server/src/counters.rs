@@ -2,6 +2,7 @@
 //! anybody. Plain atomics, relaxed: each number is right by itself, not together with others.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A number that only the owner writes.
@@ -121,6 +122,23 @@ pub struct Counters {
     pub snapshot: Histogram,
     /// 1 while the disk has no room for more log.
     pub disk_full: Number,
+    /// The other members' links.
+    pub peers: OnceLock<Vec<(u64, Arc<PeerCounters>)>>,
+}
+
+/// Numbers of the links to one other member.
+#[derive(Debug, Default)]
+pub struct PeerCounters {
+    /// 1 while there is a stream to it (`etcd_network_active_peers`).
+    pub connected: Number,
+    /// Bytes sent to it (`etcd_network_peer_sent_bytes_total`).
+    pub sent_bytes: Number,
+    /// Bytes it sent (`etcd_network_peer_received_bytes_total`).
+    pub received_bytes: Number,
+    /// Streams to it that broke or did not come to be (`etcd_network_peer_sent_failures_total`).
+    pub sent_failures: Number,
+    /// Time of a message there and one back (`etcd_network_peer_round_trip_time_seconds`).
+    pub round_trip: Histogram,
 }
 
 #[cfg(test)]

@@ -140,6 +140,8 @@ impl Driver {
                 self.disk.note_durable(number);
                 Input::Synced { number }
             }
+            Knock::Peer { from, message } => Input::PeerSaid { from, message },
+            Knock::PeerUnreachable(member) => Input::PeerUnreachable { member },
             Knock::SnapshotSynced => Input::SnapshotSynced,
             Knock::SnapshotFailed => Input::SnapshotFailed,
             Knock::DiskFull => Input::DiskFull,
@@ -187,7 +189,7 @@ impl Driver {
             self.disk.order(appends.chain(snapshot).chain(purge));
         }
         if !effects.sends.is_empty() {
-            self.outbox.send(std::mem::take(&mut effects.sends));
+            self.outbox.send(effects.sends.drain(..));
         }
         for reply in effects.replies.drain(..) {
             if let Some(answer) = self.waiting.remove(reply.token) {

@@ -30,13 +30,12 @@ pub fn cluster_id(members: &[u64]) -> u64 {
     first_eight(hash)
 }
 
-/// Both, for a cluster that begins with one member.
+/// Both, for the member at `own` of a new cluster whose members have these ids.
 #[must_use]
-pub fn of_one(peer_urls: &[String], cluster_token: &str) -> Identity {
-    let member = member_id(peer_urls, cluster_token);
+pub fn of_member(members: &[u64], own: u64) -> Identity {
     Identity {
-        cluster: cluster_id(&[member]),
-        member,
+        cluster: cluster_id(members),
+        member: own,
     }
 }
 
@@ -54,7 +53,8 @@ mod tests {
     /// What etcd 3.5 says about itself when started without any flags.
     #[test]
     fn ids_are_etcds() {
-        let identity = of_one(&["http://localhost:2380".to_owned()], "etcd-cluster");
+        let member = member_id(&["http://localhost:2380".to_owned()], "etcd-cluster");
+        let identity = of_member(&[member], member);
         assert_eq!(identity.member, 0x8e9e_05c5_2164_694d);
         assert_eq!(identity.cluster, 0xcdf8_1819_4e3a_8c32);
     }

@@ -18,6 +18,7 @@ pub mod handle;
 mod http;
 pub mod identity;
 mod occupant;
+mod peers;
 pub mod program;
 pub mod server;
 pub mod store;

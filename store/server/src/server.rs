@@ -24,6 +24,10 @@ use crate::store::{self, Store, StoreConfig};
 /// outcome, so that nobody is cut off who would have had an answer.
 const DRAIN: Duration = Duration::from_secs(7);
 
+/// The flags that say where to listen.
+const LISTEN_CLIENT: &str = "listen-client-urls";
+const LISTEN_PEER: &str = "listen-peer-urls";
+
 /// Why a server does not start. Nothing is left running.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -31,6 +35,8 @@ pub enum StartError {
     /// Another program listens there.
     #[error("listen on {address}: the port is in use{}", by(.occupant.as_deref()))]
     PortInUse {
+        /// Which flag says where.
+        flag: &'static str,
         /// Where.
         address: Address,
         /// The other program and its process id, if that can be known.
@@ -42,6 +48,8 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("listen on {address}")]
     Listen {
+        /// Which flag says where.
+        flag: &'static str,
         /// Where.
         address: Address,
         /// The system's reason.
@@ -65,19 +73,18 @@ impl StartError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::PortInUse { address, .. } => Some(format!(
-                "stop the other program, or choose another port with --listen-client-urls (now {address})"
+            Self::PortInUse { flag, address, .. } => Some(format!(
+                "stop the other program, or choose another port with --{flag} (now {address})"
             )),
-            Self::Listen { source, .. } => Some(match source.kind() {
-                io::ErrorKind::PermissionDenied => {
-                    "choose a port above 1023 with --listen-client-urls, or give the program the right \
-                     to bind low ports"
+            Self::Listen { flag, source, .. } => Some(match source.kind() {
+                io::ErrorKind::PermissionDenied => format!(
+                    "choose a port above 1023 with --{flag}, or give the program the right to bind low ports"
+                ),
+                io::ErrorKind::AddrNotAvailable => {
+                    "use 127.0.0.1, an address of this machine, or 0.0.0.0 for all of them"
                         .to_owned()
                 }
-                io::ErrorKind::AddrNotAvailable => {
-                    "use 127.0.0.1, an address of this machine, or 0.0.0.0 for all of them".to_owned()
-                }
-                _ => "choose another address with --listen-client-urls".to_owned(),
+                _ => format!("choose another address with --{flag}"),
             }),
             Self::Store(error) => error.hint(),
             Self::Interrupted => None,
@@ -104,18 +111,29 @@ impl Server {
         // First the ports: a second process on the same settings finds out before it touches data.
         let mut listeners = Vec::new();
         for address in &config.listen_client {
-            listeners.push(listen(address).await?);
+            listeners.push(listen(LISTEN_CLIENT, address).await?);
         }
         let mut addresses = Vec::new();
         for (listener, address) in listeners.iter().zip(&config.listen_client) {
             let bound = listener.local_addr();
             addresses.push(bound.map_err(|source| StartError::Listen {
+                flag: LISTEN_CLIENT,
+                address: address.clone(),
+                source,
+            })?);
+        }
+        let mut peer_listeners = Vec::new();
+        for address in &config.listen_peer {
+            let listener = listen(LISTEN_PEER, address).await?.into_std();
+            peer_listeners.push(listener.map_err(|source| StartError::Listen {
+                flag: LISTEN_PEER,
                 address: address.clone(),
                 source,
             })?);
         }
         let store_config = store_config(&config, &addresses);
-        let store = tokio::task::spawn_blocking(move || Store::start(store_config))
+        let start = move || Store::start(&store_config, peer_listeners);
+        let store = tokio::task::spawn_blocking(start)
             .await
             .map_err(|_| StartError::Interrupted)??;
         let api = Arc::new(Api {
@@ -190,7 +208,7 @@ impl Server {
     }
 }
 
-async fn listen(address: &Address) -> Result<TcpListener, StartError> {
+async fn listen(flag: &'static str, address: &Address) -> Result<TcpListener, StartError> {
     let bind = async {
         let ip = address
             .bind_ip()
@@ -202,12 +220,17 @@ async fn listen(address: &Address) -> Result<TcpListener, StartError> {
         if source.kind() == io::ErrorKind::AddrInUse {
             let occupant = occupant::of_port(address.port);
             StartError::PortInUse {
+                flag,
                 address,
                 occupant,
                 source,
             }
         } else {
-            StartError::Listen { address, source }
+            StartError::Listen {
+                flag,
+                address,
+                source,
+            }
         }
     })
 }
@@ -217,7 +240,13 @@ fn store_config(config: &Config, addresses: &[SocketAddr]) -> StoreConfig {
     StoreConfig {
         name: config.name.clone(),
         cluster_token: config.initial_cluster_token.clone(),
-        peer_urls: config.initial_advertise_peer_urls.clone(),
+        members: config
+            .initial_cluster
+            .iter()
+            .map(|member| (member.name.clone(), member.urls()))
+            .collect(),
+        members_given: config.initial_cluster_given,
+        cluster_state: config.initial_cluster_state,
         client_urls: told_urls(config, addresses),
         heartbeat_ms: millis(config.heartbeat),
         election_ms: millis(config.election),

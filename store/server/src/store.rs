@@ -1,6 +1,9 @@
 //! The store as a running thing: opens the folder, recovers, starts driver and disk thread, stops
 //! them in order.
 
+mod founding;
+
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -8,12 +11,13 @@ use std::time::Instant;
 
 use store_machine::snapshot::{Restore, RestoreError};
 use store_machine::{Limits, Machine};
-use store_member::answer::MemberInfo;
 use store_member::record::{self, EntryKind, Mark, Recovered, Voters};
 use store_member::{Config, Member};
-use store_wal::{Disk, Identity, RealDisk, Wal, WalConfig};
+use store_wal::{Disk, RealDisk, Wal, WalConfig};
 
-use crate::counters::Counters;
+use crate::config::address::Address;
+use crate::config::cluster::ClusterState;
+use crate::counters::{Counters, PeerCounters};
 use crate::disk::log::{Log, kind};
 use crate::disk::{DiskQueue, DiskThread};
 use crate::driver::disk::DriverDisk;
@@ -22,7 +26,11 @@ use crate::driver::outbox::Outbox;
 use crate::driver::{Driver, moment};
 use crate::fatal::EndsWithThread;
 use crate::handle::Handle;
-use crate::identity;
+use crate::peers::lanes::Lanes;
+use crate::peers::{Peer, Peers};
+use crate::store::founding::Founding;
+
+pub use self::founding::FoundingError;
 
 /// What a store must be told to start.
 #[derive(Clone, Debug)]
@@ -33,8 +41,13 @@ pub struct StoreConfig {
     pub data_dir: PathBuf,
     /// Part of the ids of a new cluster.
     pub cluster_token: String,
-    /// Where peers are told to reach this member. Part of its id in a new cluster.
-    pub peer_urls: Vec<String>,
+    /// The first members, by name, and where their peers reach them; this one is among them, under
+    /// its name. Their ids are made of the URLs.
+    pub members: Vec<(String, Vec<String>)>,
+    /// `members` was said by somebody, so a folder that says otherwise is the wrong one.
+    pub members_given: bool,
+    /// Whether they begin together.
+    pub cluster_state: ClusterState,
     /// Where clients are told to reach this member.
     pub client_urls: Vec<String>,
     /// See [`Config::heartbeat_ms`].
@@ -68,7 +81,12 @@ impl StoreConfig {
             name: "default".to_owned(),
             data_dir,
             cluster_token: "etcd-cluster".to_owned(),
-            peer_urls: vec!["http://localhost:2380".to_owned()],
+            members: vec![(
+                "default".to_owned(),
+                vec!["http://localhost:2380".to_owned()],
+            )],
+            members_given: false,
+            cluster_state: ClusterState::New,
             client_urls: vec!["http://localhost:2379".to_owned()],
             heartbeat_ms: member.heartbeat_ms,
             election_ms: member.election_ms,
@@ -91,6 +109,16 @@ pub enum StartError {
     /// The folder cannot be used.
     #[error("open the data folder")]
     Open(#[from] store_wal::OpenError),
+    /// The flags do not go with the folder.
+    #[error("find out who this member is")]
+    Founding(#[from] FoundingError),
+    /// The network to the peers cannot be set up.
+    #[error("start to listen for peers")]
+    Peers {
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// A snapshot of this folder cannot be read as a state.
     #[error("read snapshot {index} of data folder {}", .dir.display())]
     Snapshot {
@@ -150,7 +178,10 @@ impl StartError {
             Self::Member(_) => {
                 Some("the election timeout must be at least five heartbeat intervals".to_owned())
             }
-            Self::Thread { .. } => Some("raise the limit on processes and threads".to_owned()),
+            Self::Founding(error) => Some(error.hint()),
+            Self::Thread { .. } | Self::Peers { .. } => {
+                Some("raise the limit on processes and threads".to_owned())
+            }
         }
     }
 }
@@ -161,19 +192,21 @@ pub struct Store {
     handle: Handle,
     inbox: Arc<Inbox>,
     threads: Vec<JoinHandle<()>>,
+    /// `None` for a store that nobody can reach and that has nobody to reach.
+    peers: Option<Peers>,
 }
 
 impl Store {
     /// Opens the folder, recovers, and starts. Blocks for as long as recovery takes; returns before
-    /// a leader is known: see [`Handle::ready`].
+    /// a leader is known: see [`Handle::ready`]. Peers are let in by `listeners`.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(config: StoreConfig) -> Result<Self, StartError> {
+    pub fn start(config: &StoreConfig, listeners: Vec<TcpListener>) -> Result<Self, StartError> {
         if config.fsync {
-            Self::start_on(RealDisk, config)
+            Self::start_on(RealDisk, config, listeners)
         } else {
-            Self::start_on(crate::unsynced::Unsynced(RealDisk), config)
+            Self::start_on(crate::unsynced::Unsynced(RealDisk), config, listeners)
         }
     }
 
@@ -181,19 +214,22 @@ impl Store {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start_on<D: Disk>(disk: D, config: StoreConfig) -> Result<Self, StartError> {
+    pub fn start_on<D: Disk>(
+        disk: D,
+        config: &StoreConfig,
+        listeners: Vec<TcpListener>,
+    ) -> Result<Self, StartError> {
         let epoch = Instant::now();
-        // A folder keeps the ids it was made with, whatever the flags say now, as etcd's does.
-        let identity = match Wal::identity(&disk, &config.data_dir)? {
-            Some(identity) => identity,
-            None => identity::of_one(&config.peer_urls, &config.cluster_token),
-        };
+        let found = Wal::identity(&disk, &config.data_dir)?;
+        let founding = founding::settle(config, found)?;
+        let identity = founding.identity;
+        let peers = peers(&founding);
         let dir = config.data_dir.clone();
         let mut wal_config = WalConfig::new(&dir);
         wal_config.snapshots_max = config.snapshots_max;
         wal_config.segment_bytes = config.segment_bytes;
         let (wal, found) = Wal::open(disk, wal_config, identity)?;
-        let member_config = member_config(config, identity);
+        let member_config = member_config(config, founding);
         let (machine, recovered) = recover(&dir, &member_config, found)?;
         let took = epoch.elapsed();
         tracing::info!(
@@ -209,7 +245,12 @@ impl Store {
         let counters = Arc::new(Counters::default());
         let inbox = Arc::new(Inbox::default());
         let queue = Arc::new(DiskQueue::default());
-        let outbox = Arc::new(Outbox::default());
+        let lanes = peers.iter().map(|peer| (peer.id, Arc::clone(&peer.lanes)));
+        let outbox = Arc::new(Outbox::new(lanes.collect(), Arc::clone(&inbox)));
+        let links = peers.iter();
+        let links = links.map(|peer| (peer.id, Arc::clone(&peer.counters)));
+        // Nobody else has had the chance to set it.
+        let _ = counters.peers.set(links.collect());
         let handle = Handle::new(
             Arc::clone(&inbox),
             Arc::clone(&counters),
@@ -225,6 +266,12 @@ impl Store {
         );
         let disk = DriverDisk::new(queue, log);
         let driver = Driver::new(member, Arc::clone(&inbox), disk, outbox, counters, epoch);
+        let peers = if peers.is_empty() && listeners.is_empty() {
+            None
+        } else {
+            let started = Peers::start(identity, listeners, peers, Arc::clone(&inbox));
+            Some(started.map_err(|source| StartError::Peers { source })?)
+        };
         let threads = vec![
             spawn("store-disk", move || disk_thread.run())?,
             spawn("store-driver", move || driver.run())?,
@@ -233,6 +280,7 @@ impl Store {
             handle,
             inbox,
             threads,
+            peers,
         })
     }
 
@@ -249,6 +297,9 @@ impl Store {
         for thread in self.threads.drain(..) {
             // A panic in one has ended the process already.
             let _ = thread.join();
+        }
+        if let Some(peers) = self.peers.take() {
+            peers.stop();
         }
     }
 }
@@ -275,15 +326,27 @@ fn spawn(
         })
 }
 
-fn member_config(config: StoreConfig, identity: Identity) -> Config {
+/// The other members.
+fn peers(founding: &Founding) -> Vec<Peer> {
+    let own = founding.identity.member;
+    let others = founding.members.iter().filter(|member| member.id != own);
+    let url = |url: &String| Address::parse("initial-cluster", url).ok();
+    others
+        .map(|member| Peer {
+            id: member.id,
+            name: member.name.clone(),
+            // They were written from such addresses.
+            urls: member.peer_urls.iter().filter_map(url).collect(),
+            lanes: Arc::new(Lanes::default()),
+            counters: Arc::new(PeerCounters::default()),
+        })
+        .collect()
+}
+
+fn member_config(config: &StoreConfig, founding: Founding) -> Config {
+    let identity = founding.identity;
     Config {
-        members: vec![MemberInfo {
-            id: identity.member,
-            name: config.name,
-            peer_urls: config.peer_urls,
-            client_urls: config.client_urls,
-            learner: false,
-        }],
+        members: founding.members,
         heartbeat_ms: config.heartbeat_ms,
         election_ms: config.election_ms,
         snapshot_count: config.snapshot_count,

@@ -43,14 +43,10 @@ pub struct Args {
     #[arg(long, value_name = "URLS", help_heading = "Member")]
     pub advertise_client_urls: Option<String>,
 
-    /// Where to listen for other members. Not used by a store of one member.
-    #[arg(
-        long,
-        value_name = "URLS",
-        default_value = "http://localhost:2380",
-        help_heading = "Cluster"
-    )]
-    pub listen_peer_urls: String,
+    /// Where to listen for other members [default: http://localhost:2380; a store of one member listens only
+    /// when told where]
+    #[arg(long, value_name = "URLS", help_heading = "Cluster")]
+    pub listen_peer_urls: Option<String>,
 
     /// Where other members are told to go; part of this member's identity.
     #[arg(
@@ -65,7 +61,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME=URL,…", help_heading = "Cluster")]
     pub initial_cluster: Option<String>,
 
-    /// new or existing
+    /// new: the members listed start together; existing: they run already. Without effect on a member that has
+    /// its data.
     #[arg(long, default_value = "new", help_heading = "Cluster")]
     pub initial_cluster_state: String,
 

@@ -51,8 +51,16 @@ pub enum ConfigError {
         /// What was written.
         member: String,
     },
+    /// A URL that stands twice in the list of members.
+    #[error("--initial-cluster: {url} is given {}", twice(.names))]
+    MemberUrlTwice {
+        /// The URL.
+        url: String,
+        /// The members it was given to; possibly the same one.
+        names: (String, String),
+    },
     /// The list of members does not have this member as it describes itself.
-    #[error("--initial-cluster={cluster} does not list {name}={urls}")]
+    #[error("--initial-cluster={cluster} {}", without(.name, .urls, .listed.as_deref()))]
     ClusterWithoutUs {
         /// What was written.
         cluster: String,
@@ -60,6 +68,8 @@ pub enum ConfigError {
         name: String,
         /// `--initial-advertise-peer-urls`.
         urls: String,
+        /// The URLs listed for that name, if it is listed.
+        listed: Option<String>,
     },
     /// Not one of the words there are.
     #[error("--{flag}: {value:?} is not known")]
@@ -97,6 +107,23 @@ pub enum ConfigError {
     },
 }
 
+fn twice((one, other): &(String, String)) -> String {
+    if one == other {
+        "twice".to_owned()
+    } else {
+        format!("to {one} and to {other}")
+    }
+}
+
+fn without(name: &str, urls: &str, listed: Option<&str>) -> String {
+    match listed {
+        Some(listed) => {
+            format!("lists {name} as {listed}, but --initial-advertise-peer-urls is {urls}")
+        }
+        None => format!("does not list a member {name}"),
+    }
+}
+
 impl ConfigError {
     /// What to do about it.
     #[must_use]
@@ -116,13 +143,32 @@ impl ConfigError {
                     .into()
             }
             Self::MemberForm { .. } => "write for example default=http://localhost:2380".into(),
-            Self::ClusterWithoutUs { name, urls, .. } => format!(
-                "leave --initial-cluster out, or write --initial-cluster={}",
-                urls.split(',')
-                    .map(|url| format!("{name}={url}"))
-                    .collect::<Vec<_>>()
-                    .join(",")
-            ),
+            Self::MemberUrlTwice { names, .. } if names.0 == names.1 => {
+                "leave one of them out".into()
+            }
+            Self::MemberUrlTwice { .. } => "give each member a URL of its own".into(),
+            Self::ClusterWithoutUs {
+                listed: Some(listed),
+                ..
+            } => {
+                let mut hint = format!(
+                    "both must be where the others reach this member: correct the list on all \
+                     members, or start this one with --initial-advertise-peer-urls={listed}"
+                );
+                if listed.contains(',') {
+                    hint.push_str("; a name given twice is one member with two URLs");
+                }
+                hint
+            }
+            Self::ClusterWithoutUs { name, urls, .. } => {
+                let ours: Vec<String> =
+                    urls.split(',').map(|url| format!("{name}={url}")).collect();
+                format!(
+                    "the names there must be those of --name: start this member under the name it has \
+                     there, or add {} to the list of all members",
+                    ours.join(",")
+                )
+            }
             Self::NotOneOf { known, .. } => format!("known: {known}"),
             Self::Zero { .. } => "leave the flag out for the default".into(),
             Self::ElectionTimeout { heartbeat_ms, .. } => format!(

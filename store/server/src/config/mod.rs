@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod args;
+pub mod cluster;
 pub mod duration;
 pub mod error;
 pub mod later;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use self::address::{Address, Scheme};
 use self::args::Args;
+use self::cluster::{ClusterState, InitialMember};
 use self::error::ConfigError;
 
 /// What a message may hold beyond `--max-request-bytes`: etcd's allowance for the call's own fields.
@@ -55,8 +57,14 @@ pub struct Config {
     pub listen_client: Vec<Address>,
     /// Where clients are told to go.
     pub advertise_client_urls: Vec<String>,
-    /// Where peers are told to go; part of the member's identity.
-    pub initial_advertise_peer_urls: Vec<String>,
+    /// Where peers are listened for; empty for a store of one member that was not told where.
+    pub listen_peer: Vec<Address>,
+    /// The members at first, ordered by name. One of them, and only one, has this member's name.
+    pub initial_cluster: Vec<InitialMember>,
+    /// Somebody said who is in the cluster, so a data folder that says otherwise is the wrong one.
+    pub initial_cluster_given: bool,
+    /// Whether they begin together.
+    pub initial_cluster_state: ClusterState,
     /// Part of the cluster's identity.
     pub initial_cluster_token: String,
     /// Between two signs of life of a leader.
@@ -111,18 +119,14 @@ impl Config {
     /// # Errors
     /// The first setting that is wrong by itself or together with another.
     pub fn checked(args: Args) -> Result<Self, ConfigError> {
-        let listen_client = listen(&args.listen_client_urls)?;
+        let listen_client = listen("listen-client-urls", &args.listen_client_urls)?;
         let advertise_client_urls = match &args.advertise_client_urls {
             Some(urls) => advertised("advertise-client-urls", urls)?,
             None => own_urls(&listen_client)?,
         };
-        let peer_urls = advertised(
-            "initial-advertise-peer-urls",
-            &args.initial_advertise_peer_urls,
-        )?;
-        // Not listened on by a store of one member, but a wrong one would be part of its identity.
-        advertised("listen-peer-urls", &args.listen_peer_urls)?;
-        check_cluster(&args, &peer_urls)?;
+        let initial_cluster = cluster::members(&args)?;
+        let listen_peer = listen_peer(&args, &listen_client)?;
+        let initial_cluster_state = cluster::state(&args)?;
         let (heartbeat, election) = check_times(&args)?;
         Ok(Self {
             data_dir: args
@@ -131,7 +135,10 @@ impl Config {
             name: args.name,
             listen_client,
             advertise_client_urls,
-            initial_advertise_peer_urls: peer_urls,
+            listen_peer,
+            initial_cluster,
+            initial_cluster_given: args.initial_cluster.is_some(),
+            initial_cluster_state,
             initial_cluster_token: args.initial_cluster_token,
             heartbeat,
             election,
@@ -171,32 +178,62 @@ impl Config {
 }
 
 /// The addresses to listen on.
-fn listen(urls: &str) -> Result<Vec<Address>, ConfigError> {
-    const FLAG: &str = "listen-client-urls";
-    let addresses = address::list(FLAG, urls)?;
+fn listen(flag: &'static str, urls: &str) -> Result<Vec<Address>, ConfigError> {
+    let addresses = address::list(flag, urls)?;
     let mut seen = BTreeSet::new();
     for address in &addresses {
         if address.scheme != Scheme::Http {
             return Err(ConfigError::SchemeNotServed {
-                flag: FLAG,
+                flag,
                 url: address.to_string(),
             });
         }
         if address.bind_ip().is_none() {
             return Err(ConfigError::HostNotBindable {
-                flag: FLAG,
+                flag,
                 host: address.host.clone(),
             });
         }
         // Port 0 picks a free one each time.
         if address.port != 0 && !seen.insert((address.bind_ip(), address.port)) {
             return Err(ConfigError::AddressTwice {
-                flag: FLAG,
+                flag,
                 url: address.to_string(),
             });
         }
     }
     Ok(addresses)
+}
+
+/// Where to listen for peers. A store of one member has none, so it listens only when told where: two
+/// of them on one machine do not get into each other's way.
+fn listen_peer(args: &Args, clients: &[Address]) -> Result<Vec<Address>, ConfigError> {
+    const FLAG: &str = "listen-peer-urls";
+    const DEFAULT: &str = "http://localhost:2380";
+    let peers = match &args.listen_peer_urls {
+        Some(urls) => listen(FLAG, urls)?,
+        None if args
+            .initial_cluster
+            .as_ref()
+            .is_some_and(|list| list.contains(',')) =>
+        {
+            listen(FLAG, DEFAULT)?
+        }
+        None => Vec::new(),
+    };
+    let taken = |peer: &&Address| {
+        peer.port != 0
+            && clients
+                .iter()
+                .any(|client| (client.bind_ip(), client.port) == (peer.bind_ip(), peer.port))
+    };
+    match peers.iter().find(taken) {
+        Some(peer) => Err(ConfigError::AddressTwice {
+            flag: "listen-client-urls and --listen-peer-urls",
+            url: peer.to_string(),
+        }),
+        None => Ok(peers),
+    }
 }
 
 /// URLs that others are told; normalised, so that they compare.
@@ -217,53 +254,6 @@ fn own_urls(listen: &[Address]) -> Result<Vec<String>, ConfigError> {
         });
     }
     Ok(listen.iter().map(Address::to_string).collect())
-}
-
-/// One member only, for now: whatever describes the cluster must describe us.
-fn check_cluster(args: &Args, peer_urls: &[String]) -> Result<(), ConfigError> {
-    match args.initial_cluster_state.as_str() {
-        "new" => {}
-        "existing" => {
-            return Err(ConfigError::NotYet {
-                setting: "--initial-cluster-state=existing".into(),
-                what: "joining a cluster",
-            });
-        }
-        _ => {
-            return Err(ConfigError::NotOneOf {
-                flag: "initial-cluster-state",
-                value: args.initial_cluster_state.clone(),
-                known: "new, existing",
-            });
-        }
-    }
-    let Some(cluster) = &args.initial_cluster else {
-        return Ok(());
-    };
-    let mut ours = BTreeSet::new();
-    for member in cluster.split(',') {
-        let Some((name, url)) = member.split_once('=') else {
-            return Err(ConfigError::MemberForm {
-                member: member.to_owned(),
-            });
-        };
-        if name.trim() != args.name {
-            return Err(ConfigError::NotYet {
-                setting: format!("--initial-cluster={cluster}"),
-                what: "a cluster of several members",
-            });
-        }
-        let address = Address::parse("initial-cluster", url.trim())?;
-        ours.insert(address.to_string());
-    }
-    if ours != peer_urls.iter().cloned().collect() {
-        return Err(ConfigError::ClusterWithoutUs {
-            cluster: cluster.clone(),
-            name: args.name.clone(),
-            urls: peer_urls.join(","),
-        });
-    }
-    Ok(())
 }
 
 fn check_times(args: &Args) -> Result<(Duration, Duration), ConfigError> {

@@ -21,10 +21,6 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(config.data_dir, PathBuf::from("default.etcd"));
     assert_eq!(config.listen_client[0].to_string(), "http://localhost:2379");
     assert_eq!(config.advertise_client_urls, ["http://localhost:2379"]);
-    assert_eq!(
-        config.initial_advertise_peer_urls,
-        ["http://localhost:2380"]
-    );
     assert_eq!(config.initial_cluster_token, "etcd-cluster");
     assert_eq!(config.heartbeat, Duration::from_millis(100));
     assert_eq!(config.election, Duration::from_millis(1000));
@@ -41,6 +37,17 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(config.auto_compaction, AutoCompaction::Off);
     assert!(config.sync);
     assert_eq!(config.log_level, tracing::Level::INFO);
+}
+
+#[test]
+fn by_default_a_member_is_alone() {
+    let config = Config::checked(Args::defaults()).unwrap();
+    assert_eq!(config.initial_cluster.len(), 1);
+    assert_eq!(config.initial_cluster[0].name, "default");
+    assert_eq!(config.initial_cluster[0].urls(), ["http://localhost:2380"]);
+    assert_eq!(config.initial_cluster_state, ClusterState::New);
+    assert!(!config.initial_cluster_given);
+    assert_eq!(config.listen_peer, []);
 }
 
 #[test]
@@ -129,34 +136,36 @@ fn listening_everywhere_needs_an_address_to_advertise() {
 }
 
 #[test]
-fn the_cluster_is_this_member_alone() {
-    for cluster in [
+fn a_cluster_listens_for_its_members() {
+    let cluster = |peers: Option<&str>, cluster: Option<&str>| {
+        args(|args| {
+            args.listen_peer_urls = peers.map(str::to_owned);
+            args.initial_cluster = cluster.map(str::to_owned);
+        })
+    };
+    let (one, two) = (
         "default=http://localhost:2380",
-        "default=http://LOCALHOST:2380/",
+        "default=http://localhost:2380,other=http://localhost:2390",
+    );
+    let told = "http://127.0.0.1:4";
+    for (peers, members, wanted) in [
+        (None, None, &[][..]),
+        (None, Some(one), &[]),
+        (None, Some(two), &["http://localhost:2380"]),
+        (Some(told), None, &[told]),
+        (Some(told), Some(two), &[told]),
     ] {
-        let alone = args(|args| args.initial_cluster = Some(cluster.into()));
-        assert!(Config::checked(alone).is_ok(), "{cluster}");
+        let config = Config::checked(cluster(peers, members)).unwrap();
+        let listens: Vec<_> = config.listen_peer.iter().map(Address::to_string).collect();
+        assert_eq!(listens, wanted);
     }
-    let cluster = |cluster: &'static str| error(|args| args.initial_cluster = Some(cluster.into()));
     assert!(matches!(
-        cluster("default=http://localhost:2380,other=http://localhost:2390"),
-        ConfigError::NotYet { .. }
+        error(|args| args.listen_peer_urls = Some("http://127.0.0.1:2379".into())),
+        ConfigError::AddressTwice { .. }
     ));
     assert!(matches!(
-        cluster("http://localhost:2380"),
-        ConfigError::MemberForm { .. }
-    ));
-    assert!(matches!(
-        cluster("default=http://localhost:2381"),
-        ConfigError::ClusterWithoutUs { .. }
-    ));
-    assert!(matches!(
-        cluster("default=localhost"),
-        ConfigError::BadUrl { .. }
-    ));
-    assert!(matches!(
-        error(|args| args.initial_cluster_state = "existing".into()),
-        ConfigError::NotYet { .. }
+        error(|args| args.listen_peer_urls = Some("https://127.0.0.1:1".into())),
+        ConfigError::SchemeNotServed { .. }
     ));
     assert!(matches!(
         error(|args| args.initial_cluster_state = "newish".into()),

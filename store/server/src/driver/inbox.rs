@@ -1,4 +1,5 @@
-//! What waits for the driver: one queue for requests, stream events and reports of the disk.
+//! What waits for the driver: one queue for requests, stream events, messages of peers and reports of
+//! the disk.
 //!
 //! The driver takes all there is in one go. A sender wakes it only when it sleeps, so that under
 //! load neither side makes a system call per message. Bounded by requests and their bytes; what
@@ -11,8 +12,9 @@ use store_machine::command::Command;
 use store_machine::revision::LeaseId;
 use store_member::answer::{Body, Consistency, Failure, Header};
 use store_member::input::{Read, StreamEvent};
+use store_member::peer::PeerMessage;
 use store_watch::batch::{Batch, StreamId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Requests that may wait for the driver's next turn: ten turns of its largest batch, some 100 ms
 /// of work.
@@ -20,6 +22,10 @@ const REQUESTS_MAX: usize = 40_960;
 
 /// Bytes of commands that may wait for the driver's next turn: as many as may be in flight behind it.
 const REQUEST_BYTES_MAX: u64 = 24 << 20;
+
+/// Bytes of messages of peers that may wait for the driver's next turn before their streams are read
+/// on: some turns' worth of what a follower takes.
+const PEER_BYTES_MAX: u64 = 16 << 20;
 
 /// What a request gets.
 pub(crate) type Outcome = (Header, Result<Body, Failure>);
@@ -48,6 +54,13 @@ pub(crate) enum Knock {
         stream: StreamId,
         event: StreamEvent,
     },
+    /// A peer has said something.
+    Peer {
+        from: u64,
+        message: PeerMessage,
+    },
+    /// Messages to this member were lost.
+    PeerUnreachable(u64),
     /// Appends up to this number are durable.
     Synced(u64),
     SnapshotSynced,
@@ -62,6 +75,10 @@ struct State {
     queue: Vec<Knock>,
     requests: usize,
     bytes: u64,
+    /// Of messages of peers.
+    peer_bytes: u64,
+    /// A stream waits for the driver to have taken them.
+    peers_wait: bool,
     /// The driver sleeps and must be woken.
     asleep: bool,
     /// Nothing is taken any more.
@@ -73,6 +90,7 @@ struct State {
 pub(crate) struct Inbox {
     state: Mutex<State>,
     wake: Condvar,
+    peer_room: Notify,
 }
 
 impl Inbox {
@@ -105,6 +123,38 @@ impl Inbox {
         state.queue.push(Knock::Ask { ask, answer });
         self.wake_driver(state);
         Ok(())
+    }
+
+    /// Leaves what a peer said in `bytes` of its stream.
+    pub(crate) fn tell_from_peer(&self, from: u64, messages: &mut Vec<PeerMessage>, bytes: u64) {
+        if messages.is_empty() {
+            return;
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let knocks = messages
+            .drain(..)
+            .map(|message| Knock::Peer { from, message });
+        if state.closed {
+            return;
+        }
+        state.queue.extend(knocks);
+        state.peer_bytes += bytes;
+        self.wake_driver(state);
+    }
+
+    /// Waits until more messages of peers may be left. Safe to cancel.
+    pub(crate) async fn peer_room(&self) {
+        loop {
+            let room = self.peer_room.notified();
+            {
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                if state.peer_bytes < PEER_BYTES_MAX || state.closed {
+                    return;
+                }
+                state.peers_wait = true;
+            }
+            room.await;
+        }
     }
 
     fn wake_driver(&self, mut state: std::sync::MutexGuard<'_, State>) {
@@ -144,13 +194,20 @@ impl Inbox {
         state.asleep = false;
         state.requests = 0;
         state.bytes = 0;
+        state.peer_bytes = 0;
         std::mem::swap(&mut state.queue, taken);
+        let peers_wait = std::mem::take(&mut state.peers_wait);
+        drop(state);
+        if peers_wait {
+            self.peer_room.notify_waiters();
+        }
     }
 
     /// Takes nothing any more; returns what was left.
     pub(crate) fn close(&self) -> Vec<Knock> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.closed = true;
+        self.peer_room.notify_waiters();
         std::mem::take(&mut state.queue)
     }
 }

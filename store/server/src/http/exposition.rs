@@ -59,19 +59,31 @@ impl Exposition {
         counts: &[u64],
         sum_us: u64,
     ) {
-        debug_assert_eq!(counts.len(), bounds_us.len() + 1);
         self.metric(name, Kind::Histogram, help);
+        self.times(name, &[], bounds_us, counts, sum_us);
+    }
+
+    /// The samples of one histogram among several that differ by labels; see [`Exposition::seconds`].
+    pub(super) fn times(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        bounds_us: &[u64],
+        counts: &[u64],
+        sum_us: u64,
+    ) {
+        debug_assert_eq!(counts.len(), bounds_us.len() + 1);
         let bucket = format!("{name}_bucket");
         let mut cumulated = 0;
         for (bound, count) in bounds_us.iter().zip(counts) {
             cumulated += count;
             let le = seconds(*bound).to_string();
-            self.sample(&bucket, &[("le", &le)], cumulated);
+            self.sample(&bucket, &[labels, &[("le", &le)]].concat(), cumulated);
         }
         cumulated += counts.last().copied().unwrap_or_default();
-        self.sample(&bucket, &[("le", "+Inf")], cumulated);
-        self.sample(&format!("{name}_sum"), &[], seconds(sum_us));
-        self.sample(&format!("{name}_count"), &[], cumulated);
+        self.sample(&bucket, &[labels, &[("le", "+Inf")]].concat(), cumulated);
+        self.sample(&format!("{name}_sum"), labels, seconds(sum_us));
+        self.sample(&format!("{name}_count"), labels, cumulated);
     }
 
     /// The page.
@@ -96,6 +108,7 @@ mod tests {
         page.metric("calls_total", Kind::Counter, "Calls.");
         page.sample("calls_total", &[("code", "OK"), ("type", "unary")], 3);
         page.seconds("took_seconds", "Time.", &[500, 2000], &[1, 0, 2], 5500);
+        page.times("peer_seconds", &[("To", "a")], &[1000], &[1, 1], 3000);
         assert_eq!(
             page.text(),
             "# HELP up It runs.
@@ -111,6 +124,10 @@ took_seconds_bucket{le=\"0.002\"} 1
 took_seconds_bucket{le=\"+Inf\"} 3
 took_seconds_sum 0.0055
 took_seconds_count 3
+peer_seconds_bucket{To=\"a\",le=\"0.001\"} 1
+peer_seconds_bucket{To=\"a\",le=\"+Inf\"} 2
+peer_seconds_sum{To=\"a\"} 0.003
+peer_seconds_count{To=\"a\"} 2
 "
         );
     }

@@ -9,7 +9,7 @@ use super::exposition::{Exposition, Kind};
 use super::response;
 use crate::api::Api;
 use crate::body::Body;
-use crate::counters::{Counters, Histogram, TIME_BUCKETS_US};
+use crate::counters::{Counters, Histogram, Number, PeerCounters, TIME_BUCKETS_US};
 use crate::grpc::account::{Accounts, code_name};
 use crate::grpc::method::Method;
 use crate::handle::StatusReport;
@@ -25,6 +25,7 @@ pub(super) async fn metrics(api: &Api) -> Response<Body> {
     versions(&mut page, member);
     raft(&mut page, api.handle.counters(), member);
     disk(&mut page, api.handle.counters());
+    peers(&mut page, api.handle.counters(), member);
     // A member that goes down still has its counters to show.
     if let Ok(answer) = api.handle.status().await {
         store(&mut page, &answer.body);
@@ -166,6 +167,69 @@ fn disk(page: &mut Exposition, counters: &Counters) {
         "1 while the disk has no room for more log.",
         counters.disk_full.get(),
     );
+}
+
+/// The links to the other members; ids as etcd writes them.
+fn peers(page: &mut Exposition, counters: &Counters, member: u64) {
+    use Kind::{Counter, Gauge};
+    let local = format!("{member:x}");
+    let peers = counters.peers.get().map_or(&[][..], Vec::as_slice);
+    let peers: Vec<(String, &PeerCounters)> = peers
+        .iter()
+        .map(|(id, counters)| (format!("{id:x}"), &**counters))
+        .collect();
+    let name = "etcd_network_known_peers";
+    page.metric(name, Gauge, "Members whose address is known.");
+    page.sample(name, &[("Local", &local)], peers.len());
+    if peers.is_empty() {
+        return;
+    }
+    let name = "etcd_network_active_peers";
+    page.metric(name, Gauge, "1 while there is a stream to the member.");
+    for (remote, counters) in &peers {
+        let labels = [("Local", local.as_str()), ("Remote", remote)];
+        page.sample(name, &labels, counters.connected.get());
+    }
+    let mut of_each = |name: &str, help, label, of: fn(&PeerCounters) -> &Number| {
+        page.metric(name, Counter, help);
+        for (remote, counters) in &peers {
+            page.sample(name, &[(label, remote)], of(counters).get());
+        }
+    };
+    of_each(
+        "etcd_network_peer_sent_bytes_total",
+        "Bytes sent to the member.",
+        "To",
+        |counters| &counters.sent_bytes,
+    );
+    of_each(
+        "etcd_network_peer_received_bytes_total",
+        "Bytes received from the member.",
+        "From",
+        |counters| &counters.received_bytes,
+    );
+    of_each(
+        "etcd_network_peer_sent_failures_total",
+        "Streams to the member that broke or did not come to be.",
+        "To",
+        |counters| &counters.sent_failures,
+    );
+    let name = "etcd_network_peer_round_trip_time_seconds";
+    page.metric(
+        name,
+        Kind::Histogram,
+        "Time of a message to the member and one back.",
+    );
+    for (remote, counters) in &peers {
+        let times = &counters.round_trip;
+        page.times(
+            name,
+            &[("To", remote)],
+            &TIME_BUCKETS_US,
+            &times.buckets(),
+            times.sum_us(),
+        );
+    }
 }
 
 fn store(page: &mut Exposition, report: &StatusReport) {

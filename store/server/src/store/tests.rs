@@ -56,7 +56,7 @@ async fn get(handle: &Handle, key: &str) -> Option<(Bytes, Revision)> {
 #[tokio::test]
 async fn what_is_acknowledged_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::start(config(&dir)).unwrap();
+    let store = Store::start(&config(&dir), vec![]).unwrap();
     let handle = store.handle();
     handle.ready().await.unwrap();
     for i in 0..100 {
@@ -72,7 +72,7 @@ async fn what_is_acknowledged_is_there_after_a_restart() {
         Failure::Stopped
     );
 
-    let store = Store::start(config(&dir)).unwrap();
+    let store = Store::start(&config(&dir), vec![]).unwrap();
     let handle = store.handle();
     assert_eq!(get(&handle, "a").await, Some(("99".into(), Revision(101))));
     let status = handle.status().await.unwrap();
@@ -83,7 +83,7 @@ async fn what_is_acknowledged_is_there_after_a_restart() {
 #[tokio::test]
 async fn many_clients_share_syncs() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::start(config(&dir)).unwrap();
+    let store = Store::start(&config(&dir), vec![]).unwrap();
     let handle = store.handle();
     handle.ready().await.unwrap();
     let tasks: Vec<_> = (0..64)
@@ -115,7 +115,7 @@ async fn many_clients_share_syncs() {
 #[tokio::test]
 async fn a_watcher_sees_every_write_once_and_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::start(config(&dir)).unwrap();
+    let store = Store::start(&config(&dir), vec![]).unwrap();
     let handle = store.handle();
     let mut stream = handle.watch();
     stream.create(WatchSpec {
@@ -157,11 +157,14 @@ async fn a_watcher_sees_every_write_once_and_in_order() {
 #[tokio::test]
 async fn a_lease_ends_with_its_keys_unless_kept_alive() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::start(StoreConfig {
-        heartbeat_ms: 10,
-        election_ms: 50,
-        ..config(&dir)
-    })
+    let store = Store::start(
+        &StoreConfig {
+            heartbeat_ms: 10,
+            election_ms: 50,
+            ..config(&dir)
+        },
+        vec![],
+    )
     .unwrap();
     let handle = store.handle();
     let granted = handle.lease_grant(LeaseId::NONE, 1).await.unwrap();
@@ -206,7 +209,7 @@ async fn snapshots_bound_the_log_and_are_started_from() {
         catch_up_entries: 10,
         ..config(&dir)
     };
-    let store = Store::start(small.clone()).unwrap();
+    let store = Store::start(&small.clone(), vec![]).unwrap();
     let handle = store.handle();
     for i in 0..1_000 {
         let command = put(&format!("k{}", i % 10), &i.to_string());
@@ -215,7 +218,7 @@ async fn snapshots_bound_the_log_and_are_started_from() {
     assert!(handle.counters().snapshot.count() > 1);
     let hash = handle.hash_kv(Revision(0)).await.unwrap().body;
     store.stop();
-    let store = Store::start(small).unwrap();
+    let store = Store::start(&small, vec![]).unwrap();
     let handle = store.handle();
     assert_eq!(
         get(&handle, "k9").await,
@@ -228,15 +231,15 @@ async fn snapshots_bound_the_log_and_are_started_from() {
 #[test]
 fn a_folder_in_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::start(config(&dir)).unwrap();
-    let error = Store::start(config(&dir)).unwrap_err();
+    let store = Store::start(&config(&dir), vec![]).unwrap();
+    let error = Store::start(&config(&dir), vec![]).unwrap_err();
     assert!(matches!(
         error,
         StartError::Open(store_wal::OpenError::Locked { .. })
     ));
     assert!(error.hint().is_some());
     store.stop();
-    Store::start(config(&dir)).unwrap().stop();
+    Store::start(&config(&dir), vec![]).unwrap().stop();
 }
 
 /// Small segments, so that a few hundred writes need the next one.
@@ -252,7 +255,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
     let faults = Faults::default();
     let disk = Faulty(RealDisk, faults.clone());
-    let store = Store::start_on(disk, small_segments(dir.path())).unwrap();
+    let store = Store::start_on(disk, &small_segments(dir.path()), vec![]).unwrap();
     let handle = store.handle();
     handle.ready().await.unwrap();
     let value = "v".repeat(4_000);
@@ -277,7 +280,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     let revision = handle.status().await.unwrap().header.revision;
     store.stop();
 
-    let store = Store::start(small_segments(dir.path())).unwrap();
+    let store = Store::start(&small_segments(dir.path()), vec![]).unwrap();
     let handle = store.handle();
     assert_eq!(get(&handle, "kept").await.unwrap().0, "1");
     assert_eq!(get(&handle, "after").await.unwrap().0, "1");
@@ -305,7 +308,7 @@ fn a_failed_sync_ends_the_process_before_anything_is_acknowledged() {
     assert_eq!(acknowledged, 10, "{said}");
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let store = Store::start(StoreConfig::new(dir.path())).unwrap();
+    let store = Store::start(&StoreConfig::new(dir.path()), vec![]).unwrap();
     let handle = store.handle();
     let (value, _) = runtime.block_on(get(&handle, "k")).unwrap();
     assert!(value == "9" || value == "10", "{value:?}");
@@ -315,7 +318,7 @@ fn a_failed_sync_ends_the_process_before_anything_is_acknowledged() {
 fn write_until_the_end(dir: &Path) -> ! {
     let faults = Faults::default();
     let disk = Faulty(RealDisk, faults.clone());
-    let store = Store::start_on(disk, StoreConfig::new(dir)).unwrap();
+    let store = Store::start_on(disk, &StoreConfig::new(dir), vec![]).unwrap();
     let handle = store.handle();
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         for i in 0.. {

@@ -11,7 +11,11 @@ use crate::running::{refusal, start, start_with};
 
 #[tokio::test]
 async fn the_one_member_is_listed_where_clients_find_it() {
-    let store = start_with(|config| config.name = "n1".into()).await;
+    let store = start_with(|config| {
+        config.name = "n1".into();
+        config.initial_cluster[0].name = "n1".into();
+    })
+    .await;
     for linearizable in [false, true] {
         let list = pb::MemberListRequest { linearizable };
         let list = store.cluster().member_list(list).await.unwrap();

@@ -1,0 +1,133 @@
+//! The links to the other members: one long-lived stream each way, on one thread of their own.
+//!
+//! Whoever has something to say dials; a stream carries messages from the member that dialled to the
+//! one that accepted, and nothing back but the answer to its greeting (`hello.rs`). `lanes.rs` is
+//! what waits for a stream, `link.rs` the way out, `reception.rs` the way in, `frame.rs` the bytes.
+//! A message may be lost, late or doubled, as raft expects; it is never damaged or put in another
+//! cluster's ears.
+//!
+//! The thread is not the clients': heartbeats do not wait for requests.
+
+mod backoff;
+mod frame;
+mod hello;
+pub(crate) mod lanes;
+mod link;
+mod message;
+mod reception;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use store_wal::Identity;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::link::Link;
+use self::reception::Reception;
+use crate::config::address::Address;
+use crate::counters::PeerCounters;
+use crate::driver::inbox::Inbox;
+use crate::fatal::EndsWithThread;
+use crate::peers::lanes::Lanes;
+
+/// Another member.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) id: u64,
+    /// For people.
+    pub(crate) name: String,
+    /// Where it listens for us.
+    pub(crate) urls: Vec<Address>,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) counters: Arc<PeerCounters>,
+}
+
+/// The running links. Dropped without [`Peers::stop`], they end in the background.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Peers {
+    /// Starts to listen and to dial.
+    ///
+    /// # Errors
+    /// When the system refuses a thread or a poll.
+    pub(crate) fn start(
+        own: Identity,
+        listeners: Vec<TcpListener>,
+        peers: Vec<Peer>,
+        inbox: Arc<Inbox>,
+    ) -> std::io::Result<Self> {
+        let stop = CancellationToken::new();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let listeners = {
+            let _entered = runtime.enter();
+            let listeners = listeners.into_iter().map(|listener| {
+                listener.set_nonblocking(true)?;
+                tokio::net::TcpListener::from_std(listener)
+            });
+            listeners.collect::<std::io::Result<Vec<_>>>()?
+        };
+        let name = "store-peers";
+        let stopped = stop.clone();
+        let run = async move {
+            let peers: Vec<_> = peers.into_iter().map(Arc::new).collect();
+            // What a ping says: the time since this.
+            let epoch = Instant::now();
+            let reception = Arc::new(Reception::new(own, &peers, Arc::clone(&inbox), epoch));
+            let mut tasks = JoinSet::new();
+            for listener in listeners {
+                tasks.spawn(reception::accept(listener, Arc::clone(&reception)));
+            }
+            for peer in peers {
+                tasks.spawn(Link::new(own, peer, Arc::clone(&inbox), epoch).run());
+            }
+            tokio::select! {
+                // Safe to cancel: it stays cancelled.
+                () = stopped.cancelled() => {}
+                // They never end but by a panic, which is this thread's then.
+                Some(Err(panic)) = tasks.join_next() => {
+                    if let Ok(panic) = panic.try_into_panic() {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                let _guard = EndsWithThread(name);
+                runtime.block_on(run);
+            })?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Ends all streams and lets go of the ports.
+    pub(crate) fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has ended the process already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! The way in: accepts streams of peers, checks their greeting, hands what they say to the driver.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use store_wal::Identity;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::Peer;
+use super::frame::{Frame, FrameError};
+use super::hello::{Answer, HELLO_BYTES, Hello, Refusal};
+use crate::driver::inbox::Inbox;
+
+/// Longest silence on a stream: its pings come every second.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// For the greeting.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Streams that may be at their greeting at once: more are closed at once, so that whoever only
+/// connects does not use up files.
+const GREETINGS_MAX: usize = 64;
+
+/// Bytes read at once: a batch of small messages, a quarter of a large one.
+const READ_BYTES: usize = 256 << 10;
+
+/// Pause after a failed accept, which is nearly always "too many open files".
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two log lines of the same refusal: whoever is refused tries again every few seconds.
+const SAID_AGAIN: Duration = Duration::from_mins(1);
+
+/// What all incoming streams share.
+pub(super) struct Reception {
+    own: Identity,
+    peers: BTreeMap<u64, Arc<Peer>>,
+    inbox: Arc<Inbox>,
+    /// What pings count from.
+    epoch: Instant,
+    greetings: Semaphore,
+    /// The stream in use of each peer: changing it ends the one before.
+    streams: Mutex<BTreeMap<u64, watch::Sender<()>>>,
+    /// The refusal logged last, and when.
+    said: Mutex<Option<(String, Instant)>>,
+}
+
+/// Why a stream ended.
+#[derive(Debug, Error)]
+enum StreamError {
+    #[error("read from it")]
+    Read(#[from] io::Error),
+    #[error("read from it: nothing for {} s", SILENCE_MAX.as_secs())]
+    Silent,
+    #[error("read from it")]
+    Frame(#[from] FrameError),
+}
+
+impl Reception {
+    pub(super) fn new(
+        own: Identity,
+        peers: &[Arc<Peer>],
+        inbox: Arc<Inbox>,
+        epoch: Instant,
+    ) -> Self {
+        Self {
+            own,
+            peers: peers
+                .iter()
+                .map(|peer| (peer.id, Arc::clone(peer)))
+                .collect(),
+            inbox,
+            epoch,
+            greetings: Semaphore::new(GREETINGS_MAX),
+            streams: Mutex::default(),
+            said: Mutex::default(),
+        }
+    }
+
+    async fn serve(&self, mut stream: TcpStream, address: SocketAddr) {
+        let Ok(greeting) = self.greetings.try_acquire() else {
+            return;
+        };
+        let hello = match timeout(HELLO_TIMEOUT, self.greet(&mut stream)).await {
+            Ok(Ok(Ok(hello))) => hello,
+            Ok(Ok(Err(refusal))) => return self.report(address, refusal),
+            Ok(Err(_)) | Err(_) => {
+                tracing::debug!(%address, "a stream ended before its greeting");
+                return;
+            }
+        };
+        drop(greeting);
+        let from = hello.from.member;
+        let mut replaced = self.replace(from);
+        if let Some(peer) = self.peers.get(&from) {
+            peer.lanes.nudge();
+        }
+        let ended = tokio::select! {
+            // Safe to cancel: the peer has a newer stream and sends again what matters.
+            _ = replaced.changed() => return,
+            ended = self.listen(stream, from) => ended,
+        };
+        if let Err(error) = ended {
+            tracing::info!(
+                peer = format!("{from:016x}"),
+                "a peer's stream ended: failed to {}",
+                crate::fatal::chain(&error)
+            );
+        }
+    }
+
+    async fn greet(&self, stream: &mut TcpStream) -> io::Result<Result<Hello, Refusal>> {
+        let mut bytes = [0; HELLO_BYTES];
+        stream.read_exact(&mut bytes).await?;
+        let hello = Hello::decode(&bytes);
+        let checked = hello.and_then(|hello| hello.check(self.own));
+        // Who does not speak the protocol could not read the answer.
+        if checked != Err(Refusal::Unknown) {
+            let answer = Answer::to(checked, self.own);
+            stream.write_all(&answer.encode()).await?;
+        }
+        Ok(checked.and(hello))
+    }
+
+    /// Makes a new stream that of the peer; the receiver tells when another takes its place.
+    fn replace(&self, from: u64) -> watch::Receiver<()> {
+        let (sender, receiver) = watch::channel(());
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        // Dropping the sender before ends that stream.
+        streams.insert(from, sender);
+        receiver
+    }
+
+    /// Hands on what the peer says, until its stream ends.
+    async fn listen(&self, mut stream: TcpStream, from: u64) -> Result<(), StreamError> {
+        let peer = self.peers.get(&from);
+        let mut buffer = BytesMut::new();
+        let mut messages = Vec::new();
+        loop {
+            buffer.reserve(READ_BYTES);
+            let read = timeout(SILENCE_MAX, stream.read_buf(&mut buffer));
+            let bytes = read.await.map_err(|_| StreamError::Silent)??;
+            if bytes == 0 {
+                return Ok(());
+            }
+            while let Some(frame) = Frame::take(&mut buffer)? {
+                match (frame, peer) {
+                    (Frame::Message(message), _) => messages.push(message),
+                    (Frame::Ping(number), Some(peer)) => peer.lanes.pong(number),
+                    (Frame::Pong(number), Some(peer)) => {
+                        let sent = Duration::from_micros(number);
+                        let took = self.epoch.elapsed().saturating_sub(sent);
+                        peer.counters.round_trip.observe(took);
+                    }
+                    (Frame::Ping(_) | Frame::Pong(_), None) => {}
+                }
+            }
+            if let Some(peer) = peer {
+                peer.counters.received_bytes.add(bytes as u64);
+            }
+            self.inbox.tell_from_peer(from, &mut messages, bytes as u64);
+            // While the driver is behind, the peer waits too: its lanes fill, not our memory.
+            self.inbox.peer_room().await;
+        }
+    }
+
+    fn report(&self, address: SocketAddr, refusal: Refusal) {
+        let text = format!("refused a peer from {}: {refusal}", address.ip());
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said
+            .as_ref()
+            .is_some_and(|(before, when)| *before == text && when.elapsed() < SAID_AGAIN)
+        {
+            return;
+        }
+        tracing::warn!(hint = refusal.hint(), "{text}");
+        *said = Some((text, Instant::now()));
+    }
+}
+
+/// Accepts on one listener for as long as it is polled.
+pub(super) async fn accept(listener: TcpListener, reception: Arc<Reception>) {
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            // Safe to cancel: a connection not returned stays with the system.
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => {
+                    let reception = Arc::clone(&reception);
+                    streams.spawn(async move { reception.serve(stream, address).await });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "failed to accept a peer");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            // Safe to cancel: a task not returned stays in the set.
+            Some(ended) = streams.join_next() => {
+                if let Err(error) = ended
+                    && let Ok(panic) = error.try_into_panic()
+                {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Links between members in one process, over real sockets.
+
+use std::time::Duration;
+
+use store_member::effects::Envelope;
+use store_member::peer::PeerMessage;
+
+use super::*;
+use crate::driver::inbox::Knock;
+use crate::driver::outbox::Outbox;
+use crate::peers::message::samples::{append, heartbeat};
+
+/// Many times what anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+
+/// One end of a pair of members.
+struct End {
+    inbox: Arc<Inbox>,
+    outbox: Outbox,
+    counters: Arc<PeerCounters>,
+    peers: Option<Peers>,
+}
+
+fn end(own: Identity, listener: TcpListener, other: u64, url: &TcpListener) -> End {
+    let inbox = Arc::new(Inbox::default());
+    let peer = Peer {
+        id: other,
+        name: "other".to_owned(),
+        urls: vec![Address::http(url.local_addr().unwrap())],
+        lanes: Arc::default(),
+        counters: Arc::default(),
+    };
+    let lanes = [(other, Arc::clone(&peer.lanes))].into();
+    let counters = Arc::clone(&peer.counters);
+    let peers = Peers::start(own, vec![listener], vec![peer], Arc::clone(&inbox)).unwrap();
+    End {
+        outbox: Outbox::new(lanes, Arc::clone(&inbox)),
+        inbox,
+        counters,
+        peers: Some(peers),
+    }
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap()
+}
+
+const fn id(cluster: u64, member: u64) -> Identity {
+    Identity { cluster, member }
+}
+
+/// Member 1 of cluster 7 and the other, who knows it as member 1.
+fn pair(other: Identity) -> (End, End) {
+    let (one, two) = (listener(), listener());
+    let (one_too, two_too) = (one.try_clone().unwrap(), two.try_clone().unwrap());
+    (
+        end(id(7, 1), one, 2, &two_too),
+        end(other, two, 1, &one_too),
+    )
+}
+
+impl End {
+    fn send(&self, to: u64, message: PeerMessage) {
+        self.outbox.send([Envelope { to, message }]);
+    }
+
+    /// The next facts about peers: what they said, `None` for "unreachable".
+    fn heard(&self, until: impl Fn(&[Option<PeerMessage>]) -> bool) -> Vec<Option<PeerMessage>> {
+        let deadline = Instant::now() + LONG;
+        let mut heard = Vec::new();
+        while !until(&heard) {
+            assert!(Instant::now() < deadline, "heard only {heard:?}");
+            let mut knocks = Vec::new();
+            self.inbox.take(&mut knocks, Some(deadline));
+            heard.extend(knocks.into_iter().filter_map(|knock| match knock {
+                Knock::Peer { message, .. } => Some(Some(message)),
+                Knock::PeerUnreachable(_) => Some(None),
+                _ => None,
+            }));
+        }
+        heard
+    }
+
+    fn wait(&self, what: &str, holds: impl Fn(&PeerCounters) -> bool) {
+        let deadline = Instant::now() + LONG;
+        while !holds(&self.counters) {
+            assert!(Instant::now() < deadline, "{what}: {:?}", self.counters);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+#[test]
+fn entries_arrive_in_order_and_pings_are_answered() {
+    let (one, two) = pair(id(7, 2));
+    one.wait("connected", |counters| counters.connected.get() == 1);
+    let sizes = [1, 200_000, 30, 3_000_000, 7];
+    for bytes in sizes {
+        one.send(2, append(2, 1, bytes));
+    }
+    let wanted: Vec<_> = sizes
+        .iter()
+        .map(|&bytes| Some(append(2, 1, bytes)))
+        .collect();
+    assert_eq!(two.heard(|heard| heard.len() >= sizes.len()), wanted);
+    one.wait("a pong", |counters| counters.round_trip.count() > 0);
+    two.wait("bytes", |counters| {
+        counters.received_bytes.get() > 3_000_000
+    });
+    assert_eq!(one.counters.sent_failures.get(), 0);
+}
+
+#[test]
+fn what_is_urgent_waits_for_the_first_stream() {
+    let (one, two) = pair(id(7, 2));
+    one.send(2, heartbeat(2, 1));
+    let heard = two.heard(|heard| !heard.is_empty());
+    assert_eq!(heard, [Some(heartbeat(2, 1))]);
+}
+
+#[test]
+fn a_peer_that_comes_back_is_connected_again() {
+    let (one, two) = (listener(), listener());
+    let (one_too, two_too) = (one.try_clone().unwrap(), two.try_clone().unwrap());
+    let here = end(id(7, 1), one, 2, &two_too);
+    let mut there = end(id(7, 2), two, 1, &one_too);
+    here.wait("connected", |counters| counters.connected.get() == 1);
+    there.peers.take().unwrap().stop();
+    here.wait("disconnected", |counters| counters.connected.get() == 0);
+    let heard = here.heard(|heard| !heard.is_empty());
+    assert_eq!(heard, [None], "raft is told");
+    here.send(2, append(2, 1, 1));
+    assert_eq!(here.heard(|heard| !heard.is_empty()), [None], "no stream");
+
+    let again = end(id(7, 2), two_too.try_clone().unwrap(), 1, &one_too);
+    here.wait("connected again", |counters| counters.connected.get() == 1);
+    here.send(2, append(2, 1, 5));
+    let heard = again.heard(|heard| !heard.is_empty());
+    assert_eq!(heard, [Some(append(2, 1, 5))]);
+}
+
+#[test]
+fn members_of_other_clusters_and_other_members_are_not_let_in() {
+    for stranger in [id(8, 2), id(7, 3)] {
+        let (one, two) = pair(stranger);
+        one.wait("refused", |counters| counters.sent_failures.get() > 0);
+        assert_eq!(one.counters.connected.get(), 0, "{stranger:?}");
+        if stranger.cluster != 7 {
+            two.wait("refused", |counters| counters.sent_failures.get() > 0);
+            assert_eq!(two.counters.connected.get(), 0);
+        }
+    }
+}
