@@ -66,6 +66,16 @@ impl Member {
                 }
             },
         };
+        if clock_term(&command).is_some_and(|decided| decided != term) {
+            // Decided in another reign than the one whose log it came into: no leader does that, and
+            // none whose time is over is believed (etcd issue 15247).
+            self.machine.pass(index);
+            if let Some(token) = token {
+                let refusal = Failure::Refused(Refusal::StaleTerm);
+                self.reply(token, Err(refusal), out);
+            }
+            return;
+        }
         let aftermath = aftermath(&command);
         let applied = self.machine.apply(index, command);
         if !applied.events.is_empty() {
@@ -150,6 +160,16 @@ impl Member {
 
 fn parse<M: protobuf::Message>(bytes: &[u8]) -> Result<M, String> {
     M::parse_from_bytes(bytes).map_err(|error| error.to_string())
+}
+
+/// The term of the leader whose clock decided on a command, where one did.
+const fn clock_term(command: &Command) -> Option<u64> {
+    match command {
+        Command::LeaseRevoke { term, .. } | Command::LeaseCheckpoint { term, .. } if *term != 0 => {
+            Some(*term)
+        }
+        _ => None,
+    }
 }
 
 fn aftermath(command: &Command) -> Aftermath {

@@ -1,6 +1,7 @@
 //! Leases end on time, not early, and survive a change of leader.
 
 use store_machine::command::Command;
+use store_machine::error::Refusal;
 use store_machine::revision::LeaseId;
 use store_member::answer::{Body, Consistency, Failure};
 use store_member::input::{Input, Read, Token};
@@ -211,4 +212,40 @@ fn ends_after_a_full_disk_has_room_and_not_by_spinning_before() {
     world.say(1, Input::DiskFree);
     world.calm();
     assert!(!exists(&world, 1, 9));
+}
+
+#[test]
+fn what_another_reign_decided_ends_nothing() {
+    let mut world = World::started(3);
+    let leader = world.elect();
+    let id = LeaseId(5);
+    let grant = Command::LeaseGrant {
+        id,
+        ttl_seconds: 60,
+    };
+    world.propose(leader, grant);
+    world.pass(100);
+    let term = world.member(leader).header().term;
+    // Of the past, and of a future that the machine alone would believe.
+    for decided in [term - 1, term + 1] {
+        let revoke = Command::LeaseRevoke { id, term: decided };
+        let checkpoint = Command::LeaseCheckpoint {
+            remaining: vec![(id, 1)],
+            term: decided,
+        };
+        for command in [revoke, checkpoint] {
+            let token = world.propose(leader, command);
+            world.pass(100);
+            let refusal = Failure::Refused(Refusal::StaleTerm);
+            assert_eq!(world.outcome(token), Some(&Err(refusal)), "term {decided}");
+        }
+    }
+    for member in world.ids() {
+        let lease = world.member(member).machine().lease(id).unwrap();
+        assert_eq!(lease.remaining_seconds, 0, "member {member}");
+    }
+    let revoke = Command::LeaseRevoke { id, term };
+    let token = world.propose(leader, revoke);
+    world.pass(100);
+    assert!(world.acknowledged(token));
 }
