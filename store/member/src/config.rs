@@ -14,6 +14,9 @@ pub struct Config {
     pub id: u64,
     /// The members of a new cluster, this one included; ignored where the disk says otherwise.
     pub members: Vec<MemberInfo>,
+    /// This member joins a cluster that exists: it begins with nothing, and waits to be sent a
+    /// snapshot. Ignored where the disk says otherwise.
+    pub joining: bool,
     /// Leader's heartbeat period. etcd's default 100.
     pub heartbeat_ms: u64,
     /// Shortest silence after which a follower campaigns; at least 5 heartbeats. etcd's default
@@ -47,6 +50,7 @@ impl Config {
                 client_urls: Vec::new(),
                 learner: false,
             }],
+            joining: false,
             heartbeat_ms: 100,
             election_ms: 1_000,
             snapshot_count: 10_000,

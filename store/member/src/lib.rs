@@ -31,6 +31,7 @@ mod ready;
 pub mod record;
 mod snapshots;
 mod space;
+mod transfer;
 mod watching;
 
 pub use config::Config;

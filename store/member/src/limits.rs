@@ -67,6 +67,19 @@ pub const CHECKPOINT_LEASES_MAX: usize = 1_000;
 /// minutes). Shorter leases start anew on a leader change: they are late by at most this much.
 pub const CHECKPOINT_PERIOD_MS: u64 = 5 * 60 * 1_000;
 
+/// Bytes of a part of a snapshot: a millisecond of work at either end.
+pub const SNAPSHOT_PART_BYTES: usize = 256 << 10;
+
+/// Parts on their way to a receiver: 1 MiB, enough for a gigabit at 8 ms of round trip.
+pub const SNAPSHOT_PARTS_IN_FLIGHT: usize = 4;
+
+/// Receivers served at once; each keeps alive what is compacted meanwhile. Others wait their turn.
+pub const SNAPSHOTS_OUT_MAX: usize = 2;
+
+/// Bytes of log kept in memory while snapshots are being sent, for what comes after them. When there
+/// is more, writes come faster than the receiver can take them: the transfers begin anew.
+pub const SNAPSHOT_HOLD_BYTES_MAX: u64 = 512 << 20;
+
 /// Share of the quota, in percent, that must be free again before the NOSPACE alarm is taken back:
 /// enough that it does not flap with each delete.
 pub const SPACE_FREE_PERCENT: u64 = 5;

@@ -1,7 +1,8 @@
 //! The entries since the last snapshot, in memory, as raft reads them. What is here has been
 //! handed to the disk; whether it is durable is known to raft (`on_persist_ready`), not here.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
 
 use raft::eraftpb::{ConfState, Entry as RaftEntry, EntryType, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
@@ -21,6 +22,8 @@ pub(crate) struct Log {
     bytes: u64,
     /// What raft asks once, when it starts.
     initial: RaftState,
+    /// Members that need entries which are not held any more. Raft asks through a shared reference.
+    asked: RefCell<BTreeSet<u64>>,
 }
 
 impl Log {
@@ -31,6 +34,7 @@ impl Log {
             start: (start.index, start.term),
             bytes: 0,
             initial: RaftState::default(),
+            asked: RefCell::default(),
         };
         let tail = recovered
             .entries
@@ -85,6 +89,18 @@ impl Log {
         self.bytes += bytes;
         self.entries.extend(entries);
         bytes
+    }
+
+    /// Members that need a snapshot, since the last call.
+    pub(crate) fn take_asked(&mut self) -> BTreeSet<u64> {
+        std::mem::take(self.asked.get_mut())
+    }
+
+    /// Forgets everything: the log goes on after this entry.
+    pub(crate) fn restart(&mut self, index: u64, term: u64) {
+        self.entries.clear();
+        self.bytes = 0;
+        self.start = (index, term);
     }
 
     /// Index of the entry before the first one held.
@@ -166,9 +182,10 @@ impl Storage for Log {
         Ok(self.last().0)
     }
 
-    /// Snapshots travel in chunks beside raft's messages; until a peer link carries them, raft is
-    /// told to come back later.
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+    /// Snapshots travel beside raft's messages (`transfer.rs`), so raft is always told to come back
+    /// later; by then the member has what it needs, and says so as to an append.
+    fn snapshot(&self, _request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        self.asked.borrow_mut().insert(to);
         Err(raft::Error::Store(
             StorageError::SnapshotTemporarilyUnavailable,
         ))
@@ -216,7 +233,7 @@ pub(crate) fn vote(hard: &HardState) -> Vote {
     }
 }
 
-fn conf_state(voters: &Voters) -> ConfState {
+pub(crate) fn conf_state(voters: &Voters) -> ConfState {
     let mut state = ConfState::default();
     state.set_voters(voters.voters.clone());
     state.set_learners(voters.learners.clone());

@@ -32,6 +32,7 @@ use crate::reads::Reads;
 use crate::record::{Mark, Recovered, Voters};
 use crate::snapshots::Snapshots;
 use crate::space::Space;
+use crate::transfer::Transfers;
 
 /// Whom this member follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,8 +55,9 @@ pub struct Member {
     pub(crate) expiry: Expiry,
     pub(crate) space: Space,
     pub(crate) snapshots: Snapshots,
+    pub(crate) transfers: Transfers,
     pub(crate) election: Election,
-    random: Random,
+    pub(crate) random: Random,
     /// As of the last look; differences become notices.
     role: Role,
     /// Voter set as of the last entry applied.
@@ -94,8 +96,14 @@ impl Member {
     ) -> Result<Self, OpenError> {
         let mut random = Random::new(config.seed);
         let found = recovered.start();
-        let fresh = found.is_none();
-        let start = found.unwrap_or_else(|| Mark::bootstrap(bootstrap_voters(&config)));
+        let fresh = found.is_none() && !config.joining;
+        let start = found.unwrap_or_else(|| {
+            if config.joining {
+                Mark::default()
+            } else {
+                Mark::bootstrap(bootstrap_voters(&config))
+            }
+        });
         let voters = start.voters.clone();
         if machine.applied().0 < start.index {
             machine.pass(Index(start.index));
@@ -138,6 +146,7 @@ impl Member {
             reads: Reads::new(id, random.next()),
             forwarding: Forwarding::new(random.next()),
             snapshots,
+            transfers: Transfers::default(),
             next_progress: now.plus_ms(config.progress_ms),
             config,
             node,
@@ -180,7 +189,10 @@ impl Member {
             Input::Watch { stream, event } => self.watch(stream, event),
             Input::Synced { number } => self.synced(number),
             Input::SnapshotSynced => self.snapshot_synced(out),
-            Input::SnapshotFailed => self.snapshots.abandon(),
+            Input::SnapshotFailed => {
+                self.snapshots.abandon();
+                self.transfers.write_failed();
+            }
             Input::DiskFull => self.space.disk_full = true,
             Input::DiskFree => self.space.disk_full = false,
             Input::PeerSaid { from, message } => self.peer_said(now, from, message, out),
@@ -198,6 +210,7 @@ impl Member {
         let proposed = self.propose_queued();
         self.forward(now, out);
         self.begin_read_round(now);
+        self.advance_incoming(out);
         for _ in 0..limits::READIES_PER_TURN_MAX {
             if out.fatal.is_some() || !self.node.has_ready() {
                 break;
@@ -211,6 +224,7 @@ impl Member {
                 .start(now, self.machine.leases(), self.config.election_ms);
         }
         self.answer_ripe_reads(now, out);
+        self.send_snapshots(now, out);
         self.work_in_slices(out);
         self.feed_watchers(now, out);
         // More than fits one append, or queued by what was applied just now.
@@ -237,6 +251,7 @@ impl Member {
             .min(self.proposals.next_deadline())
             .min(self.reads.next_deadline(self.config.election_ms))
             .min(self.forwarding.next_deadline())
+            .min(self.transfers.next_deadline())
             .min(self.next_progress)
     }
 

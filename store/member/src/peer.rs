@@ -8,12 +8,14 @@ mod encode;
 #[cfg(test)]
 mod tests;
 
+use bytes::Bytes;
 use store_machine::command::Command;
 
 pub use decode::PeerDecodeError;
 
 use crate::answer::{Body, Failure};
 use crate::input::Read;
+use crate::record::Mark;
 
 /// What members say to each other.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +30,10 @@ pub enum PeerMessage {
     Ask(Box<Ask>),
     /// Back from it.
     Answer(Box<Answer>),
+    /// To a member that lags: a part of a snapshot.
+    SnapshotPart(Box<SnapshotPart>),
+    /// Back from it: how much it has.
+    SnapshotGot(SnapshotGot),
 }
 
 /// Names the life of a member that said something, so that no answer reaches the next one.
@@ -80,6 +86,30 @@ pub struct Answer {
     pub number: u64,
     /// What came of it.
     pub outcome: Result<Body, Failure>,
+}
+
+/// A part of a snapshot; see `transfer.rs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotPart {
+    /// Names the transfer.
+    pub transfer: u64,
+    /// What the snapshot stands for.
+    pub mark: Mark,
+    /// Length of the whole.
+    pub bytes: u64,
+    /// Where this part begins.
+    pub offset: u64,
+    /// The part. The whole ends with a checksum of its own.
+    pub content: Bytes,
+}
+
+/// How far a snapshot has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotGot {
+    /// Which transfer.
+    pub transfer: u64,
+    /// Next offset wanted; 0 when nothing is there (any more).
+    pub next: u64,
 }
 
 /// Who forwarded a proposal; stands in its entry.

@@ -31,6 +31,8 @@ impl Member {
             PeerMessage::Declined(declined) => return self.declined(*declined, out),
             PeerMessage::Ask(ask) => return self.asked(now, from, *ask, out),
             PeerMessage::Answer(answer) => return self.answered(*answer, out),
+            PeerMessage::SnapshotPart(part) => return self.snapshot_part(from, &part, out),
+            PeerMessage::SnapshotGot(got) => return self.snapshot_got(now, from, got),
         };
         if message.from != from || message.to != self.config.id {
             return;
@@ -47,6 +49,8 @@ impl Member {
             // Raft's own forwarding could propose twice what the network delivers twice. A snapshot
             // comes in chunks beside raft's messages, not in one of them.
             MessageType::MsgPropose | MessageType::MsgSnapshot => {}
+            // They come again; meanwhile the log they would be added to is being replaced.
+            MessageType::MsgAppend if self.transfers.replacing() => {}
             _ => {
                 // An error means: not for this member, or not now. The peer will try again.
                 let _ = self.node.step(*message);
@@ -69,12 +73,21 @@ impl Member {
         out.sends.extend(at_once.into_iter().map(Envelope::from));
         let vote = hard.as_ref().map(log::vote);
         self.persist.order(number, vote, &entries, after_sync, out);
+        let snapshot = ready.snapshot().get_metadata().index;
+        if snapshot > 0 {
+            self.install(ready.snapshot());
+        }
         let logged = self.node.mut_store().append(entries);
         self.snapshots.note_logged(logged);
         self.node.advance_append_async(ready);
         if self.persist.is_idle() {
             // Nothing is on its way to the disk: this ready held nothing for it.
             self.node.on_persist_ready(number);
+        }
+        if snapshot > 0 {
+            // It was durable before raft heard of it.
+            self.node.raft.on_persist_snap(snapshot);
+            self.node.advance_apply_to(snapshot);
         }
         for state in read_states {
             for remote in self.reads.confirm(&state.request_ctx, state.index) {

@@ -45,6 +45,23 @@ impl Snapshots {
             && (applied - self.last >= count || self.log_bytes >= LOG_BYTES_BEFORE_SNAPSHOT)
     }
 
+    /// Whether one is being written.
+    pub(crate) const fn busy(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// One that was received is being written.
+    pub(crate) const fn begin_received(&mut self, index: u64) {
+        self.writing = Some(index);
+    }
+
+    /// The state is now that of a snapshot of this size.
+    pub(crate) const fn received(&mut self, index: u64, bytes: u64) {
+        self.last = index;
+        self.log_bytes = 0;
+        self.last_bytes = bytes;
+    }
+
     /// The one under way came to nothing; the next comes when it is due again.
     pub(crate) const fn abandon(&mut self) {
         self.writing = None;
@@ -55,7 +72,8 @@ impl Member {
     /// Orders a snapshot if one is due and none is being written.
     pub(crate) fn begin_snapshot(&mut self, out: &mut Effects) {
         let applied = self.machine.applied().0;
-        if self.snapshots.writing.is_some()
+        if self.snapshots.busy()
+            || self.transfers.replacing()
             || applied == self.snapshots.last
             || self.space.disk_full
         {
@@ -85,6 +103,7 @@ impl Member {
     /// The snapshot is durable: the log behind it can go, but for what a member that lags may need.
     pub(crate) fn snapshot_synced(&mut self, out: &mut Effects) {
         if let Some(index) = self.snapshots.writing.take() {
+            self.transfers.written(index);
             out.purge = Some(index.saturating_sub(self.config.catch_up_entries));
         }
     }
@@ -98,12 +117,16 @@ impl Member {
             self.config.catch_up_entries
         };
         let applied = self.machine.applied().0;
+        let needless = self
+            .transfers
+            .oldest()
+            .map_or(applied, |oldest| oldest.min(applied));
         let log = self.node.mut_store();
         // Only now and then, so that a turn does not touch the far end of the log each time.
-        if applied.saturating_sub(log.start()) > keep + TRIM_ENTRIES
+        if needless.saturating_sub(log.start()) > keep + TRIM_ENTRIES
             || log.bytes() > CATCH_UP_BYTES_MAX
         {
-            log.compact(applied, keep, CATCH_UP_BYTES_MAX);
+            log.compact(needless, keep, CATCH_UP_BYTES_MAX);
         }
     }
 }

@@ -6,9 +6,10 @@ use store_machine::error::Refusal;
 use store_machine::revision::LeaseId;
 
 use super::encode::VERSION;
-use super::{Answer, Ask, Declined, Forward, Life, PeerMessage};
+use super::{Answer, Ask, Declined, Forward, Life, PeerMessage, SnapshotGot, SnapshotPart};
 use crate::answer::{Body, Failure, LeaseLife};
 use crate::input::Read;
+use crate::record::{Mark, Voters};
 
 /// Kinds of messages. Never reused.
 pub(super) mod kind {
@@ -17,6 +18,8 @@ pub(super) mod kind {
     pub(in super::super) const DECLINED: u8 = 3;
     pub(in super::super) const ASK: u8 = 4;
     pub(in super::super) const ANSWER: u8 = 5;
+    pub(in super::super) const SNAPSHOT_PART: u8 = 6;
+    pub(in super::super) const SNAPSHOT_GOT: u8 = 7;
 }
 
 /// Kinds of questions. Never reused.
@@ -87,6 +90,11 @@ impl PeerMessage {
             kind::DECLINED => Self::Declined(Box::new(reader.declined()?)),
             kind::ASK => Self::Ask(Box::new(reader.ask()?)),
             kind::ANSWER => Self::Answer(Box::new(reader.answer()?)),
+            kind::SNAPSHOT_PART => Self::SnapshotPart(Box::new(reader.part()?)),
+            kind::SNAPSHOT_GOT => Self::SnapshotGot(SnapshotGot {
+                transfer: reader.u64()?,
+                next: reader.u64()?,
+            }),
             _ => return Err(reader.error_before("a kind of message")),
         };
         if !reader.rest.is_empty() {
@@ -168,6 +176,24 @@ impl Reader {
                 outcome::LEASES => Ok(Body::Leases(self.list(Self::lease)?)),
                 _ => return Err(self.error_before("an outcome")),
             },
+        })
+    }
+
+    fn part(&mut self) -> Decoded<SnapshotPart> {
+        let transfer = self.u64()?;
+        let (index, term) = (self.u64()?, self.u64()?);
+        let (bytes, offset) = (self.u64()?, self.u64()?);
+        let voters = Voters::decode(&self.bytes()?);
+        Ok(SnapshotPart {
+            transfer,
+            mark: Mark {
+                index,
+                term,
+                voters: voters.ok_or_else(|| self.error_before("a list of voters"))?,
+            },
+            bytes,
+            offset,
+            content: self.bytes()?,
         })
     }
 

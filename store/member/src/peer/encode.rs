@@ -5,7 +5,7 @@ use protobuf::Message as _;
 use store_machine::error::Refusal;
 
 use super::decode::{failure_tag, kind, outcome, read};
-use super::{Answer, Ask, Declined, Forward, PeerMessage};
+use super::{Answer, Ask, Declined, Forward, PeerMessage, SnapshotPart};
 use crate::answer::{Body, Failure};
 use crate::input::Read;
 
@@ -40,6 +40,15 @@ impl PeerMessage {
             Self::Answer(answer) => {
                 out.push(kind::ANSWER);
                 put_answer(answer, &mut out);
+            }
+            Self::SnapshotPart(part) => {
+                out.push(kind::SNAPSHOT_PART);
+                put_part(part, &mut out);
+            }
+            Self::SnapshotGot(got) => {
+                out.push(kind::SNAPSHOT_GOT);
+                put_u64(got.transfer, &mut out);
+                put_u64(got.next, &mut out);
             }
         }
         out
@@ -123,6 +132,23 @@ fn put_answer(answer: &Answer, out: &mut Vec<u8>) {
             put_failure(*failure, out);
         }
     }
+}
+
+fn put_part(part: &SnapshotPart, out: &mut Vec<u8>) {
+    // Five numbers, two lengths, and voters of a cluster of ordinary size.
+    out.reserve(256 + part.content.len());
+    let mark = &part.mark;
+    for number in [
+        part.transfer,
+        mark.index,
+        mark.term,
+        part.bytes,
+        part.offset,
+    ] {
+        put_u64(number, out);
+    }
+    put_bytes(&mark.voters.encode(), out);
+    put_bytes(&part.content, out);
 }
 
 fn put_failure(failure: Failure, out: &mut Vec<u8>) {

@@ -9,6 +9,7 @@ use store_machine::revision::{LeaseId, Revision};
 
 use super::*;
 use crate::answer::LeaseLife;
+use crate::record::Voters;
 
 fn raft_message() -> PeerMessage {
     let entry = Entry {
@@ -146,6 +147,38 @@ fn golden() -> Vec<(PeerMessage, Vec<u8>)> {
         (
             answer(Ok(Body::Leases(vec![LeaseId(9)]))),
             answered(&[4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9]),
+        ),
+        (
+            PeerMessage::SnapshotPart(Box::new(SnapshotPart {
+                transfer: 1,
+                mark: Mark {
+                    index: 2,
+                    term: 3,
+                    voters: Voters {
+                        voters: vec![6],
+                        ..Voters::default()
+                    },
+                },
+                bytes: 4,
+                offset: 5,
+                content: Bytes::from_static(b"ab"),
+            })),
+            [
+                &[1, 6][..],
+                &u64s(&[1, 2, 3, 4, 5]),
+                &[0, 0, 0, 26, 1, 0, 0, 0, 0, 1],
+                &u64s(&[6]),
+                &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                &[0, 0, 0, 2, b'a', b'b'],
+            ]
+            .concat(),
+        ),
+        (
+            PeerMessage::SnapshotGot(SnapshotGot {
+                transfer: 1,
+                next: 2,
+            }),
+            [&[1, 7][..], &u64s(&[1, 2])].concat(),
         ),
     ]
 }

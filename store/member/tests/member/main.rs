@@ -13,4 +13,5 @@ mod reads;
 mod snapshots;
 mod space;
 mod transcript;
+mod transfer;
 mod world;

@@ -13,6 +13,7 @@ use store_member::effects::{Append, Effects, Envelope, Reply};
 use store_member::input::{Input, Read, Token};
 use store_member::record::{Entry, Mark, Recovered, Vote};
 use store_member::{Config, Member, Moment, PeerMessage};
+use store_watch::batch::{Batch, StreamId};
 
 /// What survives a crash, and what may not.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +43,7 @@ pub(crate) struct Node {
     pub(crate) member: Option<Member>,
     pub(crate) disk: Disk,
     pub(crate) replies: Vec<Reply>,
+    pub(crate) watched: Vec<(StreamId, Batch)>,
     /// Lives so far: the seed of the next.
     lives: u64,
 }
@@ -75,6 +77,7 @@ impl World {
                 member: None,
                 disk: Disk::default(),
                 replies: Vec::new(),
+                watched: Vec::new(),
                 lives: 0,
             }
         };
@@ -175,6 +178,7 @@ impl World {
         };
         node.disk.unsynced.append(&mut effects.appends);
         node.replies.append(&mut effects.replies);
+        node.watched.append(&mut effects.watch);
         self.wire
             .extend(effects.sends.into_iter().map(|envelope| (id, envelope)));
         returned
@@ -196,6 +200,12 @@ impl World {
     pub(crate) fn sync(&mut self, id: u64) -> bool {
         let node = self.node(id);
         if let Some(written) = node.disk.writing.take() {
+            let mark = &written.0;
+            let continues = |entry: &Entry| (entry.index, entry.term) == (mark.index, mark.term);
+            if !node.disk.entries.iter().any(continues) {
+                // It came from another member, and replaces the log.
+                node.disk.entries.clear();
+            }
             node.disk.snapshot = Some(written);
             self.say(id, Input::SnapshotSynced);
             return true;
