@@ -13,13 +13,14 @@ const URGENT_BYTES_MAX: usize = 1 << 10;
 pub(super) fn bytes(message: &PeerMessage) -> usize {
     /// What is small in any of them.
     const REST: usize = 64;
+    /// What is sent in parts comes in parts of at most this size.
+    const PART: usize = 256 << 10;
     let of_all = |sizes: u64| usize::try_from(sizes).unwrap_or(usize::MAX);
     match message {
         PeerMessage::Raft(message) => message.compute_size() as usize,
         PeerMessage::Forward(forward) => {
             REST + of_all(forward.commands.iter().map(command_bytes).sum())
         }
-        PeerMessage::Declined(declined) => REST + size_of_val(&*declined.proposals),
         PeerMessage::Ask(_) => REST,
         PeerMessage::Answer(answer) => {
             REST + match &answer.outcome {
@@ -28,6 +29,8 @@ pub(super) fn bytes(message: &PeerMessage) -> usize {
                 _ => 0,
             }
         }
+        // Neither so frequent nor so urgent that counting them were worth it.
+        _ => PART,
     }
 }
 

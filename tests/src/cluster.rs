@@ -1,0 +1,242 @@
+//! Several `muster store` processes that are one cluster: each can be killed, paused and started again on its data.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::etcdctl::{Etcdctl, Release};
+use crate::process::Process;
+use crate::{http, port, wait};
+
+/// What a member prints once it serves linearizable requests.
+const READY: &str = "ready to serve client requests";
+
+/// What it prints before that, once it has its data.
+const RECOVERED: &str = "recovered";
+
+/// One member.
+struct Member {
+    name: String,
+    port: u16,
+    peer_port: u16,
+    process: Option<Process>,
+}
+
+/// The members and their data; indexes are places in the list of members.
+pub struct Cluster {
+    binary: PathBuf,
+    folder: TempDir,
+    members: Vec<Member>,
+}
+
+/// What a member says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its id.
+    pub member: u64,
+    /// Whom it follows; 0 = nobody.
+    pub leader: u64,
+}
+
+impl Cluster {
+    /// A started cluster that serves on all members.
+    ///
+    /// # Panics
+    /// When one does not get ready.
+    #[track_caller]
+    #[must_use]
+    pub fn start(binary: &Path, members: usize) -> Self {
+        let mut cluster = Self::prepare(binary, members);
+        for member in 0..members {
+            cluster.spawn(member);
+        }
+        for member in 0..members {
+            cluster.wait_ready(member);
+        }
+        cluster
+    }
+
+    /// Members yet to be started, without data.
+    ///
+    /// # Panics
+    /// When there is no temporary folder or port to be had.
+    #[track_caller]
+    #[must_use]
+    pub fn prepare(binary: &Path, members: usize) -> Self {
+        let member = |number: usize| Member {
+            name: format!("m{number}"),
+            port: port::free(),
+            peer_port: port::free(),
+            process: None,
+        };
+        Self {
+            binary: binary.to_owned(),
+            folder: tempfile::tempdir().expect("temporary folder"),
+            members: (0..members).map(member).collect(),
+        }
+    }
+
+    /// The flags all members agree on: `name=url,…`.
+    #[must_use]
+    pub fn initial_cluster(&self) -> String {
+        let members = self.members.iter();
+        let entries: Vec<String> = members
+            .map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.peer_port))
+            .collect();
+        entries.join(",")
+    }
+
+    /// How a member is started.
+    #[must_use]
+    pub fn command(&self, member: usize) -> Command {
+        let data = self.data(member);
+        let member = &self.members[member];
+        let client_url = format!("http://127.0.0.1:{}", member.port);
+        let peer_url = format!("http://127.0.0.1:{}", member.peer_port);
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["store", "--name", &member.name, "--data-dir"])
+            .arg(data)
+            .args(["--listen-client-urls", &client_url])
+            .args(["--advertise-client-urls", &client_url])
+            .args(["--listen-peer-urls", &peer_url])
+            .args(["--initial-advertise-peer-urls", &peer_url])
+            .args(["--initial-cluster", &self.initial_cluster()])
+            .current_dir(self.folder.path());
+        command
+    }
+
+    /// Starts a member without waiting.
+    pub fn spawn(&mut self, member: usize) -> &mut Process {
+        self.spawn_with(member, &[])
+    }
+
+    /// As [`Cluster::spawn`], with more flags.
+    pub fn spawn_with(&mut self, member: usize, flags: &[&str]) -> &mut Process {
+        let mut command = self.command(member);
+        command.args(flags);
+        let name = format!("member {}", self.members[member].name);
+        let process = Process::spawn(name, &mut command);
+        self.members[member].process.insert(process)
+    }
+
+    /// Waits until a member serves.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn wait_ready(&mut self, member: usize) {
+        self.process(member).wait_line(READY, wait::LONG);
+    }
+
+    /// Waits until a member has its data and looks for the others.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn wait_ready_to_elect(&mut self, member: usize) {
+        self.process(member).wait_line(RECOVERED, wait::LONG);
+    }
+
+    /// Starts a member (again) on its data and waits until it serves.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn restart(&mut self, member: usize) {
+        self.spawn(member);
+        self.wait_ready(member);
+    }
+
+    /// Kills a member as `kill -9` does.
+    pub fn kill(&mut self, member: usize) {
+        if let Some(mut process) = self.members[member].process.take() {
+            process.kill();
+        }
+    }
+
+    /// The process of a member.
+    ///
+    /// # Panics
+    /// When it was not started, or was killed.
+    #[track_caller]
+    pub fn process(&mut self, member: usize) -> &mut Process {
+        let process = self.members[member].process.as_mut();
+        process.expect("the member was started")
+    }
+
+    /// The data folder of a member.
+    #[must_use]
+    pub fn data(&self, member: usize) -> PathBuf {
+        self.folder.path().join(&self.members[member].name)
+    }
+
+    /// The client address of a member.
+    #[must_use]
+    pub fn address(&self, member: usize) -> SocketAddr {
+        ([127, 0, 0, 1], self.members[member].port).into()
+    }
+
+    /// A client of one member.
+    #[must_use]
+    pub fn client(&self, member: usize) -> Etcdctl {
+        Etcdctl::new(Release::V3_5, &format!("http://{}", self.address(member)))
+    }
+
+    /// What a member says about itself.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn status(&self, member: usize) -> Result<Status, String> {
+        let address = self.address(member);
+        let request = format!(
+            "POST /v3/maintenance/status HTTP/1.1\r\nHost: {address}\r\nContent-Length: 2\r\n\
+             Connection: close\r\n\r\n{{}}"
+        );
+        let response = http::request(address, &request)?;
+        let answer: Value = serde_json::from_str(&response.body).map_err(|e| e.to_string())?;
+        // 64-bit numbers are texts there; a field that is 0 is left out.
+        let number = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
+        let member = number(&answer["header"]["member_id"]).ok_or(response.body)?;
+        let leader = number(&answer["leader"]).unwrap_or(0);
+        Ok(Status { member, leader })
+    }
+
+    /// Waits until these members follow the same leader, one of them, and gives its place.
+    ///
+    /// # Panics
+    /// When they do not.
+    #[track_caller]
+    #[must_use]
+    pub fn leader_among(&self, members: &[usize]) -> usize {
+        wait::until("a leader that all follow", wait::LONG, || {
+            let said: Result<Vec<Status>, String> =
+                members.iter().map(|&member| self.status(member)).collect();
+            let said = said?;
+            let leader = said[0].leader;
+            let place = said.iter().position(|status| status.member == leader);
+            match place {
+                Some(place) if said.iter().all(|status| status.leader == leader) => {
+                    Ok(members[place])
+                }
+                _ => Err(format!("{said:?}")),
+            }
+        })
+    }
+
+    /// All members.
+    #[must_use]
+    pub fn all(&self) -> Vec<usize> {
+        (0..self.members.len()).collect()
+    }
+
+    /// All members but one.
+    #[must_use]
+    pub fn others(&self, member: usize) -> Vec<usize> {
+        let all = 0..self.members.len();
+        all.filter(|other| *other != member).collect()
+    }
+}
