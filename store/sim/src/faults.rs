@@ -23,7 +23,7 @@ enum Fault {
     Pause,
     SlowDisk,
     FullDisk,
-    FailedSync,
+    FailedDisk,
 }
 
 impl World {
@@ -43,7 +43,7 @@ impl World {
             (plan.pauses, Fault::Pause),
             (plan.slow_disks, Fault::SlowDisk),
             (plan.full_disks, Fault::FullDisk),
-            (plan.failed_syncs, Fault::FailedSync),
+            (plan.failed_syncs, Fault::FailedDisk),
         ] {
             if on {
                 kinds.push(kind);
@@ -84,10 +84,19 @@ impl World {
                 self.hosts[host].disk.set_free_bytes(Some(free));
                 self.disk_well_later(host);
             }
-            Fault::FailedSync => {
+            Fault::FailedDisk => {
                 let nth = self.chance.between(1, 4);
-                let disk = &self.hosts[host].disk;
-                disk.fail(Operation::Sync, nth, ErrorKind::Other);
+                let kinds = [
+                    Operation::Sync,
+                    Operation::Sync,
+                    Operation::Write,
+                    Operation::SyncDir,
+                    Operation::Rename,
+                    Operation::Create,
+                    Operation::Remove,
+                ];
+                let kind = kinds[self.chance.place(kinds.len())];
+                self.hosts[host].disk.fail(kind, nth, ErrorKind::Other);
             }
         }
     }
@@ -153,8 +162,17 @@ impl World {
         for host in 0..self.hosts.len() {
             self.disk_well(host);
             let disk = &self.hosts[host].disk;
-            // The fault under way, if any, never comes.
-            disk.fail(Operation::Sync, u64::MAX, ErrorKind::Other);
+            // The faults under way, if any, never come.
+            for kind in [
+                Operation::Sync,
+                Operation::Write,
+                Operation::SyncDir,
+                Operation::Rename,
+                Operation::Create,
+                Operation::Remove,
+            ] {
+                disk.fail(kind, u64::MAX, ErrorKind::Other);
+            }
             if self.hosts[host].power_going {
                 let end = self.power_cut();
                 self.end(host, end);

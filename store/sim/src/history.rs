@@ -61,6 +61,10 @@ pub(crate) struct Op {
     pub(crate) floor_index: u64,
     pub(crate) state: State,
     pub(crate) place: Option<Place>,
+    /// The process it has arrived at, by host and life.
+    pub(crate) asked_of: Option<(usize, u64)>,
+    /// That process has answered.
+    pub(crate) answered: bool,
 }
 
 /// All operations.
@@ -89,6 +93,8 @@ impl History {
             floor_index: self.floor_index,
             state: State::Open,
             place: None,
+            asked_of: None,
+            answered: false,
         });
         id
     }

@@ -55,6 +55,12 @@ impl Shadow {
         self.get(index).map(|slot| slot.term)
     }
 
+    /// The log is replaced by a snapshot of this position.
+    pub(crate) fn restart(&mut self, index: u64, term: u64) {
+        self.slots.clear();
+        self.start = (index, term);
+    }
+
     /// An entry is added, in place of all from its index on.
     pub(crate) fn push(&mut self, index: u64, slot: Slot) {
         let keep = index.saturating_sub(self.start.0 + 1);
@@ -86,6 +92,19 @@ impl Durable {
         self.terms.insert(index, term);
     }
 
+    /// A snapshot is durable. It replaces a log that does not lead up to it.
+    pub(crate) fn snapshot(&mut self, index: u64, term: u64) {
+        if index <= self.snapshot {
+            return;
+        }
+        self.snapshot = index;
+        if self.terms.get(&index) == Some(&term) {
+            self.terms = self.terms.split_off(&(index + 1));
+        } else {
+            self.terms.clear();
+        }
+    }
+
     /// Whether an entry, or a snapshot that covers it, is there.
     pub(crate) fn has(&self, index: u64, term: u64) -> bool {
         index <= self.snapshot || self.terms.get(&index) == Some(&term)
@@ -106,6 +125,10 @@ pub(crate) struct Life {
     pub(crate) shadow: Shadow,
     /// Applied entries the promises have seen.
     pub(crate) applied: u64,
+    /// Index and term of a snapshot it has received from another member and ordered to be written.
+    pub(crate) received: Option<(u64, u64)>,
+    /// Revision and term of its last answer.
+    pub(crate) told: (i64, u64),
     /// Turns in a row that had nothing to do.
     pub(crate) idle_turns: u64,
     /// Since when it has been stopped by a signal.

@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) skew: u64,
     pub(crate) keys: u64,
     pub(crate) snapshot_count: u64,
+    /// Entries kept behind a snapshot.
+    pub(crate) catch_up_entries: u64,
     pub(crate) segment_bytes: u64,
     /// Longest pause of a client between two requests.
     pub(crate) think_max: Time,
@@ -78,6 +80,7 @@ impl Plan {
             skew: [0, 10, 100][chance.place(3)],
             keys: chance.between(1, 12),
             snapshot_count: chance.between(20, 400),
+            catch_up_entries: [0, 10, 100, 5_000][chance.place(4)],
             segment_bytes: [8, 16, 64][chance.place(3)] << 10,
             think_max: [5, 20, 100][chance.place(3)] * MS,
         }

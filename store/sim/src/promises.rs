@@ -3,6 +3,7 @@
 //!
 //! A check sees everything at once, as no client can; it returns the first promise that is broken.
 
+pub(crate) mod answers;
 pub(crate) mod durability;
 pub(crate) mod election;
 pub(crate) mod lease;

@@ -31,6 +31,8 @@ pub struct Outcome {
     pub requests: usize,
     /// Writes clients know to be done.
     pub writes: u64,
+    /// Snapshots members took from others.
+    pub transfers: u64,
     /// Leases that ended by time.
     pub expired: u64,
     /// Events shown to watchers.
@@ -65,6 +67,7 @@ pub fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Outcome {
         committed: world.canon.last(),
         requests: world.history.ops.len(),
         writes: world.history.done,
+        transfers: world.transfers,
         expired: world.leases.expired,
         shown: world.shown_events(),
     }

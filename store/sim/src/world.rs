@@ -64,6 +64,7 @@ pub(crate) struct World {
     /// Clients ask nothing new.
     quiet: bool,
     pub(crate) faults: u64,
+    pub(crate) transfers: u64,
     effects: Effects,
     bug: Option<Bug>,
     trace: bool,
@@ -85,8 +86,7 @@ impl World {
             config: Config {
                 members: (1..=plan.members).map(info).collect(),
                 snapshot_count: plan.snapshot_count,
-                // Snapshots do not travel between members yet: logs in memory reach back to the last start.
-                catch_up_entries: 1_000_000,
+                catch_up_entries: plan.catch_up_entries,
                 progress_ms: 3_000,
                 limits: Limits {
                     quota_bytes: u64::MAX,
@@ -130,6 +130,7 @@ impl World {
             leases: lease::Promises::default(),
             quiet: false,
             faults: 0,
+            transfers: 0,
             effects: Effects::default(),
             bug,
             trace,

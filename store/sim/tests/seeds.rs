@@ -31,7 +31,7 @@ fn every_known_bug_is_found() {
                 BUGS.iter()
                     .skip(half)
                     .step_by(2)
-                    .for_each(|bug| found(*bug))
+                    .for_each(|bug| found(*bug));
             });
         }
     });

@@ -49,6 +49,7 @@ struct Writing {
     writer: SnapshotWriter<SimDisk>,
     content: SnapshotCursor,
     index: u64,
+    term: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +123,7 @@ impl Log {
                     writer,
                     content,
                     index: mark.index,
+                    term: mark.term,
                 });
                 true
             }
@@ -148,7 +150,7 @@ impl Log {
         let Some(mut writing) = self.snapshot.take() else {
             return Ok((None, false));
         };
-        let index = writing.index;
+        let (index, term) = (writing.index, writing.term);
         let (done, finished) = match writing.content.chunk(CHUNK_BYTES) {
             Some(chunk) => {
                 let written = writing.writer.write(&chunk);
@@ -159,8 +161,7 @@ impl Log {
         };
         match done {
             Ok(()) if finished => {
-                durable.snapshot = durable.snapshot.max(index);
-                durable.terms = durable.terms.split_off(&(index + 1));
+                durable.snapshot(index, term);
                 Ok((Some(Input::SnapshotSynced), false))
             }
             Ok(()) => Ok((None, true)),

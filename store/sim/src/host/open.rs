@@ -1,19 +1,16 @@
 //! Starting a process on what its disk holds, as `store/server` does, and ending it.
 
 use store_machine::Machine;
-use store_machine::snapshot::{Restore, SnapshotCursor};
+use store_machine::snapshot::Restore;
 use store_member::Member;
 use store_member::record::{Entry, EntryKind, Mark, Recovered, Vote, Voters};
 use store_wal::sim::{SimDisk, Tear};
-use store_wal::{Identity, OpenError, Wal, WalConfig, WalError};
+use store_wal::{Identity, OpenError, Wal, WalConfig};
 
 use crate::bugs::Bug;
 use crate::clock::{Clock, Time};
 use crate::host::log::{Log, kind};
 use crate::host::{Durable, Host, Life, Shadow, Slot};
-
-/// Bytes of a snapshot copied at once.
-const CHUNK_BYTES: usize = 64 << 10;
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +50,6 @@ impl From<OpenError> for Refused {
             OpenError::Io { .. } => Self::Io,
             error => Self::Damage(chain(&error)),
         }
-    }
-}
-
-impl From<WalError> for Refused {
-    fn from(_: WalError) -> Self {
-        Self::Io
     }
 }
 
@@ -155,28 +146,12 @@ impl Host {
             wake_at: Time::MAX,
             log: Log::new(wal),
             shadow,
+            received: None,
+            told: (0, 0),
             idle_turns: 0,
             paused: None,
             deferred: Vec::new(),
         });
-        Ok(())
-    }
-
-    /// Puts a snapshot of another member's state in place of the log, while no process runs.
-    pub(crate) fn install(
-        &mut self,
-        mark: &Mark,
-        mut content: SnapshotCursor,
-    ) -> Result<(), Refused> {
-        let (mut wal, _) = self.open_log()?;
-        let mut writer = wal.snapshot_begin(mark.index, mark.term, &mark.voters.encode())?;
-        while let Some(chunk) = content.chunk(CHUNK_BYTES) {
-            writer.write(&chunk)?;
-        }
-        wal.snapshot_finish(writer)?;
-        wal.close()?;
-        self.durable.snapshot = mark.index;
-        self.durable.terms.clear();
         Ok(())
     }
 

@@ -67,6 +67,8 @@ impl World {
         if careless && let What::Range(_, consistency) | What::Txn(_, consistency) = &mut what {
             *consistency = Consistency::Serializable;
         }
+        let asked_of = (host, self.hosts[host].life);
+        self.history.ops[op.0].asked_of = Some(asked_of);
         self.tell(host, what.input(op));
     }
 

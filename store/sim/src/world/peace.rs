@@ -1,13 +1,8 @@
 //! The two phases of a run: faults, then peace, in which the cluster must heal by itself, serve, and
 //! still hold everything it ever acknowledged (liveness).
 
-use store_member::Member;
-use store_member::record::{Mark, Voters};
-
-use crate::host::open::End;
 use crate::plan::{MS, SECOND};
-use crate::promises::{Check, broken};
-use crate::queue::Event;
+use crate::promises::{Check, answers, broken};
 use crate::world::World;
 
 /// In peace a leader must be there, and have served a client, within this: ten of the longest election
@@ -17,6 +12,9 @@ const LEADER_WITHIN: u64 = 30 * SECOND;
 /// All must be as it should be this long after the last request: the longest lease at the slowest clock,
 /// an election, and a member's patience.
 const SETTLED_WITHIN: u64 = 40 * SECOND;
+
+/// See `store_member::Config::request_timeout_ms`.
+const PATIENCE: u64 = 8 * SECOND;
 
 impl World {
     /// The whole run.
@@ -30,14 +28,15 @@ impl World {
         self.say(|| String::from("quiet"));
         let until = self.now + SETTLED_WITHIN;
         while self.unsettled().is_err() && self.now < until {
-            self.supply_snapshots();
             self.run(self.now + 500 * MS)?;
         }
         self.unsettled()?;
         for host in 0..self.hosts.len() {
             self.look(host)?;
         }
-        Ok(())
+        // Longer than any member waits for an outcome, by the slowest clock.
+        self.run(self.now + PATIENCE)?;
+        answers::finished(&self.history, &self.hosts)
     }
 
     fn until_served(&mut self) -> Check {
@@ -50,7 +49,6 @@ impl World {
                     format!("no write has succeeded since the faults ended; leader: {leader:?}"),
                 );
             }
-            self.supply_snapshots();
             self.run(self.now + 500 * MS)?;
         }
         Ok(())
@@ -84,48 +82,5 @@ impl World {
             watcher.shown.finished(&self.canon)?;
         }
         Ok(())
-    }
-
-    /// Stands in for the transfer of snapshots between members until members do that themselves: whoever
-    /// lacks entries that the leader does not have any more is stopped, given the leader's state, and
-    /// started. Its leader starts anew, too: it would go on believing that nothing can be sent.
-    fn supply_snapshots(&mut self) {
-        let Some(leader) = self.leader() else { return };
-        let Some(giver) = &self.hosts[leader].up else {
-            return;
-        };
-        let from = giver.shadow.start.0;
-        let lacks = |member: &Member| member.machine().applied().0 < from;
-        let needy = (0..self.hosts.len())
-            .filter(|place| self.hosts[*place].member().is_some_and(lacks))
-            .collect::<Vec<_>>();
-        for place in &needy {
-            let place = *place;
-            let Some(giver) = &self.hosts[leader].up else {
-                return;
-            };
-            let machine = giver.member.machine();
-            let index = machine.applied().0;
-            let Some(term) = giver.shadow.term(index) else {
-                return;
-            };
-            let mark = Mark {
-                index,
-                term,
-                voters: Voters {
-                    voters: (1..=self.plan.members).collect(),
-                    ..Voters::default()
-                },
-            };
-            let content = machine.snapshot_begin();
-            self.end(place, End::Stopped);
-            if let Err(error) = self.hosts[place].install(&mark, content) {
-                self.say(|| format!("a snapshot could not be installed: {error:?}"));
-            }
-            self.after(MS, Event::Start { host: place });
-        }
-        if !needy.is_empty() {
-            self.end(leader, End::Stopped);
-        }
     }
 }

@@ -14,7 +14,7 @@ use crate::history::{OpId, Place, What, command};
 use crate::host::Slot;
 use crate::plan::MS;
 use crate::promises::reads::Seen;
-use crate::promises::{Check, broken, durability, reads, rest, state, writes};
+use crate::promises::{Check, answers, broken, durability, reads, rest, state, writes};
 use crate::queue::Event;
 use crate::world::World;
 
@@ -42,6 +42,12 @@ impl World {
     fn perform(&mut self, place: usize, effects: &mut Effects) -> Check {
         if let Some(fatal) = effects.fatal.take() {
             return broken("no member ends by itself", fatal.to_string());
+        }
+        self.installed(place)?;
+        if let (Some(snapshot), Some(life)) = (&effects.snapshot, &mut self.hosts[place].up) {
+            let mark = &snapshot.mark;
+            let foreign = mark.index > life.member.machine().applied().0;
+            life.received = foreign.then_some((mark.index, mark.term));
         }
         for append in &effects.appends {
             self.appended(place, append)?;
@@ -111,6 +117,41 @@ impl World {
         Ok(())
     }
 
+    /// Whether the member's state has become that of a snapshot it had received.
+    fn installed(&mut self, place: usize) -> Check {
+        let host = &mut self.hosts[place];
+        let Some(life) = &mut host.up else {
+            return Ok(());
+        };
+        let applied = life.member.machine().applied().0;
+        let jumped = |(index, _): &mut (u64, u64)| life.applied < *index && *index <= applied;
+        let Some((index, term)) = life.received.take_if(jumped) else {
+            return Ok(());
+        };
+        if life.shadow.term(index) == Some(term) {
+            // The log has come after all.
+            return Ok(());
+        }
+        life.shadow.restart(index, term);
+        life.applied = index;
+        let committed = self.canon.slot(index).map(|slot| slot.term);
+        if committed != Some(term) {
+            return broken(
+                "state machine safety",
+                format!(
+                    "member {} takes a snapshot at entry {index} of term {term}, others applied one of {committed:?}",
+                    host.id
+                ),
+            );
+        }
+        self.transfers += 1;
+        self.say(|| format!("member {} takes a snapshot at entry {index}", place + 1));
+        if applied == index {
+            self.look(place)?;
+        }
+        Ok(())
+    }
+
     fn noticed(&mut self, place: usize, notice: Notice) -> Check {
         self.say(|| format!("member {}: {notice:?}", place + 1));
         let host = &self.hosts[place];
@@ -164,6 +205,11 @@ impl World {
         if slot.kind == EntryKind::Normal
             && let Some(command) = command(&slot.body)
         {
+            if decided_in(&command).is_some_and(|term| term != slot.term) {
+                // Decided in another reign: no member carries it out.
+                self.canon.push(slot);
+                return Ok(());
+            }
             let (reply, revision) = self.canon.model.apply(&command);
             let asked = self.history.of_body(&slot.body);
             match &command {
@@ -216,6 +262,9 @@ impl World {
                 }
                 _ => {}
             }
+        }
+        if let Some(life) = &mut self.hosts[place].up {
+            answers::answered(op, id, life, &header)?;
         }
         match &op.what {
             What::Write(command) => {
@@ -375,6 +424,16 @@ impl World {
             let token = Token(u64::MAX);
             self.tell(leader, Input::Propose { token, command });
         }
+    }
+}
+
+/// The term of the leader whose clock decided on a command, where one did.
+fn decided_in(command: &Command) -> Option<u64> {
+    match command {
+        Command::LeaseRevoke { term, .. } | Command::LeaseCheckpoint { term, .. } => {
+            Some(*term).filter(|term| *term != 0)
+        }
+        _ => None,
     }
 }
 
