@@ -2,16 +2,22 @@
 //! back for readers. A layout validates before it writes, because consumers often reject a whole
 //! prefix for one bad entry.
 
+mod grpc;
+mod skydns;
+mod traefik;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::instance::{LABEL_BYTES_MAX, label};
 use crate::record::{Proto, Record, State};
 
 /// Where and in which form records are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     kind: Kind,
-    /// Begins with a slash, does not end with one; may be empty for the root.
+    /// Does not end with a slash; may be empty for the root. Begins with a slash where consumers
+    /// expect one.
     prefix: String,
 }
 
@@ -23,6 +29,12 @@ pub enum Kind {
     /// `/<prefix>/<service>/<host>:<container>:<port>[:udp]` with `ip:port`, as gliderlabs
     /// registrator writes it for etcd; holds only what is up.
     Registrator,
+    /// `/skydns/<reversed domain>/<service>/<instance>` with host and port, for CoreDNS.
+    SkyDns,
+    /// `<prefix>/<service>/<instance>` with an endpoint, for the resolver of etcd's Go client.
+    Grpc,
+    /// `<prefix>/http/services/<service>/...`, for Traefik's etcd provider.
+    Traefik,
 }
 
 /// One key with its value.
@@ -38,18 +50,64 @@ pub struct Entry {
 pub const NAME_BYTES_MAX: usize = 253;
 
 impl Layout {
-    /// A layout below `prefix`; slashes at its ends do not matter.
+    /// A layout below `prefix`; slashes at its ends do not matter. For SkyDNS the prefix already
+    /// holds the reversed domain, see [`Layout::parse`].
     #[must_use]
     pub fn new(kind: Kind, prefix: &str) -> Self {
         let inner = prefix.trim_matches('/');
+        let slash = match kind {
+            Kind::Native | Kind::Registrator | Kind::SkyDns if !inner.is_empty() => "/",
+            _ => "",
+        };
         Self {
             kind,
-            prefix: if inner.is_empty() {
-                String::new()
-            } else {
-                format!("/{inner}")
-            },
+            prefix: format!("{slash}{inner}"),
         }
+    }
+
+    /// Reads what a person writes: `native`, `registrator`, `grpc` or `traefik`, with `=<prefix>`
+    /// behind it or none, or `skydns=<domain>`. `prefix` is for native and registrator without
+    /// one of their own.
+    ///
+    /// # Errors
+    /// When there is no such layout, or what stands behind the equals sign does not fit it.
+    pub fn parse(text: &str, prefix: &str) -> Result<Self, LayoutError> {
+        let unfit = |why| LayoutError::Segment {
+            what: "layout",
+            text: text.chars().take(80).collect(),
+            why,
+        };
+        let (name, given) = match text.split_once('=') {
+            Some((name, given)) => (name, Some(given)),
+            None => (text, None),
+        };
+        let below = |kind, default: &str| {
+            let prefix = given.unwrap_or(default);
+            let named = !prefix.trim_matches('/').is_empty();
+            // A root of its own keeps the consumer's reads off everybody else's keys.
+            if named || matches!(kind, Kind::Native | Kind::Registrator) {
+                Ok(Self::new(kind, prefix))
+            } else {
+                Err(unfit("needs a prefix behind the equals sign"))
+            }
+        };
+        match name.trim() {
+            "native" => below(Kind::Native, prefix),
+            "registrator" => below(Kind::Registrator, prefix),
+            "grpc" => below(Kind::Grpc, grpc::PREFIX_DEFAULT),
+            "traefik" => below(Kind::Traefik, traefik::PREFIX_DEFAULT),
+            "skydns" => skydns::layout(given.unwrap_or_default()),
+            _ => Err(unfit(
+                "is none of native, registrator, skydns=<domain>, grpc and traefik",
+            )),
+        }
+    }
+
+    /// Whether readers of one of the two would find keys of the other.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (a, b) = (self.root(), other.root());
+        a.starts_with(&b) || b.starts_with(&a)
     }
 
     /// Its form.
@@ -70,7 +128,14 @@ impl Layout {
     /// When the record cannot be written so that every reader understands it.
     pub fn entries(&self, record: &Record) -> Result<Vec<Entry>, LayoutError> {
         check_segment("service name", &record.name, self.kind == Kind::Registrator)?;
+        // What consumers without states read holds only what takes traffic.
+        if self.kind != Kind::Native && record.state != State::Up {
+            return Ok(Vec::new());
+        }
         let entry = match self.kind {
+            Kind::SkyDns => return skydns::entries(&self.prefix, record),
+            Kind::Grpc => return grpc::entries(&self.prefix, record),
+            Kind::Traefik => return traefik::entries(&self.prefix, record),
             Kind::Native => {
                 check_segment("instance", &record.instance, false)?;
                 Entry {
@@ -79,9 +144,6 @@ impl Layout {
                 }
             }
             Kind::Registrator => {
-                if record.state != State::Up {
-                    return Ok(Vec::new());
-                }
                 check_segment("id", &record.id, false)?;
                 Entry {
                     key: format!("{}/{}/{}", self.prefix, record.name, record.id),
@@ -92,7 +154,8 @@ impl Layout {
         Ok(vec![entry])
     }
 
-    /// Reads one entry of this layout back.
+    /// Reads one entry of this layout back. Layouts with names of their own making give those:
+    /// SkyDNS and gRPC the instance as id, Traefik the number of the server.
     ///
     /// # Errors
     /// When key or value do not belong to this layout.
@@ -105,6 +168,15 @@ impl Layout {
             .strip_prefix(self.prefix.as_str())
             .and_then(|rest| rest.strip_prefix('/'))
             .ok_or_else(|| foreign("the key lies outside the prefix"))?;
+        let of_consumer = match self.kind {
+            Kind::Native | Kind::Registrator => None,
+            Kind::SkyDns => Some(skydns::read(path, value)),
+            Kind::Grpc => Some(grpc::read(path, value)),
+            Kind::Traefik => Some(traefik::read(path, value)),
+        };
+        if let Some(found) = of_consumer {
+            return found.ok_or_else(|| foreign("it is nothing this layout writes"));
+        }
         let (name, id) = path
             .rsplit_once('/')
             .filter(|(name, id)| !name.is_empty() && !id.is_empty())
@@ -124,7 +196,7 @@ impl Layout {
                     record: Some(Box::new(record)),
                 })
             }
-            Kind::Registrator => {
+            _ => {
                 let address: SocketAddr = std::str::from_utf8(value)
                     .ok()
                     .and_then(|text| text.parse().ok())
@@ -139,6 +211,35 @@ impl Layout {
             }
         }
     }
+}
+
+/// A service's name where only DNS labels are safe: lower case, with dashes for everything else.
+/// Never cut: two services that differ further on would become one.
+fn service_label(record: &Record) -> Result<String, LayoutError> {
+    let unfit = |why| LayoutError::Segment {
+        what: "service name",
+        text: record.name.chars().take(80).collect(),
+        why,
+    };
+    if record.name.len() > LABEL_BYTES_MAX {
+        return Err(unfit("is longer than 63 bytes, a DNS label"));
+    }
+    match label(&record.name, LABEL_BYTES_MAX) {
+        name if name.is_empty() => Err(unfit("has no letter or digit")),
+        name => Ok(name),
+    }
+}
+
+/// An address that leads somewhere.
+fn check_address(address: IpAddr) -> Result<(), LayoutError> {
+    if address.is_unspecified() || address.is_multicast() {
+        return Err(LayoutError::Segment {
+            what: "address",
+            text: address.to_string(),
+            why: "is not one a client can connect to",
+        });
+    }
+    Ok(())
 }
 
 /// What a reader learns from one entry, whatever the layout.
@@ -219,158 +320,5 @@ impl fmt::Display for LayoutError {
 impl std::error::Error for LayoutError {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::tests::{any_record, example};
-    use proptest::prelude::*;
-
-    #[test]
-    fn keys_and_values() {
-        let record = example();
-        let mut v6 = record.clone();
-        v6.address = "fd00::5".parse().unwrap();
-        v6.id = registrator_id("node-1", "web", 53, Proto::Udp);
-        for (kind, prefix, record, key, value) in [
-            (
-                Kind::Native,
-                "/services",
-                &record,
-                "/services/web/node-1-0123456789ab-80",
-                None,
-            ),
-            (
-                Kind::Native,
-                "",
-                &record,
-                "/web/node-1-0123456789ab-80",
-                None,
-            ),
-            (
-                Kind::Registrator,
-                "a/b/",
-                &record,
-                "/a/b/web/node-1:web:80",
-                Some("10.0.0.5:32768"),
-            ),
-            (
-                Kind::Registrator,
-                "services",
-                &v6,
-                "/services/web/node-1:web:53:udp",
-                Some("[fd00::5]:32768"),
-            ),
-        ] {
-            let entries = Layout::new(kind, prefix).entries(record).unwrap();
-            assert_eq!(entries.len(), 1);
-            assert_eq!(entries[0].key, key);
-            assert_eq!(
-                entries[0].value,
-                value.map_or_else(|| record.to_json(), str::to_owned)
-            );
-        }
-    }
-
-    #[test]
-    fn only_native_keeps_what_is_not_up() {
-        let mut record = example();
-        for (state, registrator) in [
-            (State::Up, 1),
-            (State::Starting, 0),
-            (State::Draining, 0),
-            (State::Down, 0),
-            (State::Maintenance, 0),
-        ] {
-            record.state = state;
-            let count = |kind| Layout::new(kind, "p").entries(&record).unwrap().len();
-            assert_eq!(
-                (count(Kind::Native), count(Kind::Registrator)),
-                (1, registrator),
-                "{state}"
-            );
-        }
-    }
-
-    #[test]
-    fn names_that_would_poison_a_prefix_are_refused() {
-        for (name, native, registrator) in [
-            ("web", true, true),
-            ("a/b", false, true),
-            ("/a", false, false),
-            ("a//b", false, false),
-            ("", false, false),
-            ("a b", false, false),
-            ("a\nb", false, false),
-            ("é", true, true),
-        ] {
-            let mut record = example();
-            record.name = name.to_owned();
-            let ok = |kind| Layout::new(kind, "p").entries(&record).is_ok();
-            assert_eq!(
-                (ok(Kind::Native), ok(Kind::Registrator)),
-                (native, registrator),
-                "{name:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn foreign_entries_are_named() {
-        let json = example().to_json();
-        for (kind, key, value, what) in [
-            (
-                Kind::Native,
-                "/else/web/i",
-                "{}",
-                "the key lies outside the prefix",
-            ),
-            (
-                Kind::Native,
-                "/p/web",
-                "{}",
-                "the key does not end in <service>/<instance>",
-            ),
-            (
-                Kind::Native,
-                "/p/web/i",
-                "{}",
-                "the value is no registration record",
-            ),
-            (
-                Kind::Native,
-                "/p/web/i",
-                &json,
-                "the record names another service or instance",
-            ),
-            (
-                Kind::Registrator,
-                "/p/web/i",
-                "a:b",
-                "the value is no ip:port",
-            ),
-        ] {
-            let error = Layout::new(kind, "p")
-                .read(key, value.as_bytes())
-                .unwrap_err();
-            assert!(error.to_string().ends_with(what), "{error}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn written_and_read_again(record in any_record(), prefix in "[a-z/]{0,8}") {
-            for kind in [Kind::Native, Kind::Registrator] {
-                let layout = Layout::new(kind, &prefix);
-                for entry in layout.entries(&record).unwrap() {
-                    prop_assert!(entry.key.starts_with(&layout.root()));
-                    let found = layout.read(&entry.key, entry.value.as_bytes()).unwrap();
-                    prop_assert_eq!(&found.name, &record.name);
-                    prop_assert_eq!(&found.id, &record.id);
-                    prop_assert_eq!((found.address, found.port), (record.address, record.port));
-                    if let Some(read) = found.record {
-                        prop_assert_eq!(&*read, &record);
-                    }
-                }
-            }
-        }
-    }
-}
+#[path = "layout_tests.rs"]
+mod tests;

@@ -4,5 +4,6 @@
 
 pub mod instance;
 pub mod layout;
+pub mod prometheus;
 pub mod record;
 pub mod timestamp;
