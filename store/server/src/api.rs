@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::absence::Absence;
 use crate::grpc::account::Accounts;
 use crate::handle::Handle;
 
@@ -17,6 +18,8 @@ pub(crate) struct Api {
     pub(crate) accounts: Arc<Accounts>,
     /// Cancelled when the server begins to stop: streams end then, requests are still finished.
     pub(crate) closing: CancellationToken,
+    /// For streams that want a leader.
+    pub(crate) absence: Absence,
 }
 
 /// Bounds on what clients may ask.

@@ -4,6 +4,7 @@
 //! `grpc/` and `http/` translate between clients and the handle; [`server::Server`] puts them on a
 //! port and [`program`] makes that a program.
 
+mod absence;
 mod api;
 mod body;
 mod compactor;

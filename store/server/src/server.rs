@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::absence::Absence;
 use crate::api::{Api, Limits};
 use crate::compactor;
 use crate::config::Config;
@@ -136,6 +137,7 @@ impl Server {
         let store = tokio::task::spawn_blocking(start)
             .await
             .map_err(|_| StartError::Interrupted)??;
+        let (absence, looks) = Absence::new(store.handle(), config.election);
         let api = Arc::new(Api {
             handle: store.handle(),
             limits: Limits {
@@ -145,6 +147,7 @@ impl Server {
             },
             accounts: Arc::new(Accounts::new()),
             closing: CancellationToken::new(),
+            absence,
         });
         let mut tasks = JoinSet::new();
         let settings = Settings::new(&config);
@@ -155,6 +158,11 @@ impl Server {
                 settings.clone(),
             ));
         }
+        let closing = api.closing.clone();
+        tasks.spawn(async move {
+            // Safe to cancel: it only looks.
+            closing.run_until_cancelled(looks).await;
+        });
         tasks.spawn(compactor::run(Arc::clone(&api), config.auto_compaction));
         Ok(Self {
             api,

@@ -168,6 +168,10 @@ impl From<Refusal> for ApiError {
             // Only orders of a former leader are refused for this; a client whose request it was
             // would have to be told the same.
             Refusal::StaleTerm => Self::LeaderChanged,
+            Refusal::MemberNotFound => Self::MemberNotFound,
+            Refusal::MemberExists => Self::MemberExists,
+            Refusal::PeerUrlExists => Self::PeerUrlExists,
+            Refusal::NotLearner => Self::MemberNotLearner,
         }
     }
 }

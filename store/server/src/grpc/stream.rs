@@ -1,10 +1,11 @@
 //! gRPC calls with a stream on one side or both, on tonic's machinery.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use futures::Stream;
+use futures::future::{Either, FutureExt as _};
+use futures::stream::{self, Stream, StreamExt as _};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use prost::Message;
@@ -12,8 +13,10 @@ use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder
 use tonic::{Code, Status};
 
 use super::account::StreamAccount;
-use super::metadata;
+use super::errors::ApiError;
+use super::metadata::{self, Wanted};
 use super::method::Method;
+use crate::absence::Absence;
 use crate::api::Api;
 use crate::body::Body;
 
@@ -127,8 +130,8 @@ where
     S: Stream<Item = Result<E::Item, Status>> + Send + 'static,
     F: Future<Output = S> + Send,
 {
-    let account = match begin(&api, method, &request).await {
-        Ok(account) => account,
+    let (account, wanted) = match begin(&api, method, &request).await {
+        Ok(begun) => begun,
         Err(refused) => return *refused,
     };
     let mut open = Some(open);
@@ -137,7 +140,11 @@ where
         let api = Arc::clone(&api);
         async move {
             match open {
-                Some(open) => Ok(tonic::Response::new(open(api, request.into_inner()).await)),
+                Some(open) => {
+                    let absence = api.absence.clone();
+                    let answers = open(api, request.into_inner()).await;
+                    Ok(tonic::Response::new(led(wanted, absence, answers)))
+                }
                 None => Err(Status::internal("the stream was opened twice")),
             }
         }
@@ -162,8 +169,8 @@ where
     S: Stream<Item = Result<R, Status>> + Send + 'static,
     F: Future<Output = Result<S, Status>> + Send,
 {
-    let account = match begin(&api, method, &request).await {
-        Ok(account) => account,
+    let (account, wanted) = match begin(&api, method, &request).await {
+        Ok(begun) => begun,
         Err(refused) => return *refused,
     };
     let mut open = Some(open);
@@ -172,9 +179,11 @@ where
         let api = Arc::clone(&api);
         async move {
             match open {
-                Some(open) => open(api, request.into_inner())
-                    .await
-                    .map(tonic::Response::new),
+                Some(open) => {
+                    let absence = api.absence.clone();
+                    let answers = open(api, request.into_inner()).await?;
+                    Ok(tonic::Response::new(led(wanted, absence, answers)))
+                }
                 None => Err(Status::internal("the stream was opened twice")),
             }
         }
@@ -184,6 +193,39 @@ where
         .server_streaming(service, request)
         .await;
     booked(response, account)
+}
+
+/// The answers, until the leader is missed for too long by a client that wants one.
+fn led<T, S>(
+    wanted: Wanted,
+    absence: Absence,
+    answers: S,
+) -> impl Stream<Item = Result<T, Status>> + Send + 'static
+where
+    T: Send + 'static,
+    S: Stream<Item = Result<T, Status>> + Send + 'static,
+{
+    match wanted {
+        Wanted::Nothing => Either::Left(answers),
+        Wanted::Leader => {
+            let missed = Box::pin(absence.long()).into_stream();
+            let missed = missed.map(|()| Err(Status::from(ApiError::NoLeader)));
+            // Ends with the first end of either.
+            let mut ended = false;
+            let both = stream::select(
+                answers.map(Some).chain(stream::iter([None])),
+                missed.map(Some).chain(stream::iter([None])),
+            );
+            Either::Right(
+                both.take_while(move |answer| {
+                    let go_on = !ended && answer.is_some();
+                    ended |= !matches!(answer, Some(Ok(_)));
+                    ready(go_on)
+                })
+                .filter_map(ready),
+            )
+        }
+    }
 }
 
 fn booked(response: Response<tonic::body::Body>, mut account: StreamAccount) -> Response<Body> {
@@ -196,18 +238,23 @@ async fn begin(
     api: &Arc<Api>,
     method: Method,
     request: &Request<Incoming>,
-) -> Result<StreamAccount, Box<Response<Body>>> {
+) -> Result<(StreamAccount, Wanted), Box<Response<Body>>> {
     let counters = api.accounts.of(method);
     counters.started.fetch_add(1, Relaxed);
     let checked = match metadata::wanted(request.headers()) {
-        Ok(wanted) => wanted.check(api).await,
+        Ok(wanted) => wanted.check(api).await.map(|()| wanted),
         Err(status) => Err(status),
     };
-    if let Err(status) = checked {
-        counters.handled[status.code() as usize].fetch_add(1, Relaxed);
-        return Err(Box::new(status.into_http()));
+    match checked {
+        Ok(wanted) => {
+            let account = StreamAccount::new(Arc::clone(&api.accounts), method);
+            Ok((account, wanted))
+        }
+        Err(status) => {
+            counters.handled[status.code() as usize].fetch_add(1, Relaxed);
+            Err(Box::new(status.into_http()))
+        }
     }
-    Ok(StreamAccount::new(Arc::clone(&api.accounts), method))
 }
 
 /// A stream that ends at once with this status, for methods not served.

@@ -13,8 +13,6 @@ const URGENT_BYTES_MAX: usize = 1 << 10;
 pub(super) fn bytes(message: &PeerMessage) -> usize {
     /// What is small in any of them.
     const REST: usize = 64;
-    /// What is sent in parts comes in parts of at most this size.
-    const PART: usize = 256 << 10;
     let of_all = |sizes: u64| usize::try_from(sizes).unwrap_or(usize::MAX);
     match message {
         PeerMessage::Raft(message) => message.compute_size() as usize,
@@ -29,8 +27,9 @@ pub(super) fn bytes(message: &PeerMessage) -> usize {
                 _ => 0,
             }
         }
-        // Neither so frequent nor so urgent that counting them were worth it.
-        _ => PART,
+        PeerMessage::Declined(declined) => REST + size_of_val(&*declined.proposals),
+        PeerMessage::SnapshotPart(part) => REST + part.content.len(),
+        PeerMessage::SnapshotGot(_) => REST,
     }
 }
 
