@@ -9,6 +9,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use registrator_catalog::prometheus::targets;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -53,10 +54,21 @@ fn answer(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>>
             let body = serde_json::to_string_pretty(status).unwrap_or_default();
             (StatusCode::OK, "application/json", body)
         }
+        // Prometheus keeps its old list when this fails, and an agent that has not seen everything
+        // yet would empty it.
+        (&Method::GET | &Method::HEAD, "/prometheus/targets") if !status.synced => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            TEXT,
+            "the first look at all containers is not finished\n".to_owned(),
+        ),
+        (&Method::GET | &Method::HEAD, "/prometheus/targets") => {
+            let records = status.records.iter().map(AsRef::as_ref);
+            (StatusCode::OK, "application/json", targets(records))
+        }
         (&Method::GET | &Method::HEAD, _) => (
             StatusCode::NOT_FOUND,
             TEXT,
-            "known paths: /livez /readyz /metrics /status\n".to_owned(),
+            "known paths: /livez /readyz /metrics /status /prometheus/targets\n".to_owned(),
         ),
         _ => (
             StatusCode::METHOD_NOT_ALLOWED,
@@ -254,6 +266,21 @@ mod tests {
         assert_eq!(
             answer(&Method::POST, "/livez", &status).status().as_u16(),
             405
+        );
+    }
+
+    #[test]
+    fn prometheus_gets_a_list_or_nothing() {
+        let path = "/prometheus/targets";
+        let mut status = Status::default();
+        let early = answer(&Method::GET, path, &status);
+        assert_eq!(early.status(), 503, "an empty list would end every scrape");
+        status.synced = true;
+        let none = answer(&Method::GET, path, &status);
+        let kind = &none.headers()[hyper::header::CONTENT_TYPE];
+        assert_eq!(
+            (none.status().as_u16(), kind),
+            (200, &"application/json".parse().unwrap())
         );
     }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use registrator_catalog::layout::{Kind, Layout};
+use registrator_catalog::layout::{Kind, Layout, LayoutError};
 use serde::Deserialize;
 use store_client::connect::{Options, Tls};
 use store_client::endpoint::{Endpoint, EndpointError};
@@ -51,10 +51,12 @@ pub struct Args {
     /// How long keys outlive an agent that died, such as 15s [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub ttl: Option<String>,
-    /// Form of keys and values: native (JSON records) or registrator (ip:port) [default: native]
-    #[arg(long, value_name = "LAYOUT")]
-    pub layout: Option<String>,
-    /// Where keys begin [default: /services]
+    /// Forms of keys and values, with commas or repeated: native (JSON records), registrator
+    /// (ip:port), skydns=<domain>, grpc, traefik; each with =<prefix> for keys elsewhere
+    /// [default: native]
+    #[arg(long, value_name = "LAYOUTS", value_delimiter = ',')]
+    pub layout: Vec<String>,
+    /// Where keys of native and registrator begin [default: /services]
     #[arg(long, value_name = "PATH")]
     pub prefix: Option<String>,
     /// Name of this host in keys and records [default: the engine's host name]
@@ -281,12 +283,8 @@ impl Config {
                 .ok_or_else(|| wrong("resync", &text, "a time of at least 1s, such as 60s"))?;
         }
         let prefix = pick(&args.prefix, file.prefix).unwrap_or_else(|| PREFIX_DEFAULT.to_owned());
-        let kind = match pick(&args.layout, file.layout).as_deref() {
-            None | Some("native") => Kind::Native,
-            Some("registrator") => Kind::Registrator,
-            Some(other) => return Err(wrong("layout", other, "native or registrator")),
-        };
-        config.layouts = vec![Layout::new(kind, &prefix)];
+        let flag = (!args.layout.is_empty()).then(|| args.layout.join(","));
+        config.layouts = layouts(pick(&flag, file.layout), &prefix)?;
         config.node = pick(&args.node, file.node).filter(|name| !name.is_empty());
         config.node_id = pick(&args.node_id, file.node_id).filter(|id| !id.is_empty());
         if let Some(text) = pick(&args.ip, file.ip) {
@@ -326,6 +324,20 @@ const TTL_SECONDS_MAX: u64 = 86_400;
 
 fn pick(flag: &Option<String>, file: Option<Text>) -> Option<String> {
     flag.clone().or(file.map(|Text(text)| text))
+}
+
+fn layouts(text: Option<String>, prefix: &str) -> Result<Vec<Layout>, ConfigError> {
+    let text = text.unwrap_or_else(|| "native".to_owned());
+    let mut layouts: Vec<Layout> = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        let layout = Layout::parse(part, prefix)?;
+        if layouts.iter().any(|other| other.overlaps(&layout)) {
+            let want = "kept apart: give each layout a prefix of its own with layout=/prefix";
+            return Err(wrong("layout", &text, want));
+        }
+        layouts.push(layout);
+    }
+    Ok(layouts)
 }
 
 fn wrong(name: &'static str, text: &str, want: &'static str) -> ConfigError {
@@ -460,6 +472,9 @@ pub enum ConfigError {
     /// An endpoint cannot be read.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// A layout cannot be read.
+    #[error("option layout: {0}")]
+    Layout(#[from] LayoutError),
     /// A value does not fit its option.
     #[error("option {name}: {text:?} is not {want}")]
     Value {
@@ -506,6 +521,10 @@ impl ConfigError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Endpoint(error) => error.hint(),
+            Self::Layout(_) => Some(
+                "--layout native,registrator=/compat,skydns=cluster.local,grpc,traefik would be all of them"
+                    .to_owned(),
+            ),
             Self::Value { name, .. } => Some(format!(
                 "it is set by --{name} or in the file of --config; --help shows what fits"
             )),

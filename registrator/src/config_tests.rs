@@ -60,7 +60,10 @@ fn errors_say_where_and_what_was_meant() {
         ),
         ("ttl: 0\n", "option ttl", ""),
         ("ttl: soon\n", "option ttl", ""),
-        ("layout: fancy\n", "native or registrator", ""),
+        ("layout: fancy\n", "option layout", "skydns=cluster.local"),
+        ("layout: skydns\n", "option layout", "skydns=cluster.local"),
+        ("layout: [native, registrator]\n", "kept apart", ""),
+        ("layout: [grpc, traefik=grpc/x]\n", "kept apart", ""),
         ("ip: 0.0.0.0\n", "option ip", ""),
         ("ip: here\n", "option ip", ""),
         (
@@ -103,4 +106,26 @@ fn times() {
     ] {
         assert_eq!(duration(text).map(|d| d.as_millis()), millis, "{text:?}");
     }
+}
+
+#[test]
+fn several_layouts() {
+    let args = |layout: &[&str]| Args {
+        layout: layout.iter().map(|&text| text.to_owned()).collect(),
+        prefix: Some("/x".to_owned()),
+        ..Args::default()
+    };
+    let want = [
+        Layout::new(Kind::Native, "x"),
+        Layout::new(Kind::SkyDns, "/skydns/local/cluster"),
+        Layout::new(Kind::Grpc, "grpc"),
+    ];
+    for given in [
+        &["native,skydns=cluster.local,grpc"][..],
+        &["native", "skydns=cluster.local", "grpc"],
+    ] {
+        assert_eq!(Config::resolve(&args(given)).unwrap().layouts, want);
+    }
+    let listed = file("layout: [native, skydns=cluster.local, grpc]\nprefix: x\n").unwrap();
+    assert_eq!(listed.layouts, want);
 }

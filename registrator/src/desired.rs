@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use registrator_catalog::instance::instance;
 use registrator_catalog::layout::{Layout, registrator_id};
@@ -62,7 +63,7 @@ pub struct Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is registered.
-    Registered(Box<Record>),
+    Registered(Arc<Record>),
     /// It is not, for this reason.
     Skipped(String),
 }
@@ -128,14 +129,18 @@ pub fn evaluate(container: &Container, rules: &Rules, updated_at: &str) -> Evalu
             let record = record_of(
                 container, rules, port, &settings, &place, several, updated_at,
             );
+            let mut warnings = settings.warnings.clone();
             let outcome = match write(&record, &rules.layouts, &mut evaluation.wanted) {
-                Ok(()) => Outcome::Registered(Box::new(record)),
+                Ok(faults) => {
+                    warnings.extend(faults);
+                    Outcome::Registered(Arc::new(record))
+                }
                 Err(why) => Outcome::Skipped(why),
             };
             evaluation.verdicts.push(Verdict {
                 port,
                 outcome,
-                warnings: settings.warnings.clone(),
+                warnings,
             });
         }
     }
@@ -388,15 +393,28 @@ fn default_name(container: &Container) -> String {
         .clone()
 }
 
-/// Adds the record's entries to `wanted`; all or none.
+/// Adds the record's entries to `wanted`, and returns which layouts could not take it, and why. A
+/// record without a place in any of them, or whose key another port has, is refused.
 fn write(
     record: &Record,
     layouts: &[Layout],
     wanted: &mut BTreeMap<String, String>,
-) -> Result<(), String> {
+) -> Result<Vec<String>, String> {
     let mut entries = Vec::with_capacity(layouts.len());
+    let mut faults = Vec::new();
     for layout in layouts {
-        entries.extend(layout.entries(record).map_err(|error| error.to_string())?);
+        match layout.entries(record) {
+            Ok(found) => entries.extend(found),
+            Err(error) if layouts.len() == 1 => return Err(error.to_string()),
+            Err(error) => faults.push(format!("not below {}: {error}", layout.root())),
+        }
+    }
+    if faults.len() == layouts.len() {
+        return Err(faults.join("; "));
+    }
+    if entries.is_empty() && record.state == State::Up {
+        faults.push(format!("no layout has a place for {}", record.proto));
+        return Err(faults.join("; "));
     }
     if let Some(taken) = entries.iter().find(|entry| wanted.contains_key(&entry.key)) {
         return Err(format!(
@@ -405,7 +423,7 @@ fn write(
         ));
     }
     wanted.extend(entries.into_iter().map(|entry| (entry.key, entry.value)));
-    Ok(())
+    Ok(faults)
 }
 
 #[cfg(test)]

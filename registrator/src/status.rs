@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use registrator_catalog::record::Record;
 use serde::Serialize;
 
 use crate::latency::{Latency, LatencySummary};
@@ -23,6 +25,9 @@ pub struct Status {
     pub pending: usize,
     /// What is registered or about to be, by name of the service.
     pub services: BTreeMap<String, Vec<Instance>>,
+    /// The records behind them, in any order.
+    #[serde(skip)]
+    pub records: Vec<Arc<Record>>,
     /// Containers and ports that run but are not registered, with the reason.
     pub skipped: Vec<Skipped>,
     /// What is wrong.

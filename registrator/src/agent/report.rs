@@ -1,5 +1,7 @@
 //! The picture of the agent for people.
 
+use std::sync::Arc;
+
 use super::Agent;
 use super::tracked::Tracked;
 use crate::desired::Outcome;
@@ -99,6 +101,7 @@ impl Agent {
                         .push(skipped(Some(verdict.port.to_string()), why));
                 }
                 Outcome::Registered(record) => {
+                    status.records.push(Arc::clone(record));
                     let instance = Instance {
                         container: tracked.name.clone(),
                         instance: record.instance.clone(),
