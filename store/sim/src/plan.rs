@@ -41,6 +41,12 @@ pub(crate) struct Plan {
     /// Clocks run at most this many per mille too fast or too slow.
     pub(crate) skew: u64,
     pub(crate) keys: u64,
+    /// Bytes of a value.
+    pub(crate) value_bytes: usize,
+    /// Seconds leases are granted for, at least and at most.
+    pub(crate) ttl_seconds: (i64, i64),
+    /// A process that ended is gone for this long at most.
+    pub(crate) outage_max: Time,
     pub(crate) snapshot_count: u64,
     /// Entries kept behind a snapshot.
     pub(crate) catch_up_entries: u64,
@@ -57,12 +63,19 @@ impl Plan {
         let (partitions, one_way, pauses) = (often(3), often(3), often(3));
         let (slow_disks, full_disks, failed_syncs) = (often(2), often(2), often(2));
         let (overtake, noisy) = (often(2), often(3));
+        let large = chance.once_in(12);
+        // Leases long enough to be recorded with their remaining time, which takes a long run.
+        let slow = !large && chance.once_in(12);
+        let hurry = if slow { 40 } else { 1 };
         Self {
+            value_bytes: if large { 6_000 } else { 8 },
+            ttl_seconds: if slow { (290, 700) } else { (2, 5) },
+            outage_max: [500 * MS, 5 * SECOND, 30 * SECOND][chance.place(3)],
             members,
             clients: chance.place(8) + 2,
             watchers: chance.place(4) + 1,
-            safety: chance.between(10, 40) * SECOND,
-            fault_every: chance.between(200, 3_000) * MS,
+            safety: hurry * chance.between(10, 40) * SECOND,
+            fault_every: hurry * chance.between(200, 3_000) * MS,
             kills,
             power_cuts,
             cuts_within,
@@ -81,8 +94,12 @@ impl Plan {
             keys: chance.between(1, 12),
             snapshot_count: chance.between(20, 400),
             catch_up_entries: [0, 10, 100, 5_000][chance.place(4)],
-            segment_bytes: [8, 16, 64][chance.place(3)] << 10,
-            think_max: [5, 20, 100][chance.place(3)] * MS,
+            segment_bytes: if large {
+                256 << 10
+            } else {
+                [8, 16, 64][chance.place(3)] << 10
+            },
+            think_max: hurry * [5, 20, 100][chance.place(3)] * MS,
         }
     }
 }

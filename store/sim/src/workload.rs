@@ -52,10 +52,16 @@ impl Workload {
         match chance.below(100) {
             0..36 => {
                 let lease = client.lease.filter(|_| chance.once_in(3));
-                What::Write(Command::Put(put(key, number, lease, chance.once_in(4))))
+                What::Write(Command::Put(put(
+                    plan,
+                    key,
+                    number,
+                    lease,
+                    chance.once_in(4),
+                )))
             }
             36..44 => What::Write(Command::Delete(delete(key, number, chance.once_in(2)))),
-            44..54 => What::Write(Command::Txn(write_txn(chance, key, number, revision))),
+            44..54 => What::Write(Command::Txn(write_txn(plan, chance, key, number, revision))),
             54..60 => What::Txn(read_txn(chance, key, revision), consistency),
             60..80 => What::Range(range(chance, key, revision), consistency),
             80..84 => {
@@ -68,11 +74,11 @@ impl Workload {
                     revision: Revision(wanted),
                 })
             }
-            _ => self.lease(chance, client),
+            _ => self.lease(plan, chance, client),
         }
     }
 
-    fn lease(&mut self, chance: &mut Chance, client: &mut Client) -> What {
+    fn lease(&mut self, plan: &Plan, chance: &mut Chance, client: &mut Client) -> What {
         match client.lease {
             Some(id) if chance.once_in(12) => {
                 client.lease = None;
@@ -80,12 +86,14 @@ impl Workload {
             }
             Some(id) if !chance.once_in(12) => What::KeepAlive(id),
             _ => {
+                let (shortest, longest) = plan.ttl_seconds;
+                let span = (longest - shortest + 1).unsigned_abs();
                 self.leases += 1;
                 let id = LeaseId(self.leases);
                 client.lease = Some(id);
                 What::Write(Command::LeaseGrant {
                     id,
-                    ttl_seconds: 2 + i64::try_from(chance.below(4)).unwrap_or(0),
+                    ttl_seconds: shortest + i64::try_from(chance.below(span)).unwrap_or(0),
                 })
             }
         }
@@ -96,10 +104,16 @@ fn key(number: u64) -> Bytes {
     Bytes::from(format!("k{number}"))
 }
 
-fn put(key: Bytes, number: usize, lease: Option<LeaseId>, prev_kv: bool) -> PutRequest {
+fn put(
+    plan: &Plan,
+    key: Bytes,
+    number: usize,
+    lease: Option<LeaseId>,
+    prev_kv: bool,
+) -> PutRequest {
     PutRequest {
         key,
-        value: Bytes::from(format!("v{number}")),
+        value: Bytes::from(format!("{number:0width$}", width = plan.value_bytes)),
         lease: lease.unwrap_or(LeaseId::NONE),
         prev_kv,
         ignore_value: false,
@@ -142,9 +156,16 @@ fn compare(chance: &mut Chance, key: Bytes, revision: i64) -> Compare {
     }
 }
 
-fn write_txn(chance: &mut Chance, key: Bytes, number: usize, revision: i64) -> TxnRequest {
+fn write_txn(
+    plan: &Plan,
+    chance: &mut Chance,
+    key: Bytes,
+    number: usize,
+    revision: i64,
+) -> TxnRequest {
     let other = Bytes::from_static(b"k0");
     let mut success = vec![TxnOp::Put(put(
+        plan,
         key.clone(),
         number,
         None,
@@ -152,13 +173,13 @@ fn write_txn(chance: &mut Chance, key: Bytes, number: usize, revision: i64) -> T
     ))];
     if other != key {
         // Two keys in one revision, so that watchers can be shown half of it.
-        success.push(TxnOp::Put(put(other, number, None, false)));
+        success.push(TxnOp::Put(put(plan, other, number, None, false)));
     }
     success.push(TxnOp::Range(RangeRequest::latest(all())));
     let failure = if chance.once_in(2) {
         vec![TxnOp::Delete(delete(key.clone(), number, true))]
     } else {
-        vec![TxnOp::Put(put(key.clone(), number, None, false))]
+        vec![TxnOp::Put(put(plan, key.clone(), number, None, false))]
     };
     TxnRequest {
         compare: vec![compare(chance, key, revision)],

@@ -445,7 +445,11 @@ impl World {
         host.end(end);
         self.cut_streams(place, number);
         if ran {
-            let longest = if self.net.well { 100 * MS } else { 5 * SECOND };
+            let longest = if self.net.well {
+                100 * MS
+            } else {
+                self.plan.outage_max
+            };
             let delay = self.chance.skewed(10 * MS, longest);
             self.after(delay, Event::Start { host: place });
         }

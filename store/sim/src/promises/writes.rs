@@ -56,7 +56,7 @@ pub(crate) fn answered(
     let found: Result<&Reply, Refusal> = match outcome {
         Ok(Body::Applied(reply)) => Ok(reply),
         Err(Failure::Refused(refusal)) => Err(*refusal),
-        Err(Failure::NoLeader | Failure::TooManyRequests) => {
+        Err(Failure::NoLeader | Failure::TooManyRequests | Failure::Forbidden(_)) => {
             if let Some(place) = &op.place {
                 return broken(
                     "unknown is not absent",

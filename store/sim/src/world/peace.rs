@@ -9,9 +9,12 @@ use crate::world::World;
 /// timeouts, and a client's patience.
 const LEADER_WITHIN: u64 = 30 * SECOND;
 
-/// All must be as it should be this long after the last request: the longest lease at the slowest clock,
-/// an election, and a member's patience.
+/// All must be as it should be this long after the last request, and twice the longest lease: an election,
+/// and a member's patience.
 const SETTLED_WITHIN: u64 = 40 * SECOND;
+
+/// A lease that is longer is recorded so often, and late by at most that much after a change of leader.
+const CHECKPOINT_SECONDS: u64 = 300;
 
 /// See `store_member::Config::request_timeout_ms`.
 const PATIENCE: u64 = 8 * SECOND;
@@ -26,7 +29,13 @@ impl World {
         self.run(self.now + 3 * SECOND)?;
         self.quiet = true;
         self.say(|| String::from("quiet"));
-        let until = self.now + SETTLED_WITHIN;
+        let longest = self.plan.ttl_seconds.1.unsigned_abs();
+        let late = if longest > CHECKPOINT_SECONDS {
+            CHECKPOINT_SECONDS
+        } else {
+            0
+        };
+        let until = self.now + SETTLED_WITHIN + 2 * (longest + late) * SECOND;
         while self.unsettled().is_err() && self.now < until {
             self.run(self.now + 500 * MS)?;
         }
