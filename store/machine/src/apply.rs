@@ -112,8 +112,12 @@ impl Machine {
                 name,
                 client_urls,
             } => {
-                self.members.publish(id, name, client_urls);
+                self.members.publish(id, name, client_urls)?;
                 Ok(Reply::MemberPublish)
+            }
+            Command::Members(change) => {
+                self.members.change(change)?;
+                Ok(Reply::Members(self.members()))
             }
         }
     }

@@ -11,6 +11,7 @@ use std::fmt;
 
 pub(crate) use encode::alarm_byte;
 
+use crate::MemberRecord;
 use crate::alarm::AlarmKind;
 use crate::request::{DeleteRequest, PutRequest, TxnRequest};
 use crate::revision::{LeaseId, Revision};
@@ -74,6 +75,32 @@ pub enum Command {
         /// Where clients reach it.
         client_urls: Vec<String>,
     },
+    /// Somebody joins, leaves or moves. That a majority stays is the proposer's business.
+    Members(MemberChange),
+}
+
+/// A change of the members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberChange {
+    /// One more, to vote or to learn; its name and client addresses come when it has started.
+    Add(MemberRecord),
+    /// One less; its id never comes back.
+    Remove {
+        /// Which.
+        id: u64,
+    },
+    /// One moves.
+    Update {
+        /// Which.
+        id: u64,
+        /// Where peers reach it from now on.
+        peer_urls: Vec<String>,
+    },
+    /// A learner votes from now on.
+    Promote {
+        /// Which.
+        id: u64,
+    },
 }
 
 /// First byte of the form written today; a change of any layout gets the next number, and `decode`
@@ -113,6 +140,10 @@ mod tag {
     pub(super) const ALARM_RAISE: u8 = 8;
     pub(super) const ALARM_CLEAR: u8 = 9;
     pub(super) const MEMBER_PUBLISH: u8 = 10;
+    pub(super) const MEMBER_ADD: u8 = 11;
+    pub(super) const MEMBER_REMOVE: u8 = 12;
+    pub(super) const MEMBER_UPDATE: u8 = 13;
+    pub(super) const MEMBER_PROMOTE: u8 = 14;
 }
 
 /// Numbers of the operations of a transaction. Never reused.

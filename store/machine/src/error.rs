@@ -22,6 +22,14 @@ pub enum Refusal {
     Corrupt,
     /// A lease command of a leader that has been followed by another; no client ever sees it.
     StaleTerm,
+    /// No member of that id, or not any more.
+    MemberNotFound,
+    /// A member of that id exists, or has existed.
+    MemberExists,
+    /// Another member has one of these peer addresses.
+    PeerUrlExists,
+    /// The member votes already.
+    NotLearner,
 }
 
 impl fmt::Display for Refusal {
@@ -35,6 +43,10 @@ impl fmt::Display for Refusal {
             Self::NoSpace => "database space exceeded",
             Self::Corrupt => "corrupt cluster",
             Self::StaleTerm => "lease command of a former leader",
+            Self::MemberNotFound => "member not found",
+            Self::MemberExists => "member ID already exist",
+            Self::PeerUrlExists => "Peer URLs already exists",
+            Self::NotLearner => "can only promote a learner member",
         })
     }
 }

@@ -24,6 +24,7 @@ mod varint;
 use bytes::Bytes;
 
 use crate::alarm::{Alarm, Alarms};
+use crate::command::MemberChange;
 use crate::error::Refusal;
 pub use crate::lease::LeaseRecord;
 use crate::lease::Leases;
@@ -167,10 +168,35 @@ impl Machine {
         self.alarms.iter().copied().collect()
     }
 
-    /// The members by id, as far as they have published themselves.
+    /// The members by id.
     #[must_use]
     pub fn members(&self) -> Vec<MemberRecord> {
         self.members.iter().cloned().collect()
+    }
+
+    /// One member.
+    #[must_use]
+    pub fn member(&self, id: u64) -> Option<&MemberRecord> {
+        self.members.get(id)
+    }
+
+    /// Whether this id was a member's once, and is not any more.
+    #[must_use]
+    pub fn is_removed(&self, id: u64) -> bool {
+        self.members.removed().contains(&id)
+    }
+
+    /// The first members of a new cluster, as its first entry names them.
+    pub fn found(&mut self, members: Vec<MemberRecord>) {
+        self.members.restore(members, Vec::new());
+    }
+
+    /// Whether a change of the members would be made.
+    ///
+    /// # Errors
+    /// `MemberNotFound`, `MemberExists`, `PeerUrlExists`, `NotLearner`.
+    pub fn check_change(&self, change: &MemberChange) -> Result<(), Refusal> {
+        self.members.check(change)
     }
 
     /// Keys that exist now.

@@ -123,6 +123,8 @@ pub enum Reply {
     Alarm(Vec<crate::alarm::Alarm>),
     /// The member's name and addresses are recorded.
     MemberPublish,
+    /// The members after the change, by id.
+    Members(Vec<crate::MemberRecord>),
 }
 
 /// What one command did.

@@ -35,6 +35,26 @@ pub enum Failure {
     TooManyRequests,
     /// The member is going down.
     Stopped,
+    /// The leader does not allow it as things are. The request was not proposed.
+    Forbidden(Forbidden),
+}
+
+/// What a leader allows only at the right time; the names follow etcd's error table (reference
+/// A.12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forbidden {
+    /// Too few of the voters there would be have ever started.
+    UnstartedMembers,
+    /// Too few of the voters there would be have been heard of lately.
+    UnhealthyCluster,
+    /// The learner has too little of the log.
+    LearnerNotReady,
+    /// As many learn as may.
+    TooManyLearners,
+    /// Only the leader can do this, and this member is not.
+    NotLeader,
+    /// It cannot lead: unknown, or a learner.
+    BadTransferee,
 }
 
 /// How fresh a read must be.

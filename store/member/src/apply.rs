@@ -1,6 +1,6 @@
 //! Committed and durable entries become state: apply, publish to watchers, answer who waits.
 
-use raft::eraftpb::{ConfChange, ConfChangeV2, Entry as RaftEntry, EntryType};
+use raft::eraftpb::{Entry as RaftEntry, EntryType};
 use store_machine::command::Command;
 use store_machine::error::Refusal;
 use store_machine::reply::Reply;
@@ -8,7 +8,6 @@ use store_machine::revision::{Index, LeaseId};
 
 use crate::answer::{Body, Failure};
 use crate::effects::{Effects, Fatal};
-use crate::log;
 use crate::member::Member;
 use crate::moment::Moment;
 use crate::proposals::{self, Arrived};
@@ -42,8 +41,7 @@ impl Member {
     fn apply_entry(&mut self, now: Moment, entry: RaftEntry, out: &mut Effects) {
         let index = Index(entry.index);
         if entry.get_entry_type() != EntryType::EntryNormal {
-            self.change_members(&entry, out);
-            self.machine.pass(index);
+            self.apply_change(&entry, out);
             return;
         }
         if entry.data.is_empty() {
@@ -101,6 +99,7 @@ impl Member {
             Ok(Reply::LeaseGrant { id, ttl_seconds }) => {
                 self.expiry.granted(now, *id, *ttl_seconds);
             }
+            Ok(Reply::Members(_) | Reply::MemberPublish) => out.members_changed = true,
             Ok(Reply::Alarm(_)) => self.space.note_alarms(&self.machine.alarms()),
             Err(Refusal::NoSpace) => self.space.note_refusal(),
             _ => {}
@@ -131,35 +130,6 @@ impl Member {
             }
         }
     }
-
-    fn change_members(&mut self, entry: &RaftEntry, out: &mut Effects) {
-        let changed = if entry.get_entry_type() == EntryType::EntryConfChange {
-            parse::<ConfChange>(&entry.data).and_then(|change| {
-                self.node
-                    .apply_conf_change(&change)
-                    .map_err(|e| e.to_string())
-            })
-        } else {
-            parse::<ConfChangeV2>(&entry.data).and_then(|change| {
-                self.node
-                    .apply_conf_change(&change)
-                    .map_err(|e| e.to_string())
-            })
-        };
-        match changed {
-            Ok(state) => self.voters = log::voters(&state),
-            Err(reason) => {
-                out.fatal = Some(Fatal::Members {
-                    index: entry.index,
-                    reason,
-                });
-            }
-        }
-    }
-}
-
-fn parse<M: protobuf::Message>(bytes: &[u8]) -> Result<M, String> {
-    M::parse_from_bytes(bytes).map_err(|error| error.to_string())
 }
 
 /// The term of the leader whose clock decided on a command, where one did.

@@ -29,6 +29,8 @@ pub struct Config {
     pub catch_up_entries: u64,
     /// Period of watch progress for watchers that asked for it. etcd's default 10 minutes.
     pub progress_ms: u64,
+    /// Members that may learn at a time. etcd's default 1.
+    pub learners_max: usize,
     /// Bounds of the machine; equal on all members.
     pub limits: Limits,
     /// Source of election jitter, lease ids and read rounds. Must differ from life to life and from
@@ -56,11 +58,17 @@ impl Config {
             snapshot_count: 10_000,
             catch_up_entries: 5_000,
             progress_ms: 10 * 60 * 1_000,
+            learners_max: 1,
             limits: Limits {
                 quota_bytes: 2 << 30,
             },
             seed,
         }
+    }
+
+    /// What this member says of itself, if it says anything.
+    pub(crate) fn own(&self) -> Option<&MemberInfo> {
+        self.members.iter().find(|member| member.id == self.id)
     }
 
     /// The least time to live a lease is given, in seconds: one and a half election timeouts,

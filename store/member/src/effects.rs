@@ -100,6 +100,12 @@ pub enum Fatal {
         /// What raft says.
         reason: String,
     },
+    /// This member is one no more. Not a broken promise, but the end all the same.
+    #[error("member {member:016x} has been removed from the cluster")]
+    Removed {
+        /// Its id.
+        member: u64,
+    },
 }
 
 /// The orders of one turn.
@@ -117,6 +123,8 @@ pub struct Effects {
     pub snapshot: Option<Snapshot>,
     /// The log at and below this index is no longer needed on disk.
     pub purge: Option<u64>,
+    /// Who is a member, or where, has changed: see [`crate::Member::members`].
+    pub members_changed: bool,
     /// For the log.
     pub notices: Vec<Notice>,
     /// End the process.
@@ -133,6 +141,7 @@ impl Effects {
             && self.watch.is_empty()
             && self.snapshot.is_none()
             && self.purge.is_none()
+            && !self.members_changed
             && self.notices.is_empty()
             && self.fatal.is_none()
     }

@@ -10,6 +10,7 @@
 
 pub mod answer;
 mod apply;
+mod changes;
 pub mod config;
 pub mod counts;
 pub mod effects;
@@ -20,6 +21,7 @@ pub mod input;
 pub mod limits;
 mod log;
 pub mod member;
+mod membership;
 pub mod moment;
 pub mod peer;
 mod persist;

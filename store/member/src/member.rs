@@ -5,12 +5,14 @@
 //! read round, take what raft has ready, apply, publish. Raft's disk progress is asynchronous: an
 //! entry is applied once raft knows it both committed and durable here.
 
+use std::collections::BTreeMap;
+
 use raft::eraftpb::{Entry as RaftEntry, Message, MessageType};
 use raft::{RawNode, StateRole};
-use store_machine::Machine;
 use store_machine::command::Command;
 use store_machine::error::Refusal;
 use store_machine::revision::{Index, LeaseId};
+use store_machine::{Machine, MemberRecord};
 use store_watch::hub::Hub;
 
 use crate::answer::{Body, Failure, Header};
@@ -29,7 +31,7 @@ use crate::persist::Persist;
 use crate::proposals::Proposals;
 use crate::random::Random;
 use crate::reads::Reads;
-use crate::record::{Mark, Recovered, Voters};
+use crate::record::{Founding, Mark, Recovered, Voters};
 use crate::snapshots::Snapshots;
 use crate::space::Space;
 use crate::transfer::Transfers;
@@ -63,6 +65,10 @@ pub struct Member {
     /// Voter set as of the last entry applied.
     pub(crate) voters: Voters,
     pub(crate) persist: Persist,
+    /// When each peer was heard of last.
+    pub(crate) heard: BTreeMap<u64, Moment>,
+    /// When to see next whether the others know what this member is called.
+    pub(crate) publish_at: Moment,
     /// A compaction has left versions to be removed.
     pub(crate) scrubbing: bool,
     /// Watch streams may have something to be shown.
@@ -96,6 +102,7 @@ impl Member {
     ) -> Result<Self, OpenError> {
         let mut random = Random::new(config.seed);
         let found = recovered.start();
+        let founders = recovered.founders();
         let fresh = found.is_none() && !config.joining;
         let start = found.unwrap_or_else(|| {
             if config.joining {
@@ -104,6 +111,13 @@ impl Member {
                 Mark::bootstrap(bootstrap_voters(&config))
             }
         });
+        let founding = fresh.then(|| Founding {
+            voters: start.voters.clone(),
+            members: founding_members(&config),
+        });
+        if let Some(members) = founders.or_else(|| Some(founding.as_ref()?.members.clone())) {
+            machine.found(members);
+        }
         let voters = start.voters.clone();
         if machine.applied().0 < start.index {
             machine.pass(Index(start.index));
@@ -134,7 +148,7 @@ impl Member {
         let id = config.id;
         let failed = |source| OpenError { id, source };
         let mut node = RawNode::new(&raft_config, log, &logger).map_err(failed)?;
-        let persist = Persist::new(log::vote(&node.raft.hard_state()), fresh.then_some(start));
+        let persist = Persist::new(log::vote(&node.raft.hard_state()), founding);
         if voters.voters == [id] {
             // Nobody else can win: no need to wait and see.
             node.campaign().map_err(failed)?;
@@ -160,6 +174,8 @@ impl Member {
             role: Role::default(),
             voters,
             persist,
+            heard: BTreeMap::new(),
+            publish_at: Moment::default(),
             // A restored machine may not have finished the scrub of its last compaction.
             scrubbing: true,
             watch_dirty: false,
@@ -207,7 +223,9 @@ impl Member {
         self.note_role(out);
         self.give_up_waiting(now, out);
         self.propose_due(now);
+        self.publish_itself(now);
         let proposed = self.propose_queued();
+        self.propose_change(now, out);
         self.forward(now, out);
         self.begin_read_round(now);
         self.advance_incoming(out);
@@ -223,6 +241,7 @@ impl Member {
             self.expiry
                 .start(now, self.machine.leases(), self.config.election_ms);
         }
+        self.end_when_removed(out);
         self.answer_ripe_reads(now, out);
         self.send_snapshots(now, out);
         self.work_in_slices(out);
@@ -436,7 +455,7 @@ impl Member {
     }
 
     /// Whether a proposal would enter the log now.
-    fn may_propose(&self) -> bool {
+    pub(crate) fn may_propose(&self) -> bool {
         self.leads() && self.node.raft.lead_transferee.is_none()
     }
 
@@ -473,6 +492,7 @@ impl Member {
         if !self.may_propose() {
             return false;
         }
+        self.proposals.sort_changes();
         if !self.proposals.has_queued() {
             return true;
         }
@@ -525,6 +545,29 @@ impl std::fmt::Debug for Member {
             .field("revision", &self.machine.revision())
             .finish_non_exhaustive()
     }
+}
+
+/// The first members as all of them know them: client addresses come when each has started, but for
+/// one that is alone, who knows all there is to know.
+fn founding_members(config: &Config) -> Vec<MemberRecord> {
+    let members = config.members.iter().map(|member| {
+        let mut peer_urls = member.peer_urls.clone();
+        peer_urls.sort_unstable();
+        MemberRecord {
+            id: member.id,
+            name: member.name.clone(),
+            peer_urls,
+            client_urls: if config.members.len() == 1 {
+                member.client_urls.clone()
+            } else {
+                Vec::new()
+            },
+            learner: member.learner,
+        }
+    });
+    let mut members: Vec<_> = members.collect();
+    members.sort_unstable_by_key(|member| member.id);
+    members
 }
 
 fn bootstrap_voters(config: &Config) -> Voters {

@@ -34,6 +34,8 @@ pub enum PeerMessage {
     SnapshotPart(Box<SnapshotPart>),
     /// Back from it: how much it has.
     SnapshotGot(SnapshotGot),
+    /// To a former member: it is one no more.
+    Removed,
 }
 
 /// Names the life of a member that said something, so that no answer reaches the next one.

@@ -4,7 +4,7 @@ use raft::eraftpb::{Entry as RaftEntry, Message, MessageType};
 
 use crate::effects::{Append, Effects, Envelope};
 use crate::log;
-use crate::record::{Entry, EntryKind, Mark, Vote};
+use crate::record::{Entry, EntryKind, Founding, Mark, Vote};
 
 /// Appends of one life, by number. Invariant: `synced <= appended`.
 #[derive(Debug)]
@@ -18,11 +18,11 @@ pub(crate) struct Persist {
     /// Vote and term as ordered last, with the commit index as known now.
     vote: Vote,
     /// A new cluster's first entry, until it is ordered: before all others.
-    bootstrap: Option<Mark>,
+    bootstrap: Option<Founding>,
 }
 
 impl Persist {
-    pub(crate) const fn new(vote: Vote, bootstrap: Option<Mark>) -> Self {
+    pub(crate) const fn new(vote: Vote, bootstrap: Option<Founding>) -> Self {
         Self {
             appended: 0,
             synced: 0,
@@ -80,11 +80,15 @@ impl Persist {
             return;
         }
         self.appended = number;
-        let bootstrap = self.bootstrap.take().map(|mark| Entry {
-            index: mark.index,
-            term: mark.term,
-            kind: EntryKind::Bootstrap,
-            body: mark.voters.encode().into(),
+        let bootstrap = self.bootstrap.take().map(|founding| {
+            let body = founding.encode().into();
+            let mark = Mark::bootstrap(founding.voters);
+            Entry {
+                index: mark.index,
+                term: mark.term,
+                kind: EntryKind::Bootstrap,
+                body,
+            }
         });
         // Messages alone only wait; they give the disk nothing to write.
         let vote = (must_vote || !entries.is_empty()).then_some(self.vote);

@@ -10,6 +10,7 @@ use raft::eraftpb::Entry as RaftEntry;
 use store_machine::command::{Command, DecodeError};
 use store_machine::request::{PutRequest, TxnOp, TxnRequest};
 
+use crate::changes::changes_raft;
 use crate::input::Token;
 use crate::limits::{APPEND_BYTES_MAX, MESSAGE_BYTES_MAX, PROPOSAL_BYTES_MAX, PROPOSALS_MAX};
 use crate::moment::Moment;
@@ -26,15 +27,15 @@ const FORWARDED_HEAD: usize = 25;
 
 /// Not yet handed to raft.
 #[derive(Debug)]
-struct Queued {
+pub(crate) struct Queued {
     /// `None` when the member itself, or another, proposes.
-    token: Option<Token>,
+    pub(crate) token: Option<Token>,
     /// Who forwarded it.
-    origin: Option<Origin>,
+    pub(crate) origin: Option<Origin>,
     deadline: Moment,
     /// About what it holds on to.
     bytes: u64,
-    command: Command,
+    pub(crate) command: Command,
 }
 
 /// Handed to raft, not yet applied.
@@ -62,6 +63,10 @@ struct Forwarded {
 #[derive(Debug, Default)]
 pub(crate) struct Proposals {
     queued: VecDeque<Queued>,
+    /// Those of `queued` that change raft's members.
+    queued_changes: usize,
+    /// On the leader, taken out of `queued`: changes of raft's members, which go one by one.
+    changes: VecDeque<Queued>,
     /// Ascending by index; all of the same term, in which this member leads.
     in_flight: VecDeque<InFlight>,
     /// The first so many of `in_flight` have been given up by deadline.
@@ -88,7 +93,7 @@ impl Proposals {
 
     /// Proposals without an outcome.
     pub(crate) fn pending(&self) -> usize {
-        self.queued.len() + self.in_flight.len() + self.forwarded.len()
+        self.queued.len() + self.changes.len() + self.in_flight.len() + self.forwarded.len()
     }
 
     /// Whether some wait to be proposed.
@@ -115,6 +120,7 @@ impl Proposals {
     ) {
         let bytes = command_bytes(&command);
         self.bytes += bytes;
+        self.queued_changes += usize::from(changes_raft(&command));
         self.queued.push_back(Queued {
             token,
             origin,
@@ -134,6 +140,7 @@ impl Proposals {
             && let Some(queued) = self.queued.pop_front()
         {
             bytes += queued.bytes;
+            self.queued_changes -= usize::from(changes_raft(&queued.command));
             let forwarded = Forwarded {
                 token: queued.token,
                 deadline: queued.deadline,
@@ -144,6 +151,52 @@ impl Proposals {
             commands.push(queued.command);
         }
         (!commands.is_empty()).then_some((first, commands))
+    }
+
+    /// Sets changes of raft's members apart from the rest: this member leads.
+    pub(crate) fn sort_changes(&mut self) {
+        if self.queued_changes == 0 {
+            return;
+        }
+        self.queued_changes = 0;
+        for queued in std::mem::take(&mut self.queued) {
+            if changes_raft(&queued.command) {
+                self.changes.push_back(queued);
+            } else {
+                self.queued.push_back(queued);
+            }
+        }
+    }
+
+    /// Whether a change waits to be proposed.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// The next change to be proposed; [`Proposals::proposed`] takes it back in.
+    pub(crate) fn take_change(&mut self) -> Option<Queued> {
+        let queued = self.changes.pop_front()?;
+        self.bytes -= queued.bytes;
+        Some(queued)
+    }
+
+    /// It could not be proposed yet.
+    pub(crate) fn put_back_change(&mut self, queued: Queued) {
+        self.bytes += queued.bytes;
+        self.changes.push_front(queued);
+    }
+
+    /// It was proposed, as the last entry of the log.
+    pub(crate) fn proposed(&mut self, index: u64, term: u64, queued: Queued) {
+        self.bytes += queued.bytes;
+        self.in_flight.push_back(InFlight {
+            index,
+            term,
+            token: queued.token,
+            deadline: queued.deadline,
+            bytes: queued.bytes,
+            command: queued.command,
+        });
     }
 
     /// A forwarded proposal has an outcome: who waits for it.
@@ -245,8 +298,13 @@ impl Proposals {
             }
         }
         self.given_up = 0;
-        // What the member itself wanted, it wanted as leader.
+        for change in self.changes.drain(..).rev() {
+            self.queued.push_front(change);
+        }
+        // What the member itself wanted, it wanted as leader; what others did, they know of the end.
         self.queued.retain(|queued| queued.token.is_some());
+        let changes = self.queued.iter().filter(|it| changes_raft(&it.command));
+        self.queued_changes = changes.count();
         self.bytes = self.queued.iter().map(|queued| queued.bytes).sum();
     }
 
@@ -277,14 +335,15 @@ impl Proposals {
                 unknown(token);
             }
         }
-        while let Some(front) = self.queued.front() {
-            if front.deadline > now {
-                break;
-            }
-            let Some(queued) = self.queued.pop_front() else {
-                break;
-            };
+        while let Some(queued) = self.changes.pop_front_if(|front| front.deadline <= now) {
             self.bytes -= queued.bytes;
+            if let Some(token) = queued.token {
+                unproposed(token);
+            }
+        }
+        while let Some(queued) = self.queued.pop_front_if(|front| front.deadline <= now) {
+            self.bytes -= queued.bytes;
+            self.queued_changes -= usize::from(changes_raft(&queued.command));
             if let Some(token) = queued.token {
                 unproposed(token);
             }
@@ -296,7 +355,8 @@ impl Proposals {
         let in_flight = self.in_flight.get(self.given_up).map(|p| p.deadline);
         let queued = self.queued.front().map(|p| p.deadline);
         let forwarded = self.forwarded.values().next().map(|p| p.deadline);
-        [in_flight, queued, forwarded]
+        let change = self.changes.front().map(|p| p.deadline);
+        [in_flight, queued, change, forwarded]
             .into_iter()
             .flatten()
             .min()
@@ -328,6 +388,14 @@ fn txn_bytes(txn: &TxnRequest) -> u64 {
         TxnOp::Range(_) | TxnOp::Delete(_) => 0,
     })
     .sum()
+}
+
+/// The body of an entry.
+pub(crate) fn body(origin: Option<Origin>, command: &Command) -> Vec<u8> {
+    let mut body = Vec::new();
+    begin_body(origin, &mut body);
+    command.encode(&mut body);
+    body
 }
 
 fn begin_body(origin: Option<Origin>, body: &mut Vec<u8>) {

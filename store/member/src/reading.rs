@@ -104,11 +104,7 @@ impl Member {
                     leases.into_iter().map(|lease| lease.1).collect(),
                 ))
             }
-            Read::Members => {
-                let mut members = self.config.members.clone();
-                members.sort_by_key(|member| member.id);
-                Ok(Body::Members(members))
-            }
+            Read::Members => Ok(Body::Members(self.members())),
             Read::Status => Ok(Body::Status(Box::new(self.status()))),
             Read::HashKv(revision) => self
                 .machine

@@ -3,7 +3,7 @@
 
 use raft::eraftpb::{Entry as RaftEntry, Message, MessageType};
 
-use crate::effects::{Effects, Envelope, PeerMessage};
+use crate::effects::{Effects, Envelope, Fatal, PeerMessage};
 use crate::log;
 use crate::member::Member;
 use crate::moment::Moment;
@@ -25,6 +25,10 @@ impl Member {
         message: PeerMessage,
         out: &mut Effects,
     ) {
+        if self.turn_away(from, out) {
+            return;
+        }
+        self.heard.insert(from, now);
         let message = match message {
             PeerMessage::Raft(message) => message,
             PeerMessage::Forward(forward) => return self.take_forwarded(now, from, *forward, out),
@@ -32,6 +36,11 @@ impl Member {
             PeerMessage::Ask(ask) => return self.asked(now, from, *ask, out),
             PeerMessage::Answer(answer) => return self.answered(*answer, out),
             PeerMessage::SnapshotPart(part) => return self.snapshot_part(from, &part, out),
+            PeerMessage::Removed => {
+                let member = self.config.id;
+                out.fatal.get_or_insert(Fatal::Removed { member });
+                return;
+            }
             PeerMessage::SnapshotGot(got) => return self.snapshot_got(now, from, got),
         };
         if message.from != from || message.to != self.config.id {
@@ -75,7 +84,7 @@ impl Member {
         self.persist.order(number, vote, &entries, after_sync, out);
         let snapshot = ready.snapshot().get_metadata().index;
         if snapshot > 0 {
-            self.install(ready.snapshot());
+            self.install(ready.snapshot(), out);
         }
         let logged = self.node.mut_store().append(entries);
         self.snapshots.note_logged(logged);

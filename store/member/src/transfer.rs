@@ -389,7 +389,7 @@ impl Member {
     }
 
     /// Raft has taken a snapshot in place of its log; it is durable already.
-    pub(crate) fn install(&mut self, snapshot: &RaftSnapshot) {
+    pub(crate) fn install(&mut self, snapshot: &RaftSnapshot, out: &mut Effects) {
         let index = snapshot.get_metadata().index;
         let Some((machine, mark, bytes)) = self.transfers.take_told(index) else {
             // Raft is told of no other.
@@ -403,5 +403,7 @@ impl Member {
         self.space.note_alarms(&self.machine.alarms());
         self.scrubbing = true;
         self.watch_dirty = true;
+        self.publish_at = Moment::default();
+        out.members_changed = true;
     }
 }

@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 
-use super::{Command, DecodeError, FORMAT, flag, op_tag, tag};
+use super::{Command, DecodeError, FORMAT, MemberChange, flag, op_tag, tag};
+use crate::MemberRecord;
 use crate::alarm::AlarmKind;
 use crate::request::{
     Compare, CompareTarget, DeleteRequest, KeyRange, PutRequest, RangeEnd, RangeRequest, Relation,
@@ -65,6 +66,13 @@ impl Decoder {
                 kind: self.alarm_kind()?,
             },
             tag::MEMBER_PUBLISH => self.member_publish()?,
+            tag::MEMBER_ADD => Command::Members(MemberChange::Add(self.member()?)),
+            tag::MEMBER_REMOVE => Command::Members(MemberChange::Remove { id: self.u64()? }),
+            tag::MEMBER_UPDATE => Command::Members(MemberChange::Update {
+                id: self.u64()?,
+                peer_urls: self.list(Self::text)?,
+            }),
+            tag::MEMBER_PROMOTE => Command::Members(MemberChange::Promote { id: self.u64()? }),
             _ => return Err(self.error_before("a command kind")),
         })
     }
@@ -192,6 +200,16 @@ impl Decoder {
             id: self.u64()?,
             name: self.text()?,
             client_urls: self.list(Self::text)?,
+        })
+    }
+
+    fn member(&mut self) -> Decoded<MemberRecord> {
+        Ok(MemberRecord {
+            id: self.u64()?,
+            name: self.text()?,
+            peer_urls: self.list(Self::text)?,
+            client_urls: self.list(Self::text)?,
+            learner: self.choice("whether it learns", 1)? == 1,
         })
     }
 

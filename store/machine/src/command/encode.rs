@@ -9,7 +9,7 @@
 //! ^ format
 //! ```
 
-use super::{Command, FORMAT, flag, op_tag, tag};
+use super::{Command, FORMAT, MemberChange, flag, op_tag, tag};
 use crate::alarm::AlarmKind;
 use crate::request::{
     Compare, CompareTarget, DeleteRequest, KeyRange, PutRequest, RangeEnd, RangeRequest, Relation,
@@ -75,12 +75,43 @@ impl Command {
                 out.push(tag::MEMBER_PUBLISH);
                 put_u64(out, *id);
                 put_bytes(out, name.as_bytes());
-                put_u64(out, client_urls.len() as u64);
-                for url in client_urls {
-                    put_bytes(out, url.as_bytes());
-                }
+                put_texts(client_urls, out);
             }
+            Self::Members(change) => encode_change(change, out),
         }
+    }
+}
+
+fn encode_change(change: &MemberChange, out: &mut Vec<u8>) {
+    match change {
+        MemberChange::Add(member) => {
+            out.push(tag::MEMBER_ADD);
+            put_u64(out, member.id);
+            put_bytes(out, member.name.as_bytes());
+            put_texts(&member.peer_urls, out);
+            put_texts(&member.client_urls, out);
+            out.push(u8::from(member.learner));
+        }
+        MemberChange::Remove { id } => {
+            out.push(tag::MEMBER_REMOVE);
+            put_u64(out, *id);
+        }
+        MemberChange::Update { id, peer_urls } => {
+            out.push(tag::MEMBER_UPDATE);
+            put_u64(out, *id);
+            put_texts(peer_urls, out);
+        }
+        MemberChange::Promote { id } => {
+            out.push(tag::MEMBER_PROMOTE);
+            put_u64(out, *id);
+        }
+    }
+}
+
+fn put_texts(texts: &[String], out: &mut Vec<u8>) {
+    put_u64(out, texts.len() as u64);
+    for text in texts {
+        put_bytes(out, text.as_bytes());
     }
 }
 

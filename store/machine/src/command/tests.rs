@@ -163,6 +163,31 @@ fn golden_bytes() {
             },
             vec![1, 10, 4, 1, b'm', 2, 1, b'u', 0],
         ),
+        (
+            Command::Members(MemberChange::Add(MemberRecord {
+                id: 5,
+                name: String::new(),
+                peer_urls: vec!["p".into()],
+                client_urls: vec![],
+                learner: true,
+            })),
+            vec![1, 11, 5, 0, 1, 1, b'p', 0, 1],
+        ),
+        (
+            Command::Members(MemberChange::Remove { id: 5 }),
+            vec![1, 12, 5],
+        ),
+        (
+            Command::Members(MemberChange::Update {
+                id: 5,
+                peer_urls: vec!["q".into()],
+            }),
+            vec![1, 13, 5, 1, 1, b'q'],
+        ),
+        (
+            Command::Members(MemberChange::Promote { id: 5 }),
+            vec![1, 14, 5],
+        ),
     ];
     for (command, golden) in table {
         assert_eq!(encoded(&command), golden, "{command:?}");

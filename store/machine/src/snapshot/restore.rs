@@ -267,7 +267,7 @@ impl Building {
         for alarm in state.alarms {
             machine.alarms.raise(alarm);
         }
-        machine.members.restore(state.members);
+        machine.members.restore(state.members, state.removed);
         machine.keyspace.restore_begin(state.compacted);
         Self {
             machine,

@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) leases: Vec<LeaseRecord>,
     pub(super) alarms: Vec<Alarm>,
     pub(super) members: Vec<MemberRecord>,
+    /// Ids of former members. Stands at the end, and only if there are any: older bytes end before.
+    pub(super) removed: Vec<u64>,
 }
 
 /// Content of the state frame.
@@ -49,6 +51,13 @@ pub(super) fn encode(machine: &Machine) -> Vec<u8> {
         put_texts(&mut out, &member.peer_urls);
         put_texts(&mut out, &member.client_urls);
         out.push(u8::from(member.learner));
+    }
+    let removed = machine.members.removed();
+    if !removed.is_empty() {
+        put_u64(&mut out, removed.len() as u64);
+        for &id in removed {
+            put_u64(&mut out, id);
+        }
     }
     out
 }
@@ -94,6 +103,11 @@ pub(super) fn decode(bytes: Bytes) -> Option<State> {
                 },
             })
         })?,
+        removed: if reader.left() > 0 {
+            list(reader, Reader::u64)?
+        } else {
+            Vec::new()
+        },
     };
     let sane = reader.left() == 0
         && state.revision >= Revision::FIRST

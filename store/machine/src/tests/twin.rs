@@ -189,6 +189,7 @@ impl Twin {
                 Ok(Reply::Alarm(if was { vec![alarm] } else { vec![] }))
             }
             Command::MemberPublish { .. } => Ok(Reply::MemberPublish),
+            Command::Members(_) => unreachable!("not among the commands drawn here"),
         }
     }
 

@@ -7,7 +7,7 @@ use store_machine::revision::LeaseId;
 
 use super::encode::VERSION;
 use super::{Answer, Ask, Declined, Forward, Life, PeerMessage, SnapshotGot, SnapshotPart};
-use crate::answer::{Body, Failure, LeaseLife};
+use crate::answer::{Body, Failure, Forbidden, LeaseLife};
 use crate::input::Read;
 use crate::record::{Mark, Voters};
 
@@ -20,6 +20,7 @@ pub(super) mod kind {
     pub(in super::super) const ANSWER: u8 = 5;
     pub(in super::super) const SNAPSHOT_PART: u8 = 6;
     pub(in super::super) const SNAPSHOT_GOT: u8 = 7;
+    pub(in super::super) const REMOVED: u8 = 8;
 }
 
 /// Kinds of questions. Never reused.
@@ -46,6 +47,12 @@ pub(super) mod failure_tag {
     pub(in super::super) const TIMED_OUT: u8 = 3;
     pub(in super::super) const TOO_MANY_REQUESTS: u8 = 4;
     pub(in super::super) const STOPPED: u8 = 5;
+    pub(in super::super) const UNSTARTED_MEMBERS: u8 = 6;
+    pub(in super::super) const UNHEALTHY_CLUSTER: u8 = 7;
+    pub(in super::super) const LEARNER_NOT_READY: u8 = 8;
+    pub(in super::super) const TOO_MANY_LEARNERS: u8 = 9;
+    pub(in super::super) const NOT_LEADER: u8 = 10;
+    pub(in super::super) const BAD_TRANSFEREE: u8 = 11;
     pub(in super::super) const REFUSED: u8 = 100;
 }
 
@@ -59,6 +66,10 @@ pub(super) const REFUSALS: &[Refusal] = &[
     Refusal::NoSpace,
     Refusal::Corrupt,
     Refusal::StaleTerm,
+    Refusal::MemberNotFound,
+    Refusal::MemberExists,
+    Refusal::PeerUrlExists,
+    Refusal::NotLearner,
 ];
 
 /// Bytes that are no message of a known version.
@@ -91,6 +102,7 @@ impl PeerMessage {
             kind::ASK => Self::Ask(Box::new(reader.ask()?)),
             kind::ANSWER => Self::Answer(Box::new(reader.answer()?)),
             kind::SNAPSHOT_PART => Self::SnapshotPart(Box::new(reader.part()?)),
+            kind::REMOVED => Self::Removed,
             kind::SNAPSHOT_GOT => Self::SnapshotGot(SnapshotGot {
                 transfer: reader.u64()?,
                 next: reader.u64()?,
@@ -205,6 +217,12 @@ impl Reader {
             failure_tag::TIMED_OUT => Failure::TimedOut,
             failure_tag::TOO_MANY_REQUESTS => Failure::TooManyRequests,
             failure_tag::STOPPED => Failure::Stopped,
+            failure_tag::UNSTARTED_MEMBERS => Failure::Forbidden(Forbidden::UnstartedMembers),
+            failure_tag::UNHEALTHY_CLUSTER => Failure::Forbidden(Forbidden::UnhealthyCluster),
+            failure_tag::LEARNER_NOT_READY => Failure::Forbidden(Forbidden::LearnerNotReady),
+            failure_tag::TOO_MANY_LEARNERS => Failure::Forbidden(Forbidden::TooManyLearners),
+            failure_tag::NOT_LEADER => Failure::Forbidden(Forbidden::NotLeader),
+            failure_tag::BAD_TRANSFEREE => Failure::Forbidden(Forbidden::BadTransferee),
             _ => {
                 let place = tag.checked_sub(failure_tag::REFUSED).map(usize::from);
                 let refusal = place.and_then(|place| REFUSALS.get(place));

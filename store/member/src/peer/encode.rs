@@ -6,7 +6,7 @@ use store_machine::error::Refusal;
 
 use super::decode::{failure_tag, kind, outcome, read};
 use super::{Answer, Ask, Declined, Forward, PeerMessage, SnapshotPart};
-use crate::answer::{Body, Failure};
+use crate::answer::{Body, Failure, Forbidden};
 use crate::input::Read;
 
 /// First byte; a change of any layout gets the next number. Members of two versions refuse each
@@ -45,6 +45,7 @@ impl PeerMessage {
                 out.push(kind::SNAPSHOT_PART);
                 put_part(part, &mut out);
             }
+            Self::Removed => out.push(kind::REMOVED),
             Self::SnapshotGot(got) => {
                 out.push(kind::SNAPSHOT_GOT);
                 put_u64(got.transfer, &mut out);
@@ -158,6 +159,12 @@ fn put_failure(failure: Failure, out: &mut Vec<u8>) {
         Failure::TimedOut => failure_tag::TIMED_OUT,
         Failure::TooManyRequests => failure_tag::TOO_MANY_REQUESTS,
         Failure::Stopped => failure_tag::STOPPED,
+        Failure::Forbidden(Forbidden::UnstartedMembers) => failure_tag::UNSTARTED_MEMBERS,
+        Failure::Forbidden(Forbidden::UnhealthyCluster) => failure_tag::UNHEALTHY_CLUSTER,
+        Failure::Forbidden(Forbidden::LearnerNotReady) => failure_tag::LEARNER_NOT_READY,
+        Failure::Forbidden(Forbidden::TooManyLearners) => failure_tag::TOO_MANY_LEARNERS,
+        Failure::Forbidden(Forbidden::NotLeader) => failure_tag::NOT_LEADER,
+        Failure::Forbidden(Forbidden::BadTransferee) => failure_tag::BAD_TRANSFEREE,
         Failure::Refused(refusal) => failure_tag::REFUSED + refusal_number(refusal),
     });
 }

@@ -8,7 +8,7 @@ use store_machine::error::Refusal;
 use store_machine::revision::{LeaseId, Revision};
 
 use super::*;
-use crate::answer::LeaseLife;
+use crate::answer::{Forbidden, LeaseLife};
 use crate::record::Voters;
 
 fn raft_message() -> PeerMessage {
@@ -180,6 +180,7 @@ fn golden() -> Vec<(PeerMessage, Vec<u8>)> {
             }),
             [&[1, 7][..], &u64s(&[1, 2])].concat(),
         ),
+        (PeerMessage::Removed, vec![1, 8]),
     ]
 }
 
@@ -199,6 +200,12 @@ fn every_failure_comes_back() {
         Failure::TimedOut,
         Failure::TooManyRequests,
         Failure::Stopped,
+        Failure::Forbidden(Forbidden::UnstartedMembers),
+        Failure::Forbidden(Forbidden::UnhealthyCluster),
+        Failure::Forbidden(Forbidden::LearnerNotReady),
+        Failure::Forbidden(Forbidden::TooManyLearners),
+        Failure::Forbidden(Forbidden::NotLeader),
+        Failure::Forbidden(Forbidden::BadTransferee),
     ];
     failures.extend(decode::REFUSALS.iter().copied().map(Failure::Refused));
     for failure in failures {

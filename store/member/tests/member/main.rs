@@ -9,6 +9,7 @@ mod cluster;
 mod crash;
 mod forwarding;
 mod leases;
+mod members;
 mod reads;
 mod snapshots;
 mod space;

@@ -9,7 +9,7 @@ use store_machine::request::{KeyRange, PutRequest, RangeEnd, RangeRequest};
 use store_machine::revision::LeaseId;
 use store_machine::snapshot::Restore;
 use store_member::answer::{Body, Consistency, Failure, MemberInfo};
-use store_member::effects::{Append, Effects, Envelope, Reply};
+use store_member::effects::{Append, Effects, Envelope, Fatal, Reply};
 use store_member::input::{Input, Read, Token};
 use store_member::record::{Entry, Mark, Recovered, Vote};
 use store_member::{Config, Member, Moment, PeerMessage};
@@ -44,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) disk: Disk,
     pub(crate) replies: Vec<Reply>,
     pub(crate) watched: Vec<(StreamId, Batch)>,
+    /// It has learnt that it is a member no more, and has ended.
+    pub(crate) removed: bool,
     /// Lives so far: the seed of the next.
     lives: u64,
 }
@@ -78,6 +80,7 @@ impl World {
                 disk: Disk::default(),
                 replies: Vec::new(),
                 watched: Vec::new(),
+                removed: false,
                 lives: 0,
             }
         };
@@ -88,6 +91,24 @@ impl World {
             cut: BTreeSet::new(),
             tokens: 0,
         }
+    }
+
+    /// A place for a member that is to join; not started.
+    pub(crate) fn add_joining(&mut self, id: u64) {
+        let mut config = Config::new(7, id, 0);
+        config.joining = true;
+        config.members[0].name = format!("m{id}");
+        config.members[0].client_urls = vec![format!("http://client-{id}")];
+        let node = Node {
+            config,
+            member: None,
+            disk: Disk::default(),
+            replies: Vec::new(),
+            watched: Vec::new(),
+            removed: false,
+            lives: 0,
+        };
+        self.nodes.insert(id, node);
     }
 
     /// As [`World::new`], all started.
@@ -161,7 +182,10 @@ impl World {
             return effects;
         };
         member.settle(now, &mut effects);
-        assert_eq!(effects.fatal, None);
+        if let Some(fatal) = effects.fatal.take() {
+            assert_eq!(fatal, Fatal::Removed { member: id });
+            node.removed = true;
+        }
         if let Some(mut snapshot) = effects.snapshot.take() {
             let chunks = std::iter::from_fn(|| snapshot.content.chunk(1_000)).collect();
             node.disk.writing = Some((snapshot.mark, chunks));
@@ -179,6 +203,9 @@ impl World {
         node.disk.unsynced.append(&mut effects.appends);
         node.replies.append(&mut effects.replies);
         node.watched.append(&mut effects.watch);
+        if node.removed {
+            node.member = None;
+        }
         self.wire
             .extend(effects.sends.into_iter().map(|envelope| (id, envelope)));
         returned
@@ -228,7 +255,8 @@ impl World {
         let Some((from, envelope)) = self.wire.pop_front() else {
             return false;
         };
-        if !self.cut.contains(&(from, envelope.to)) {
+        let there = self.nodes.contains_key(&envelope.to);
+        if there && !self.cut.contains(&(from, envelope.to)) {
             let bytes = envelope.message.encode();
             let message = PeerMessage::decode(bytes.into()).expect("a message must be readable");
             assert_eq!(message, envelope.message);

@@ -5,6 +5,7 @@
 //! operator go to the log instead.
 
 use store_machine::error::Refusal;
+use store_member::answer::Forbidden;
 use tonic::{Code, Status};
 
 use crate::handle::Failure;
@@ -151,6 +152,20 @@ impl From<Failure> for ApiError {
             Failure::TimedOut => Self::TimedOut,
             Failure::TooManyRequests => Self::TooManyRequests,
             Failure::Stopped => Self::Stopped,
+            Failure::Forbidden(forbidden) => forbidden.into(),
+        }
+    }
+}
+
+impl From<Forbidden> for ApiError {
+    fn from(forbidden: Forbidden) -> Self {
+        match forbidden {
+            Forbidden::UnstartedMembers => Self::NotEnoughStartedMembers,
+            Forbidden::UnhealthyCluster => Self::Unhealthy,
+            Forbidden::LearnerNotReady => Self::LearnerNotReady,
+            Forbidden::TooManyLearners => Self::TooManyLearners,
+            Forbidden::NotLeader => Self::NotLeader,
+            Forbidden::BadTransferee => Self::BadLeaderTransferee,
         }
     }
 }

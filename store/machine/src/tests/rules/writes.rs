@@ -180,3 +180,71 @@ fn members_publish_themselves() {
         .collect();
     assert_eq!(found, [(1, "one", "http://a"), (2, "two", "http://c")]);
 }
+
+#[test]
+fn members_change() {
+    use crate::MemberRecord;
+    use crate::command::MemberChange::{self, Add, Promote, Remove, Update};
+    let member = |id, url: &str, learner| MemberRecord {
+        id,
+        name: String::new(),
+        peer_urls: vec![url.into()],
+        client_urls: vec![],
+        learner,
+    };
+    let update = |id, url: &str| Update {
+        id,
+        peer_urls: vec![url.into()],
+    };
+    let mut store = Store::new();
+    store.machine.found(vec![member(1, "a", false)]);
+    let rows: Vec<(MemberChange, Result<usize, Refusal>)> = vec![
+        (Add(member(2, "b", true)), Ok(2)),
+        (Add(member(2, "c", false)), Err(Refusal::MemberExists)),
+        (Add(member(3, "b", false)), Err(Refusal::PeerUrlExists)),
+        (update(2, "a"), Err(Refusal::PeerUrlExists)),
+        (update(2, "b"), Ok(2)),
+        (update(9, "d"), Err(Refusal::MemberNotFound)),
+        (Promote { id: 1 }, Err(Refusal::NotLearner)),
+        (Promote { id: 9 }, Err(Refusal::MemberNotFound)),
+        (Promote { id: 2 }, Ok(2)),
+        (Promote { id: 2 }, Err(Refusal::NotLearner)),
+        (Remove { id: 2 }, Ok(1)),
+        (Remove { id: 2 }, Err(Refusal::MemberNotFound)),
+        (Promote { id: 2 }, Err(Refusal::MemberNotFound)),
+        (Add(member(2, "e", false)), Err(Refusal::MemberExists)),
+        (Add(member(3, "b", false)), Ok(2)),
+    ];
+    for (change, expected) in rows {
+        assert_eq!(
+            store.machine.check_change(&change).err(),
+            expected.err(),
+            "{change:?}"
+        );
+        let reply = store.apply(Command::Members(change.clone())).reply;
+        let count = reply.map(|reply| match reply {
+            Reply::Members(members) => members.len(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(count, expected, "{change:?}");
+    }
+    assert!(store.machine.is_removed(2) && !store.machine.is_removed(1));
+    let publish = Command::MemberPublish {
+        id: 2,
+        name: "back".into(),
+        client_urls: vec![],
+    };
+    assert_eq!(store.apply(publish).reply, Err(Refusal::MemberNotFound));
+
+    // A snapshot keeps them, and who is not among them any more.
+    let mut cursor = store.machine.snapshot_begin();
+    let mut restore = crate::snapshot::Restore::new(Limits {
+        quota_bytes: u64::MAX,
+    });
+    while let Some(chunk) = cursor.chunk(10) {
+        restore.feed(&chunk).unwrap();
+    }
+    let restored = restore.finish().unwrap();
+    assert_eq!(restored.members(), store.machine.members());
+    assert!(restored.is_removed(2));
+}
