@@ -2,7 +2,7 @@
 //! anybody. Plain atomics, relaxed: each number is right by itself, not together with others.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A number that only the owner writes.
@@ -122,8 +122,20 @@ pub struct Counters {
     pub snapshot: Histogram,
     /// 1 while the disk has no room for more log.
     pub disk_full: Number,
-    /// The other members' links.
-    pub peers: OnceLock<Vec<(u64, Arc<PeerCounters>)>>,
+    peers: Mutex<Vec<(u64, Arc<PeerCounters>)>>,
+}
+
+impl Counters {
+    /// The links to the other members, by their ids.
+    #[must_use]
+    pub fn peers(&self) -> Vec<(u64, Arc<PeerCounters>)> {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.clone()
+    }
+
+    pub(crate) fn set_peers(&self, now: Vec<(u64, Arc<PeerCounters>)>) {
+        *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
 }
 
 /// Numbers of the links to one other member.

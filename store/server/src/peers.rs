@@ -9,6 +9,7 @@
 //! The thread is not the clients': heartbeats do not wait for requests.
 
 mod backoff;
+pub(crate) mod directory;
 mod frame;
 mod hello;
 pub(crate) mod lanes;
@@ -16,22 +17,24 @@ mod link;
 mod message;
 mod reception;
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use store_wal::Identity;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::directory::{Directory, Others};
+use self::lanes::Lanes;
 use self::link::Link;
 use self::reception::Reception;
 use crate::config::address::Address;
 use crate::counters::PeerCounters;
 use crate::driver::inbox::Inbox;
 use crate::fatal::EndsWithThread;
-use crate::peers::lanes::Lanes;
 
 /// Another member.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ pub(crate) struct Peer {
     pub(crate) name: String,
     /// Where it listens for us.
     pub(crate) urls: Vec<Address>,
-    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) lanes: Lanes,
     pub(crate) counters: Arc<PeerCounters>,
 }
 
@@ -60,7 +63,7 @@ impl Peers {
     pub(crate) fn start(
         own: Identity,
         listeners: Vec<TcpListener>,
-        peers: Vec<Peer>,
+        directory: Arc<Directory>,
         inbox: Arc<Inbox>,
     ) -> std::io::Result<Self> {
         let stop = CancellationToken::new();
@@ -79,24 +82,33 @@ impl Peers {
         let name = "store-peers";
         let stopped = stop.clone();
         let run = async move {
-            let peers: Vec<_> = peers.into_iter().map(Arc::new).collect();
             // What a ping says: the time since this.
             let epoch = Instant::now();
-            let reception = Arc::new(Reception::new(own, &peers, Arc::clone(&inbox), epoch));
+            let mut changes = directory.changes();
+            let reception = Reception::new(own, directory, Arc::clone(&inbox), epoch);
+            let reception = Arc::new(reception);
             let mut tasks = JoinSet::new();
             for listener in listeners {
                 tasks.spawn(reception::accept(listener, Arc::clone(&reception)));
             }
-            for peer in peers {
-                tasks.spawn(Link::new(own, peer, Arc::clone(&inbox), epoch).run());
-            }
-            tokio::select! {
-                // Safe to cancel: it stays cancelled.
-                () = stopped.cancelled() => {}
-                // They never end but by a panic, which is this thread's then.
-                Some(Err(panic)) = tasks.join_next() => {
-                    if let Ok(panic) = panic.try_into_panic() {
-                        std::panic::resume_unwind(panic);
+            let mut links = Links::default();
+            loop {
+                tokio::select! {
+                    // Safe to cancel: it stays cancelled.
+                    () = stopped.cancelled() => return,
+                    // Safe to cancel: a change not seen stays one.
+                    Ok(()) = changes.changed() => {
+                        let others = changes.borrow_and_update().clone();
+                        links.follow(&others, |peer| {
+                            tasks.spawn(Link::new(own, peer, Arc::clone(&inbox), epoch).run())
+                        });
+                    }
+                    // Safe to cancel: a task not returned stays in the set. They end when they are
+                    // told to, or by a panic, which is this thread's then.
+                    Some(Err(ended)) = tasks.join_next() => {
+                        if let Ok(panic) = ended.try_into_panic() {
+                            std::panic::resume_unwind(panic);
+                        }
                     }
                 }
             }
@@ -126,6 +138,31 @@ impl Peers {
 impl Drop for Peers {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// The links that run.
+#[derive(Default)]
+struct Links(BTreeMap<u64, (Arc<Peer>, AbortHandle)>);
+
+impl Links {
+    /// Ends the links to members that are gone or elsewhere, starts those that are missing.
+    fn follow(&mut self, others: &Others, mut start: impl FnMut(Arc<Peer>) -> AbortHandle) {
+        self.0.retain(|id, (peer, link)| {
+            let stays = others.get(id).is_some_and(|now| Arc::ptr_eq(now, peer));
+            if !stays {
+                link.abort();
+                peer.counters.connected.set(0);
+            }
+            stays
+        });
+        for (id, peer) in others {
+            // One without an address cannot be dialled.
+            if !self.0.contains_key(id) && !peer.urls.is_empty() {
+                let link = start(Arc::clone(peer));
+                self.0.insert(*id, (Arc::clone(peer), link));
+            }
+        }
     }
 }
 

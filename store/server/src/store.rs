@@ -15,9 +15,8 @@ use store_member::record::{self, EntryKind, Mark, Recovered, Voters};
 use store_member::{Config, Member};
 use store_wal::{Disk, RealDisk, Wal, WalConfig};
 
-use crate::config::address::Address;
 use crate::config::cluster::ClusterState;
-use crate::counters::{Counters, PeerCounters};
+use crate::counters::Counters;
 use crate::disk::log::{Log, kind};
 use crate::disk::{DiskQueue, DiskThread};
 use crate::driver::disk::DriverDisk;
@@ -26,8 +25,8 @@ use crate::driver::outbox::Outbox;
 use crate::driver::{Driver, moment};
 use crate::fatal::EndsWithThread;
 use crate::handle::Handle;
-use crate::peers::lanes::Lanes;
-use crate::peers::{Peer, Peers};
+use crate::peers::Peers;
+use crate::peers::directory::Directory;
 use crate::store::founding::Founding;
 
 pub use self::founding::FoundingError;
@@ -223,7 +222,7 @@ impl Store {
         let found = Wal::identity(&disk, &config.data_dir)?;
         let founding = founding::settle(config, found)?;
         let identity = founding.identity;
-        let peers = peers(&founding);
+        let members = founding.members.clone();
         let dir = config.data_dir.clone();
         let mut wal_config = WalConfig::new(&dir);
         wal_config.snapshots_max = config.snapshots_max;
@@ -245,12 +244,9 @@ impl Store {
         let counters = Arc::new(Counters::default());
         let inbox = Arc::new(Inbox::default());
         let queue = Arc::new(DiskQueue::default());
-        let lanes = peers.iter().map(|peer| (peer.id, Arc::clone(&peer.lanes)));
-        let outbox = Arc::new(Outbox::new(lanes.collect(), Arc::clone(&inbox)));
-        let links = peers.iter();
-        let links = links.map(|peer| (peer.id, Arc::clone(&peer.counters)));
-        // Nobody else has had the chance to set it.
-        let _ = counters.peers.set(links.collect());
+        let directory = Arc::new(Directory::new(identity.member, Arc::clone(&counters)));
+        directory.set(&members);
+        let outbox = Arc::new(Outbox::new(Arc::clone(&directory), Arc::clone(&inbox)));
         let handle = Handle::new(
             Arc::clone(&inbox),
             Arc::clone(&counters),
@@ -266,10 +262,10 @@ impl Store {
         );
         let disk = DriverDisk::new(queue, log);
         let driver = Driver::new(member, Arc::clone(&inbox), disk, outbox, counters, epoch);
-        let peers = if peers.is_empty() && listeners.is_empty() {
+        let peers = if members.len() == 1 && listeners.is_empty() {
             None
         } else {
-            let started = Peers::start(identity, listeners, peers, Arc::clone(&inbox));
+            let started = Peers::start(identity, listeners, directory, Arc::clone(&inbox));
             Some(started.map_err(|source| StartError::Peers { source })?)
         };
         let threads = vec![
@@ -324,23 +320,6 @@ fn spawn(
             thread: name,
             source,
         })
-}
-
-/// The other members.
-fn peers(founding: &Founding) -> Vec<Peer> {
-    let own = founding.identity.member;
-    let others = founding.members.iter().filter(|member| member.id != own);
-    let url = |url: &String| Address::parse("initial-cluster", url).ok();
-    others
-        .map(|member| Peer {
-            id: member.id,
-            name: member.name.clone(),
-            // They were written from such addresses.
-            urls: member.peer_urls.iter().filter_map(url).collect(),
-            lanes: Arc::new(Lanes::default()),
-            counters: Arc::new(PeerCounters::default()),
-        })
-        .collect()
 }
 
 fn member_config(config: &StoreConfig, founding: Founding) -> Config {

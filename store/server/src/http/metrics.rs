@@ -173,7 +173,7 @@ fn disk(page: &mut Exposition, counters: &Counters) {
 fn peers(page: &mut Exposition, counters: &Counters, member: u64) {
     use Kind::{Counter, Gauge};
     let local = format!("{member:x}");
-    let peers = counters.peers.get().map_or(&[][..], Vec::as_slice);
+    let peers = counters.peers();
     let peers: Vec<(String, &PeerCounters)> = peers
         .iter()
         .map(|(id, counters)| (format!("{id:x}"), &**counters))

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Peer;
+use super::directory::Directory;
 use super::frame::{Frame, FrameError};
 use super::hello::{Answer, HELLO_BYTES, Hello, Refusal};
 use crate::driver::inbox::Inbox;
@@ -42,7 +42,7 @@ const SAID_AGAIN: Duration = Duration::from_mins(1);
 /// What all incoming streams share.
 pub(super) struct Reception {
     own: Identity,
-    peers: BTreeMap<u64, Arc<Peer>>,
+    directory: Arc<Directory>,
     inbox: Arc<Inbox>,
     /// What pings count from.
     epoch: Instant,
@@ -67,16 +67,13 @@ enum StreamError {
 impl Reception {
     pub(super) fn new(
         own: Identity,
-        peers: &[Arc<Peer>],
+        directory: Arc<Directory>,
         inbox: Arc<Inbox>,
         epoch: Instant,
     ) -> Self {
         Self {
             own,
-            peers: peers
-                .iter()
-                .map(|peer| (peer.id, Arc::clone(peer)))
-                .collect(),
+            directory,
             inbox,
             epoch,
             greetings: Semaphore::new(GREETINGS_MAX),
@@ -100,7 +97,7 @@ impl Reception {
         drop(greeting);
         let from = hello.from.member;
         let mut replaced = self.replace(from);
-        if let Some(peer) = self.peers.get(&from) {
+        if let Some(peer) = self.directory.find(from) {
             peer.lanes.nudge();
         }
         let ended = tokio::select! {
@@ -141,7 +138,6 @@ impl Reception {
 
     /// Hands on what the peer says, until its stream ends.
     async fn listen(&self, mut stream: TcpStream, from: u64) -> Result<(), StreamError> {
-        let peer = self.peers.get(&from);
         let mut buffer = BytesMut::new();
         let mut messages = Vec::new();
         loop {
@@ -151,8 +147,10 @@ impl Reception {
             if bytes == 0 {
                 return Ok(());
             }
+            // Not kept: a member may become known, or move, while it speaks.
+            let peer = self.directory.find(from);
             while let Some(frame) = Frame::take(&mut buffer)? {
-                match (frame, peer) {
+                match (frame, &peer) {
                     (Frame::Message(message), _) => messages.push(message),
                     (Frame::Ping(number), Some(peer)) => peer.lanes.pong(number),
                     (Frame::Pong(number), Some(peer)) => {

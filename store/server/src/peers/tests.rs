@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use store_member::answer::MemberInfo;
 use store_member::effects::Envelope;
 use store_member::peer::PeerMessage;
 
@@ -15,6 +16,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// One end of a pair of members.
 struct End {
+    directory: Arc<Directory>,
     inbox: Arc<Inbox>,
     outbox: Outbox,
     counters: Arc<PeerCounters>,
@@ -23,21 +25,28 @@ struct End {
 
 fn end(own: Identity, listener: TcpListener, other: u64, url: &TcpListener) -> End {
     let inbox = Arc::new(Inbox::default());
-    let peer = Peer {
-        id: other,
-        name: "other".to_owned(),
-        urls: vec![Address::http(url.local_addr().unwrap())],
-        lanes: Arc::default(),
-        counters: Arc::default(),
-    };
-    let lanes = [(other, Arc::clone(&peer.lanes))].into();
-    let counters = Arc::clone(&peer.counters);
-    let peers = Peers::start(own, vec![listener], vec![peer], Arc::clone(&inbox)).unwrap();
+    let directory = Arc::new(Directory::new(own.member, Arc::default()));
+    directory.set(&[member(other, url)]);
+    let counters = Arc::clone(&directory.others()[&other].counters);
+    let known = Arc::clone(&directory);
+    let peers = Peers::start(own, vec![listener], known, Arc::clone(&inbox)).unwrap();
     End {
-        outbox: Outbox::new(lanes, Arc::clone(&inbox)),
+        outbox: Outbox::new(Arc::clone(&directory), Arc::clone(&inbox)),
+        directory,
         inbox,
         counters,
         peers: Some(peers),
+    }
+}
+
+fn member(id: u64, listener: &TcpListener) -> MemberInfo {
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    MemberInfo {
+        id,
+        name: "other".to_owned(),
+        peer_urls: vec![url],
+        client_urls: Vec::new(),
+        learner: false,
     }
 }
 
@@ -137,6 +146,28 @@ fn a_peer_that_comes_back_is_connected_again() {
     here.send(2, append(2, 1, 5));
     let heard = again.heard(|heard| !heard.is_empty());
     assert_eq!(heard, [Some(append(2, 1, 5))]);
+}
+
+#[test]
+fn a_peer_that_moves_is_followed_and_one_that_leaves_is_let_go() {
+    let (one, two, elsewhere) = (listener(), listener(), listener());
+    let (one_too, two_too) = (one.try_clone().unwrap(), two.try_clone().unwrap());
+    let there = elsewhere.try_clone().unwrap();
+    let here = end(id(7, 1), one, 2, &two_too);
+    let _before = end(id(7, 2), two, 1, &one_too);
+    here.wait("connected", |counters| counters.connected.get() == 1);
+    let moved = end(id(7, 2), elsewhere, 1, &one_too);
+    here.directory.set(&[member(2, &there)]);
+    here.wait("disconnected or connected again", |_| {
+        here.send(2, append(2, 1, 9));
+        let mut knocks = Vec::new();
+        moved.inbox.take(&mut knocks, Some(Instant::now()));
+        knocks
+            .iter()
+            .any(|knock| matches!(knock, Knock::Peer { .. }))
+    });
+    here.directory.set(&[]);
+    here.wait("let go", |counters| counters.connected.get() == 0);
 }
 
 #[test]
