@@ -136,6 +136,8 @@ pub enum Body {
     Members(Vec<MemberInfo>),
     /// State of this member.
     Status(Box<StatusReport>),
+    /// Of a hand-over: who leads now.
+    Transferred(u64),
     /// Checksum, compacted revision, hashed revision.
     HashKv(u32, Revision, Revision),
 }

@@ -42,6 +42,14 @@ pub enum Input {
         /// How fresh.
         consistency: Consistency,
     },
+    /// Somebody wants another member to lead, or this one is to go down and should lead no more.
+    /// Answered `Transferred` once another leads.
+    TransferLeadership {
+        /// Whom to answer.
+        token: Token,
+        /// Who shall lead; `None` = the voter that has most of the log.
+        to: Option<u64>,
+    },
     /// Something happened on a watch stream.
     Watch {
         /// Which stream.

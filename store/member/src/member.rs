@@ -22,6 +22,7 @@ use crate::effects::{Effects, Envelope, Notice, Reply};
 use crate::election::{Election, leads_alone};
 use crate::expiry::Expiry;
 use crate::forwarding::{Asker, Forwarding};
+use crate::handover::Handover;
 use crate::input::{Input, Token};
 use crate::limits;
 use crate::log::{self, Log};
@@ -65,6 +66,7 @@ pub struct Member {
     /// Voter set as of the last entry applied.
     pub(crate) voters: Voters,
     pub(crate) persist: Persist,
+    pub(crate) handover: Option<Handover>,
     /// When each peer was heard of last.
     pub(crate) heard: BTreeMap<u64, Moment>,
     /// When to see next whether the others know what this member is called.
@@ -174,6 +176,7 @@ impl Member {
             role: Role::default(),
             voters,
             persist,
+            handover: None,
             heard: BTreeMap::new(),
             publish_at: Moment::default(),
             // A restored machine may not have finished the scrub of its last compaction.
@@ -202,6 +205,7 @@ impl Member {
                 read,
                 consistency,
             } => self.read(now, token, read, consistency, out),
+            Input::TransferLeadership { token, to } => self.hand_over(now, token, to, out),
             Input::Watch { stream, event } => self.watch(stream, event),
             Input::Synced { number } => self.synced(number),
             Input::SnapshotSynced => self.snapshot_synced(out),
@@ -242,6 +246,7 @@ impl Member {
                 .start(now, self.machine.leases(), self.config.election_ms);
         }
         self.end_when_removed(out);
+        self.watch_handover(now, out);
         self.answer_ripe_reads(now, out);
         self.send_snapshots(now, out);
         self.work_in_slices(out);
@@ -271,6 +276,11 @@ impl Member {
             .min(self.reads.next_deadline(self.config.election_ms))
             .min(self.forwarding.next_deadline())
             .min(self.transfers.next_deadline())
+            .min(
+                self.handover
+                    .as_ref()
+                    .map_or(Moment::NEVER, Handover::deadline),
+            )
             .min(self.next_progress)
     }
 

@@ -8,6 +8,7 @@ mod chaos;
 mod cluster;
 mod crash;
 mod forwarding;
+mod handover;
 mod leases;
 mod members;
 mod reads;

@@ -1,0 +1,100 @@
+//! The lead goes from one member to another when it is wanted, and nothing is lost by it.
+
+use store_member::answer::{Body, Failure, Forbidden};
+use store_member::input::{Input, Token};
+
+use crate::world::{World, put};
+
+fn started() -> (World, u64, Vec<u64>) {
+    let mut world = World::started(3);
+    let leader = world.elect();
+    world.pass(500);
+    let others = world.ids().into_iter().filter(|&id| id != leader).collect();
+    (world, leader, others)
+}
+
+fn hand_over(world: &mut World, at: u64, to: Option<u64>) -> Token {
+    let token = world.token();
+    world.say(at, Input::TransferLeadership { token, to });
+    token
+}
+
+#[test]
+fn the_wanted_member_leads_within_a_heartbeat() {
+    let (mut world, leader, others) = started();
+    for to in [others[0], others[1], leader, others[0]] {
+        let at = world.leaders()[0];
+        let token = hand_over(&mut world, at, Some(to));
+        world.pass(100);
+        assert_eq!(world.outcome(token), Some(&Ok(Body::Transferred(to))));
+        assert_eq!(world.leaders(), [to]);
+    }
+}
+
+#[test]
+fn what_is_asked_meanwhile_goes_to_the_new_leader() {
+    let (mut world, leader, _) = started();
+    let handed = hand_over(&mut world, leader, None);
+    let tokens: Vec<Token> = (0..20)
+        .map(|i| world.propose(leader, put("a", &i.to_string())))
+        .collect();
+    world.pass(500);
+    assert!(world.acknowledged(handed));
+    assert_ne!(world.leaders(), [leader]);
+    for token in tokens {
+        assert!(world.acknowledged(token), "{:?}", world.outcome(token));
+    }
+    assert_eq!(world.value(leader, "a").as_deref(), Some("19"));
+}
+
+#[test]
+fn the_best_is_the_one_that_has_most() {
+    let (mut world, leader, others) = started();
+    world.crash(others[0], 0);
+    world.pass(1_500);
+    let token = hand_over(&mut world, leader, None);
+    world.pass(500);
+    let expected = Ok(Body::Transferred(others[1]));
+    assert_eq!(world.outcome(token), Some(&expected));
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let (mut world, leader, others) = started();
+    let forbidden = |forbidden| Some(Err(Failure::Forbidden(forbidden)));
+    let token = hand_over(&mut world, others[0], Some(others[1]));
+    assert_eq!(
+        world.outcome(token).cloned(),
+        forbidden(Forbidden::NotLeader)
+    );
+    let token = hand_over(&mut world, leader, Some(9));
+    let refused = forbidden(Forbidden::BadTransferee);
+    assert_eq!(world.outcome(token).cloned(), refused);
+    let token = hand_over(&mut world, leader, Some(leader));
+    let itself = Some(Ok(Body::Transferred(leader)));
+    assert_eq!(world.outcome(token).cloned(), itself);
+    let first = hand_over(&mut world, leader, Some(others[0]));
+    let second = hand_over(&mut world, leader, Some(others[1]));
+    let busy = Some(Err(Failure::TooManyRequests));
+    assert_eq!(world.outcome(second).cloned(), busy);
+    world.pass(100);
+    assert!(world.acknowledged(first));
+
+    let mut alone = World::started(1);
+    alone.elect();
+    let token = hand_over(&mut alone, 1, None);
+    assert_eq!(alone.outcome(token).cloned(), refused);
+}
+
+#[test]
+fn one_that_does_not_take_it_leaves_the_lead_where_it_was() {
+    let (mut world, leader, others) = started();
+    world.crash(others[0], 0);
+    let token = hand_over(&mut world, leader, Some(others[0]));
+    let write = world.propose(leader, put("a", "1"));
+    world.pass_until(5_000, |world| world.outcome(token).is_some());
+    assert_eq!(world.outcome(token), Some(&Err(Failure::TimedOut)));
+    world.pass(500);
+    assert_eq!(world.leaders(), [leader]);
+    assert!(world.acknowledged(write));
+}
