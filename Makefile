@@ -45,9 +45,9 @@ build: deps ## the muster binary, optimised: target/release/muster
 	cargo build --release -p muster
 
 .PHONY: simulate
-simulate: ## the store in a thousand simulated worlds that try to break it (more: target/release/simulate --minutes 60)
+simulate: ## the store in 600 simulated worlds that try to break it (more: target/release/simulate --minutes 60)
 	cargo build --release --quiet -p store-sim
-	target/release/simulate --seeds 1000
+	target/release/simulate --seeds 600
 
 .PHONY: fmt
 fmt: ## format the code

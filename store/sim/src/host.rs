@@ -143,6 +143,8 @@ pub(crate) struct Host {
     pub(crate) config: Config,
     pub(crate) disk: SimDisk,
     pub(crate) segment_bytes: u64,
+    /// Do not compare what is found at a start with what was durable.
+    pub(crate) blind: bool,
     pub(crate) durable: Durable,
     /// Number of the present or last process.
     pub(crate) life: u64,

@@ -22,4 +22,4 @@ mod world;
 
 pub use bugs::{ALL as BUGS, Bug};
 pub use promises::Violation;
-pub use run::{Outcome, current_seed, run};
+pub use run::{Options, Outcome, current_seed, run};

@@ -8,6 +8,18 @@ use crate::bugs::Bug;
 use crate::promises::Violation;
 use crate::world::World;
 
+/// How to run a world.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The bug to put back.
+    pub bug: Option<Bug>,
+    /// Write what happens to standard error.
+    pub trace: bool,
+    /// Check only what comes of it (answers, events, states), not how: neither what disks hold nor
+    /// what logs look like. A bug is then found when it does harm.
+    pub blind: bool,
+}
+
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -39,14 +51,13 @@ pub struct Outcome {
     pub shown: u64,
 }
 
-/// Runs the world of a seed to its end, or to the first broken promise. `trace` writes what happens to
-/// standard error.
+/// Runs the world of a seed to its end, or to the first broken promise.
 ///
 /// A panic inside is a broken promise like any other where panics unwind; where they abort, a panic hook
 /// can ask [`current_seed`].
 #[must_use]
-pub fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Outcome {
-    let mut world = World::new(seed, bug, trace);
+pub fn run(seed: u64, options: Options) -> Outcome {
+    let mut world = World::new(seed, options);
     CURRENT.set(seed);
     let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
     let violation = match lived {

@@ -33,6 +33,7 @@ use crate::promises::log_matching::Logs;
 use crate::promises::state::States;
 use crate::promises::{Canon, Check, broken};
 use crate::queue::{Event, Queue};
+use crate::run::Options;
 use crate::watcher::Watcher;
 use crate::workload::{Client, Workload};
 
@@ -68,10 +69,12 @@ pub(crate) struct World {
     effects: Effects,
     bug: Option<Bug>,
     trace: bool,
+    blind: bool,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, bug: Option<Bug>, trace: bool) -> Self {
+    pub(crate) fn new(seed: u64, options: Options) -> Self {
+        let Options { bug, trace, blind } = options;
         let mut chance = Chance::new(seed);
         let plan = Plan::draw(&mut chance);
         let info = |id| MemberInfo {
@@ -95,6 +98,7 @@ impl World {
             },
             disk: SimDisk::new(),
             segment_bytes: plan.segment_bytes,
+            blind,
             durable: Durable::default(),
             life: 0,
             up: None,
@@ -134,6 +138,7 @@ impl World {
             effects: Effects::default(),
             bug,
             trace,
+            blind,
             plan,
             chance,
         };

@@ -129,7 +129,7 @@ impl Host {
         };
         let lost = self.durable.lost_in(&now_durable);
         self.durable = now_durable;
-        if let Some(lost) = lost {
+        if let Some(lost) = lost.filter(|_| !self.blind) {
             return Err(Refused::Damage(lost));
         }
         self.config.seed = seed;
