@@ -109,7 +109,11 @@ fn unit(
     let options = CompileOptions {
         trim_blocks: resource.trim_blocks,
     };
-    let template = engine::for_file(&resource.src)?.compile(&resource.src, sources, &options)?;
+    let template = engine::for_file(&resource.src, resource.engine).compile(
+        &resource.src,
+        sources,
+        &options,
+    )?;
     let mut all = format!("{global_prefix}\0{text}");
     for file in template.files() {
         all.push('\0');
@@ -234,6 +238,7 @@ mod tests {
         write(&template("good.tera"), b"{{ 1 }}");
         write(&template("bad.tera"), b"\n{{ nope( }}");
         write(&template("binary.tera"), &[0xff]);
+        write(&template("x.tmpl"), b"{{getz \"/a\"}}");
         write(&conf("a.yaml"), &resource("good.tera", "/d/a"));
         write(
             &conf("sub/b.toml"),
@@ -260,7 +265,7 @@ mod tests {
                 "a",
                 "bad: template bad.tera:2:10: found `}}` but expected identifier",
                 "binary: template binary.tera: is not UTF-8 text",
-                "go: template x.tmpl: Go templates are not supported",
+                "go: template x.tmpl:1:3: function \"getz\" not defined",
                 "missing: template god.tera: template \"god.tera\" does not exist",
                 "sub/b",
                 "twice: resource twice: dest /d/a belongs to resource \"a\" already",

@@ -1,15 +1,21 @@
 //! Pure: Template engines behind one seam: compile once, render from a window on a snapshot, report faults with their
-//! place. `tera.rs` is the engine for new templates; Go templates of existing confd set-ups join beside it.
+//! place. `tera.rs` is the engine for new templates, `gotmpl.rs` that for the Go templates of existing confd set-ups.
 
 mod filters;
+mod frame;
 mod functions;
+mod gotmpl;
 mod lines;
+mod outside;
 mod tera;
+mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(crate) use self::filters::shell_quote;
+pub use self::gotmpl::GoTemplates;
+pub use self::outside::{Nowhere, Outside};
 pub use self::tera::Tera;
 use crate::reads::ReadSet;
 use crate::tree::Reader;
@@ -48,7 +54,7 @@ pub trait Template: Send + Sync {
 }
 
 /// What templates can see besides keys.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Globals {
     /// The resource's `vars`.
     pub vars: serde_json::Map<String, serde_json::Value>,
@@ -56,6 +62,19 @@ pub struct Globals {
     pub env: Arc<BTreeMap<String, String>>,
     /// Name of the host.
     pub hostname: String,
+    /// The machine's files and names of hosts.
+    pub outside: Arc<dyn Outside>,
+}
+
+impl Default for Globals {
+    fn default() -> Self {
+        Self {
+            vars: serde_json::Map::new(),
+            env: Arc::default(),
+            hostname: String::new(),
+            outside: Arc::new(Nowhere),
+        }
+    }
 }
 
 /// The result of one render.
@@ -104,16 +123,22 @@ impl TemplateError {
     }
 }
 
-/// The engine for a template file, chosen by its extension.
-///
-/// # Errors
-/// Go templates, which this version does not read.
-pub fn for_file(name: &str) -> Result<&'static dyn Engine, TemplateError> {
-    if name.ends_with(".tmpl") {
-        return Err(
-            TemplateError::of_file(name, "Go templates are not supported")
-                .with_hint("write the template for Tera and name it .tera"),
-        );
+/// The engine for a template file: `.tmpl` is a Go template, as confd's documents name them, anything else is for Tera.
+/// `named` (`tera` or `gotmpl`) overrides that.
+pub fn for_file(name: &str, named: Option<EngineName>) -> &'static dyn Engine {
+    match named {
+        Some(EngineName::GoTemplates) => &GoTemplates,
+        Some(EngineName::Tera) => &Tera,
+        None if name.ends_with(".tmpl") => &GoTemplates,
+        None => &Tera,
     }
-    Ok(&Tera)
+}
+
+/// The engines by the names that resources use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineName {
+    /// `tera`.
+    Tera,
+    /// `gotmpl`.
+    GoTemplates,
 }

@@ -23,6 +23,7 @@ pub mod engine;
 mod faults;
 pub mod files;
 pub mod glob;
+mod outside;
 pub mod plan;
 mod program;
 mod quiet;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::engine::EngineName;
 use crate::spelling;
 
 /// Time to wait for more changes after one. 50 ms: a deploy writes its keys in bursts with gaps of a few milliseconds,
@@ -32,6 +33,8 @@ pub struct Resource {
     pub name: String,
     /// Template, relative to the template directory.
     pub src: String,
+    /// Language of the template; `None` lets its extension say.
+    pub engine: Option<EngineName>,
     /// File to write. Absolute.
     pub dest: PathBuf,
     /// Paths (behind the prefix) that the template may read.
@@ -108,6 +111,7 @@ impl ResourceError {
 /// Keys a resource may have.
 const KEYS: &[&str] = &[
     "src",
+    "engine",
     "dest",
     "keys",
     "prefix",
@@ -246,6 +250,7 @@ impl Fields<'_> {
         Ok(Resource {
             name: stem(self.file).to_owned(),
             src,
+            engine: self.engine()?,
             dest,
             keys: self.keys()?,
             prefix,
@@ -262,6 +267,17 @@ impl Fields<'_> {
             vars: self.vars()?,
             warnings: std::mem::take(&mut self.warnings),
         })
+    }
+
+    fn engine(&self) -> Result<Option<EngineName>, ResourceError> {
+        match self.text("engine")?.as_deref() {
+            None => Ok(None),
+            Some("tera") => Ok(Some(EngineName::Tera)),
+            Some("gotmpl") => Ok(Some(EngineName::GoTemplates)),
+            Some(other) => Err(self
+                .fault("engine", &format!("{other:?} is not known"))
+                .hinted("known: tera, gotmpl")),
+        }
     }
 
     fn refuse_unknown(&self) -> Result<(), ResourceError> {

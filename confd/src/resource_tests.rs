@@ -112,8 +112,12 @@ fn faults_name_their_line_and_what_to_do() {
             "resource web.yaml:4: unknown key \"relaod_cmd\" | did you mean \"reload_cmd\"?",
         ),
         (
+            "engine: jinja\n",
+            "resource web.yaml:4: engine \"jinja\" is not known | known: tera, gotmpl",
+        ),
+        (
             "quux: x\n",
-            "resource web.yaml:4: unknown key \"quux\" | known: src, dest",
+            "resource web.yaml:4: unknown key \"quux\" | known: src, engine, dest",
         ),
         (
             "mode: 644\n",

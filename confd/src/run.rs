@@ -29,7 +29,7 @@ use crate::faults::chain;
 use crate::state::StateFile;
 use crate::status::{self, Status};
 use crate::tree::Scope;
-use crate::{api, disk};
+use crate::{api, disk, outside};
 
 /// Time that steps under way have to end when the agent stops; what runs longer is killed and done again by the next life.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -220,6 +220,7 @@ impl Runner {
         let globals = Globals {
             env: Arc::new(environment().collect()),
             hostname: hostname(),
+            outside: Arc::new(outside::Machine),
             ..Globals::default()
         };
         Self {

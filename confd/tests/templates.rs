@@ -155,7 +155,7 @@ impl Shipped {
         let options = CompileOptions {
             trim_blocks: self.resource.trim_blocks,
         };
-        let engine = engine::for_file(&self.resource.src).unwrap();
+        let engine = engine::for_file(&self.resource.src, self.resource.engine);
         let template = engine
             .compile(&self.resource.src, &self.sources, &options)
             .unwrap();

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use tera::{Error, Kwargs, Map, State, Tera, TeraResult, Value};
 
 use super::functions::{check, hinted, parsed};
+use super::text;
 
 /// Names of all filters, ours and the usual ones of Tera, to guess what a misspelt one means.
 pub(super) const NAMES: &[&str] = &[
@@ -87,37 +88,21 @@ pub(super) fn register(tera: &mut Tera) {
 
 fn base(path: &str, kwargs: Kwargs, _: &State) -> TeraResult<String> {
     check("base", &kwargs, &[])?;
-    let name = path
-        .trim_end_matches('/')
-        .rsplit('/')
-        .next()
-        .unwrap_or_default();
-    Ok(match (name, path) {
-        ("", "") => ".",
-        ("", _) => "/",
-        (name, _) => name,
-    }
-    .to_owned())
+    Ok(text::base(path).to_owned())
 }
 
 fn dir(path: &str, kwargs: Kwargs, _: &State) -> TeraResult<String> {
     check("dir", &kwargs, &[])?;
-    Ok(match path.rfind('/') {
-        None => ".".to_owned(),
-        Some(slash) => match path[..slash].trim_end_matches('/') {
-            "" => "/".to_owned(),
-            above => above.to_owned(),
-        },
-    })
+    Ok(text::dir(path))
 }
 
 fn split(text: &str, kwargs: Kwargs, _: &State) -> TeraResult<Vec<String>> {
     check("split", &kwargs, &["pat"])?;
     let pat: &str = kwargs.must_get("pat")?;
-    if pat.is_empty() {
-        return Ok(text.chars().map(String::from).collect());
-    }
-    Ok(text.split(pat).map(str::to_owned).collect())
+    Ok(text::split(text, pat)
+        .into_iter()
+        .map(str::to_owned)
+        .collect())
 }
 
 fn join(list: &[Value], kwargs: Kwargs, _: &State) -> TeraResult<String> {
@@ -137,15 +122,12 @@ fn parse_json(text: &str, kwargs: Kwargs, _: &State) -> TeraResult<Value> {
 
 fn parse_bool(text: &str, kwargs: Kwargs, _: &State) -> TeraResult<bool> {
     check("parse_bool", &kwargs, &[])?;
-    // The spellings of Go's strconv.ParseBool, which existing keys use.
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err(hinted(
+    text::parse_bool(text).ok_or_else(|| {
+        hinted(
             format!("{text:?} is neither true nor false"),
             "write true, false, 1 or 0",
-        )),
-    }
+        )
+    })
 }
 
 fn json_encode(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<String> {

@@ -31,6 +31,8 @@ pub(super) const NAMES: &[&str] = &[
     "json",
     "env",
     "hostname",
+    "file_exists",
+    "lookup_ip",
     "revision",
     "services",
     "service_names",
@@ -52,6 +54,8 @@ pub(super) fn register(tera: &mut Tera) {
     tera.register_function("json", json);
     tera.register_function("env", env);
     tera.register_function("hostname", hostname);
+    tera.register_function("file_exists", file_exists);
+    tera.register_function("lookup_ip", lookup_ip);
     tera.register_function("revision", revision);
     tera.register_function("services", services);
     tera.register_function("service_names", service_names);
@@ -239,6 +243,23 @@ fn env(kwargs: Kwargs, _: &State) -> TeraResult<Value> {
 fn hostname(kwargs: Kwargs, _: &State) -> TeraResult<Value> {
     check("hostname", &kwargs, &[])?;
     with_frame(|frame| Ok(Value::from(frame.globals.hostname.as_str())))
+}
+
+fn file_exists(kwargs: Kwargs, _: &State) -> TeraResult<Value> {
+    check("file_exists", &kwargs, &["path"])?;
+    let path: &str = kwargs.must_get("path")?;
+    with_frame(|frame| Ok(Value::from(frame.globals.outside.file_exists(path))))
+}
+
+/// Addresses of a host as sorted texts; none if it cannot be looked up.
+fn lookup_ip(kwargs: Kwargs, _: &State) -> TeraResult<Value> {
+    check("lookup_ip", &kwargs, &["host"])?;
+    let host: &str = kwargs.must_get("host")?;
+    let found = with_frame(|frame| Ok(frame.globals.outside.addresses(host)))?;
+    let mut texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+    texts.sort();
+    texts.dedup();
+    Ok(Value::from(texts))
 }
 
 fn revision(kwargs: Kwargs, _: &State) -> TeraResult<Value> {

@@ -1,13 +1,11 @@
-//! The Tera 2 engine: nothing is escaped, an undefined variable is a fault, functions read through the render's window.
-//!
-//! Functions of a compiled template are closures without access to a render's state, so the window of the render under
-//! way stands in a thread-local slot that [`Slot`] fills and empties; rendering never waits, so it stays on its thread.
+//! Pure: The Tera 2 engine: nothing is escaped, an undefined variable is a fault, functions read through the render's
+//! window in [`super::frame`].
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use tera::{Context, ErrorKind, Value};
 
+use super::frame::{self, Frame, Slot};
 use super::lines::Trimmed;
 use super::{
     CompileOptions, Engine, Globals, Rendered, Sources, Template, TemplateError, filters, functions,
@@ -141,47 +139,12 @@ impl Template for Compiled {
     }
 }
 
-/// What functions see of the render under way.
-pub(super) struct Frame {
-    pub(super) reader: Reader,
-    pub(super) globals: Globals,
-}
-
-thread_local! {
-    static FRAME: RefCell<Option<Frame>> = const { RefCell::new(None) };
-}
-
-/// Holds the slot filled; emptied on drop too, so that a panic leaves no window behind.
-struct Slot;
-
-impl Slot {
-    fn fill(reader: Reader, globals: Globals) -> Self {
-        FRAME.with_borrow_mut(|frame| *frame = Some(Frame { reader, globals }));
-        Self
-    }
-
-    fn empty(self) -> (crate::reads::ReadSet, Vec<String>) {
-        FRAME
-            .take()
-            .map(|frame| frame.reader.finish())
-            .unwrap_or_default()
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        FRAME.take();
-    }
-}
-
 /// Runs a function of a template on the render under way.
 pub(super) fn with_frame<T>(
     call: impl FnOnce(&mut Frame) -> Result<T, tera::Error>,
 ) -> Result<T, tera::Error> {
-    FRAME.with_borrow_mut(|frame| match frame {
-        Some(frame) => call(frame),
-        None => Err(tera::Error::message("called outside of a render")),
-    })
+    frame::with_frame(call)
+        .unwrap_or_else(|| Err(tera::Error::message("called outside of a render")))
 }
 
 /// Translates Tera's report into one line with its place in the file as written.

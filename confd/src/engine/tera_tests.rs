@@ -29,6 +29,7 @@ fn render(template: &str, pairs: &[(&str, &str)]) -> Rendered {
         vars: serde_json::from_str(r#"{"port": 8080, "names": ["b", "a"]}"#).unwrap(),
         env: std::sync::Arc::new([("HOME".to_owned(), "/root".to_owned())].into()),
         hostname: "host1".to_owned(),
+        ..Globals::default()
     };
     let reader = Reader::new(snapshot(pairs), Scope::new("", &["/".to_owned()]));
     compile(&[("t.tera", template)])
