@@ -152,20 +152,48 @@ fn members_may_be_restarted_in_turn() {
         cluster.restart(member);
         assert_eq!(keys(&cluster.client(member)), written);
     }
-    let all = cluster.all();
-    for member in &all {
-        cluster.kill(*member);
+    for member in cluster.all() {
+        cluster.kill(member);
     }
-    for member in &all {
-        cluster.spawn(*member);
-    }
-    for member in all {
-        cluster.wait_ready(member);
+    cluster.start_all();
+    for member in cluster.all() {
         assert_eq!(
             keys(&cluster.client(member)),
             written,
             "after all were killed"
         );
+    }
+}
+
+#[test]
+fn a_member_that_missed_more_than_is_kept_catches_up() {
+    /// More than a leader keeps of its log for members that lag: 32 MiB.
+    const MISSED: usize = 40;
+    let mut cluster = start(3);
+    let late = cluster.others(cluster.leader_among(&cluster.all()))[0];
+    let others = cluster.others(late);
+    cluster.kill(late);
+    let value = "x".repeat(1 << 20);
+    let writer = cluster.client(others[0]);
+    let mut written = BTreeSet::new();
+    for number in 0..MISSED {
+        let key = format!("{number:04}");
+        let (status, _, said) = writer.output_with_input(&["put", &key], &value);
+        assert_eq!(status, 0, "{said}");
+        written.insert(key);
+    }
+    cluster.restart(late);
+    assert_eq!(keys(&cluster.client(late)), written);
+    let metrics = http::get(cluster.address(late), "/metrics").unwrap().body;
+    let saved = "etcd_debugging_snap_save_total_duration_seconds_count 1\n";
+    assert!(metrics.contains(saved), "it came by a snapshot: {metrics}");
+    // What it was given is its own now.
+    cluster.kill(late);
+    cluster.restart(late);
+    put(&cluster, &[late], "after", "x");
+    written.insert("after".to_owned());
+    for member in cluster.all() {
+        assert_eq!(keys(&cluster.client(member)), written);
     }
 }
 
@@ -214,14 +242,28 @@ fn five_members_live_without_two_and_a_minority_says_so() {
         Ok(Some("2".to_owned()))
     );
 
-    cluster.kill(others[1]);
     let left = others[2];
+    // etcdctl wants a leader while it watches.
+    let mut watch = cluster.client(left).spawn(&["watch", "--prefix", "seen"]);
+    let mut number = 0;
+    wait::until("the watch", wait::LONG, || {
+        put(&cluster, &[left], &format!("seen{number}"), "x");
+        number += 1;
+        let lines = watch.lines();
+        if lines.is_empty() {
+            Err("no event".to_owned())
+        } else {
+            Ok(())
+        }
+    });
+    cluster.kill(others[1]);
     wait::until("the loss to be noticed", wait::LONG, || {
         match cluster.status(left)?.leader {
             0 => Ok(()),
             leader => Err(format!("it follows {leader:x}")),
         }
     });
+    watch.wait_line("no leader", wait::LONG);
     assert_eq!(status_of(&cluster, left, "/health"), 503);
     let client = cluster.client(left);
     let local = client.run(&["get", "--consistency=s", "--print-value-only", "b"]);
@@ -230,7 +272,7 @@ fn five_members_live_without_two_and_a_minority_says_so() {
     assert!(refused.is_err(), "{refused:?}");
 
     cluster.restart(leader);
-    assert_eq!(keys(&client), ["a", "b"].map(str::to_owned).into());
+    assert!(keys(&client).contains("b"));
 }
 
 #[test]

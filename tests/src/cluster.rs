@@ -50,12 +50,7 @@ impl Cluster {
     #[must_use]
     pub fn start(binary: &Path, members: usize) -> Self {
         let mut cluster = Self::prepare(binary, members);
-        for member in 0..members {
-            cluster.spawn(member);
-        }
-        for member in 0..members {
-            cluster.wait_ready(member);
-        }
+        cluster.start_all();
         cluster
     }
 
@@ -76,6 +71,20 @@ impl Cluster {
             binary: binary.to_owned(),
             folder: tempfile::tempdir().expect("temporary folder"),
             members: (0..members).map(member).collect(),
+        }
+    }
+
+    /// Starts all members and waits until they serve.
+    ///
+    /// # Panics
+    /// When one does not.
+    #[track_caller]
+    pub fn start_all(&mut self) {
+        for member in self.all() {
+            self.spawn(member);
+        }
+        for member in self.all() {
+            self.wait_ready(member);
         }
     }
 

@@ -175,10 +175,11 @@ impl Link {
         loop {
             tokio::select! {
                 biased;
+                // Safe to cancel: a tick not returned is returned next time. Before the lanes, which
+                // may never run empty.
+                _ = pings.tick() => self.ping().write(&mut out),
                 // Safe to cancel: what waits stays in the lanes.
                 () = peer.lanes.wait() => peer.lanes.take(&mut out),
-                // Safe to cancel: a tick not returned is returned next time.
-                _ = pings.tick() => self.ping().write(&mut out),
                 // Safe to cancel: nothing is expected, only the end. So a peer that went down is
                 // known at once, not at the next message.
                 read = back.read(&mut nothing) => {
