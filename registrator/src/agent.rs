@@ -26,6 +26,7 @@ use store_client::backoff::Backoff;
 pub use effect::{Effect, Level, Note};
 pub use input::{Action, Event, Input, Inspected, Now, Summary, Token};
 
+use crate::container::Health;
 use crate::desired::{Evaluation, Outcome, Rules, evaluate};
 use crate::latency::Latency;
 use crate::plan::Held;
@@ -265,7 +266,11 @@ impl Agent {
         // Events of one container are ordered among themselves; one that is not newer is a replay
         // after a reconnect. It says "look again" like any other, but no more.
         let replay = event.time_nanos <= tracked.mark_nanos;
-        if replay || matches!(event.action, Action::Stop | Action::Rename | Action::Update) {
+        let content = matches!(
+            event.action,
+            Action::Stop | Action::Rename | Action::Update | Action::Health
+        );
+        if replay || content {
             if tracked.look != Look::Rested || tracked.runs() {
                 self.look_again(id, Change::Content);
             }
@@ -274,7 +279,15 @@ impl Agent {
         tracked.mark_nanos = event.time_nanos;
         match event.action {
             Action::Start => {
+                // The engine tells of no return to "starting".
+                let checked = tracked.seen.as_mut().and_then(|seen| seen.health.as_mut());
+                let reset = checked
+                    .filter(|_| live)
+                    .map(|health| *health = Health::Starting);
                 tracked.started_nanos = live.then_some(event.time_nanos);
+                if reset.is_some() {
+                    self.evaluate(now, id, effects);
+                }
                 self.look_again(id, Change::Process);
             }
             Action::Unpause => self.look_again(id, Change::Process),
@@ -302,7 +315,7 @@ impl Agent {
                 });
                 self.drain(now, id, effects);
             }
-            Action::Stop | Action::Rename | Action::Update => {}
+            Action::Stop | Action::Rename | Action::Update | Action::Health => {}
         }
     }
 
@@ -372,6 +385,7 @@ impl Agent {
                         self.queue_write(&id);
                     }
                 }
+                Timer::Reconsider(id) => self.evaluate(now, &id, effects),
                 Timer::Drained(id) => {
                     if let Some(tracked) = self.containers.get_mut(&id) {
                         // It was told to stop and did not: look, and if it runs it is back.
@@ -392,6 +406,7 @@ impl Agent {
             skipped: Some(why.to_owned()),
             ..Evaluation::default()
         };
+        let mut again_ms = None;
         let evaluation = match (&tracked.seen, tracked.halted) {
             (_, Some(why)) => skipped(why),
             (None, None) => return,
@@ -401,9 +416,22 @@ impl Agent {
             (Some(seen), None) => {
                 let wall_ms = u64::try_from(now.wall_nanos / 1_000_000).unwrap_or(0);
                 let stamp = registrator_catalog::timestamp::format_millis(wall_ms);
-                evaluate(seen, &self.rules, &stamp)
+                let passage = self.rules.gate.ask(seen, now.wall_nanos);
+                again_ms = passage.again_ms;
+                let evaluation = evaluate(seen, &self.rules, passage.state, &stamp);
+                let mut evaluation = match passage.closed {
+                    Some(why) if evaluation.skipped.is_none() => skipped(why),
+                    _ => evaluation,
+                };
+                evaluation.warnings = passage.warnings;
+                evaluation
             }
         };
+        let again = Timer::Reconsider(id.to_owned());
+        match again_ms {
+            Some(wait_ms) => self.timers.set(again, now.mono_ms.saturating_add(wait_ms)),
+            None => self.timers.clear(&again),
+        }
         if tracked.runs() {
             tell_new(&tracked.name, &tracked.evaluation, &evaluation, effects);
         }
@@ -433,6 +461,11 @@ fn tell_new(name: &str, before: &Evaluation, after: &Evaluation, effects: &mut V
     let known = |why: &&String| before.skipped.as_ref() == Some(*why) || !before.wanted.is_empty();
     if let Some(why) = after.skipped.as_ref().filter(|why| !known(why)) {
         note(effects, Level::Info, name, format!("not registered: {why}"));
+    }
+    for warning in &after.warnings {
+        if !before.warnings.contains(warning) {
+            note(effects, Level::Warn, name, warning.clone());
+        }
     }
     for verdict in after
         .verdicts
@@ -474,4 +507,4 @@ fn millis(duration: std::time::Duration) -> u64 {
 
 #[cfg(test)]
 #[path = "agent_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -7,10 +7,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use registrator_catalog::layout::{Kind, Layout};
+use registrator_catalog::record::State;
 
 use super::*;
 use crate::container::{Container, Network, NetworkMode, Port, Run};
 use crate::desired::HostAddresses;
+use crate::gate::Gate;
 
 #[path = "agent_world.rs"]
 mod world;
@@ -22,6 +24,7 @@ pub(super) fn rules(kind: Kind) -> Rules {
         internal: true,
         host: HostAddresses::default(),
         layouts: vec![Layout::new(kind, "s")],
+        gate: Gate::default(),
     }
 }
 
@@ -31,7 +34,7 @@ pub(super) const SETTINGS: Settings = Settings {
 };
 
 /// A container that runs the image `web` and exposes port 80.
-pub(super) fn web(id: &str, started_ms: i64) -> Container {
+pub(crate) fn web(id: &str, started_ms: i64) -> Container {
     Container {
         id: id.to_owned(),
         name: id.to_owned(),
@@ -39,6 +42,7 @@ pub(super) fn web(id: &str, started_ms: i64) -> Container {
         labels: BTreeMap::new(),
         env: Vec::new(),
         run: Run::Running,
+        health: None,
         started_at: format!("at {started_ms}"),
         started_nanos: Some(started_ms * 1_000_000),
         exposed: [Port::parse("80").unwrap()].into(),
@@ -150,11 +154,19 @@ impl Story {
                 why: text(),
             },
             // found a [stopped|paused|restarting] [started=5] [name=x] [noport] [stop=3] [timeout=2]
+            // [health=starting|healthy|unhealthy] [label=name=value]
             "found" => {
                 let mut container = web(rest[0], 0);
                 for word in &rest[1..] {
                     match word.split_once('=').unwrap_or((word, "")) {
                         ("stopped", _) => container.run = Run::Stopped,
+                        ("health", "starting") => container.health = Some(Health::Starting),
+                        ("health", "healthy") => container.health = Some(Health::Healthy),
+                        ("health", "unhealthy") => container.health = Some(Health::Unhealthy),
+                        ("label", label) => {
+                            let (name, value) = label.split_once('=').unwrap();
+                            container.labels.insert(name.into(), value.into());
+                        }
                         ("paused", _) => container.run = Run::Paused,
                         ("restarting", _) => container.run = Run::Restarting,
                         ("noport", _) => container.exposed.clear(),
@@ -194,6 +206,7 @@ impl Story {
                     ("unpause", _) => Action::Unpause,
                     ("rename", _) => Action::Rename,
                     ("update", _) => Action::Update,
+                    ("health", _) => Action::Health,
                     ("destroy", _) => Action::Destroy,
                     other => panic!("{other:?}"),
                 };
@@ -331,7 +344,7 @@ fn an_adopted_record_that_differs_only_in_its_time_is_not_written_again() {
     let mut agent = Agent::new(rules(Kind::Native), SETTINGS);
     let mut effects = Vec::new();
     let earlier = "2026-11-20T04:48:44.123Z";
-    let (key, value) = evaluate(&web("a", 0), &rules(Kind::Native), earlier)
+    let (key, value) = evaluate(&web("a", 0), &rules(Kind::Native), State::Up, earlier)
         .wanted
         .pop_first()
         .unwrap();

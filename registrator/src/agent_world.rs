@@ -17,6 +17,8 @@ struct World {
     /// What runs, with the time it started; paused ones negative.
     running: BTreeMap<&'static str, i64>,
     paused: Vec<&'static str>,
+    /// Whose health check fails.
+    sick: Vec<&'static str>,
     /// Orders nobody has answered yet, in any order.
     open: Vec<Effect>,
     engine_up: bool,
@@ -34,6 +36,7 @@ impl World {
             now_ms: 1_000,
             running: BTreeMap::new(),
             paused: Vec::new(),
+            sick: Vec::new(),
             open: Vec::new(),
             engine_up: false,
             store_up: false,
@@ -86,7 +89,7 @@ impl World {
     fn live(&mut self) {
         let id = IDS[usize::try_from(self.roll(IDS.len() as u64)).unwrap()];
         let runs = self.running.contains_key(id);
-        match self.roll(6) {
+        match self.roll(7) {
             0 | 1 if !runs => {
                 self.now_ms += 1;
                 let started = i64::try_from(self.now_ms).unwrap();
@@ -116,6 +119,15 @@ impl World {
                 self.event(id, Action::Unpause);
             }
             5 if runs => self.event(id, Action::Kill { signal: 1 }),
+            6 if runs => {
+                match self.sick.iter().position(|other| *other == id) {
+                    Some(at) => {
+                        self.sick.swap_remove(at);
+                    }
+                    None => self.sick.push(id),
+                }
+                self.event(id, Action::Health);
+            }
             _ => {}
         }
     }
@@ -170,6 +182,9 @@ impl World {
         let mut container = web(id, started);
         if self.paused.contains(&id) {
             container.run = Run::Paused;
+        }
+        if self.sick.contains(&id) {
+            container.health = Some(Health::Unhealthy);
         }
         // Two containers want one key.
         if id == "d" || id == "e" {
@@ -340,9 +355,10 @@ impl World {
 
     fn expected(&self) -> BTreeMap<String, String> {
         let mut expected = BTreeMap::new();
-        for (id, started) in &self.running {
+        let healthy = |id: &str| !self.sick.contains(&id);
+        for (id, started) in self.running.iter().filter(|(id, _)| healthy(id)) {
             let container = self.container(id, *started);
-            expected.extend(evaluate(&container, &rules(Kind::Registrator), "").wanted);
+            expected.extend(evaluate(&container, &rules(Kind::Registrator), State::Up, "").wanted);
         }
         expected
     }
@@ -411,6 +427,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         Action::Unpause,
         Action::Rename,
         Action::Update,
+        Action::Health,
         Action::Destroy,
     ]);
     let summary = (id.clone(), any::<bool>(), "[xy]").prop_map(|(id, running, shape)| Summary {

@@ -10,6 +10,9 @@ use serde::Deserialize;
 use store_client::connect::{Options, Tls};
 use store_client::endpoint::{Endpoint, EndpointError};
 
+use crate::gate::Gate;
+use crate::span;
+
 /// Flags of `muster registrator`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
@@ -59,6 +62,14 @@ pub struct Args {
     /// Where keys of native and registrator begin [default: /services]
     #[arg(long, value_name = "PATH")]
     pub prefix: Option<String>,
+    /// What a container's HEALTHCHECK decides: off (nothing), wait (registered while healthy) or
+    /// mark (registered with its state); label muster.gate for one container [default: wait]
+    #[arg(long, value_name = "POLICY")]
+    pub gate: Option<String>,
+    /// Longest wait for a health check's first result before the container counts as healthy; label
+    /// muster.gate.timeout for one container [default: as long as the engine waits]
+    #[arg(long, value_name = "TIME")]
+    pub gate_timeout: Option<String>,
     /// Name of this host in keys and records [default: the engine's host name]
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
@@ -98,6 +109,8 @@ struct File {
     ttl: Option<Text>,
     layout: Option<Text>,
     prefix: Option<Text>,
+    gate: Option<Text>,
+    gate_timeout: Option<Text>,
     node: Option<Text>,
     node_id: Option<Text>,
     ip: Option<Text>,
@@ -107,7 +120,7 @@ struct File {
     listen: Option<Text>,
 }
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 19] = [
     "docker-host",
     "endpoints",
     "user",
@@ -118,6 +131,8 @@ const NAMES: [&str; 17] = [
     "ttl",
     "layout",
     "prefix",
+    "gate",
+    "gate-timeout",
     "node",
     "node-id",
     "ip",
@@ -178,6 +193,8 @@ pub struct Config {
     pub ttl_seconds: i64,
     /// Where and how records are written.
     pub layouts: Vec<Layout>,
+    /// What a health check decides.
+    pub gate: Gate,
     /// Name of this host; `None` asks the engine.
     pub node: Option<String>,
     /// Identity of the lease; `None` takes the node's name.
@@ -226,6 +243,7 @@ impl Config {
             store: Options::new(endpoints),
             ttl_seconds: TTL_SECONDS_DEFAULT,
             layouts: vec![Layout::new(Kind::Native, PREFIX_DEFAULT)],
+            gate: Gate::default(),
             node: None,
             node_id: None,
             ips: Vec::new(),
@@ -269,7 +287,7 @@ impl Config {
             args.key.as_ref().or(file.key.as_ref()),
         )?;
         if let Some(text) = pick(&args.ttl, file.ttl) {
-            let ttl = duration(&text).filter(|ttl| *ttl >= Duration::from_secs(1));
+            let ttl = span::parse(&text).filter(|ttl| *ttl >= Duration::from_secs(1));
             let seconds = ttl
                 .map(|ttl| ttl.as_secs())
                 .filter(|seconds| *seconds <= TTL_SECONDS_MAX);
@@ -278,13 +296,23 @@ impl Config {
                 .ok_or_else(|| wrong("ttl", &text, "a time from 1s to 24h, such as 30s"))?;
         }
         if let Some(text) = pick(&args.resync, file.resync) {
-            config.resync = duration(&text)
+            config.resync = span::parse(&text)
                 .filter(|resync| *resync >= Duration::from_secs(1))
                 .ok_or_else(|| wrong("resync", &text, "a time of at least 1s, such as 60s"))?;
         }
         let prefix = pick(&args.prefix, file.prefix).unwrap_or_else(|| PREFIX_DEFAULT.to_owned());
         let flag = (!args.layout.is_empty()).then(|| args.layout.join(","));
         config.layouts = layouts(pick(&flag, file.layout), &prefix)?;
+        if let Some(text) = pick(&args.gate, file.gate) {
+            let policy = text.parse();
+            config.gate.policy = policy.map_err(|_| wrong("gate", &text, "off, wait or mark"))?;
+        }
+        if let Some(text) = pick(&args.gate_timeout, file.gate_timeout) {
+            let timeout = span::parse_ms(&text);
+            let want = "a time such as 10s";
+            config.gate.timeout_ms =
+                Some(timeout.ok_or_else(|| wrong("gate-timeout", &text, want))?);
+        }
         config.node = pick(&args.node, file.node).filter(|name| !name.is_empty());
         config.node_id = pick(&args.node_id, file.node_id).filter(|id| !id.is_empty());
         if let Some(text) = pick(&args.ip, file.ip) {
@@ -394,21 +422,6 @@ fn tls(
         identity_pem,
         server_name: None,
     }))
-}
-
-/// `90`, `90s`, `1500ms`, `2m`, `1h`.
-fn duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let number: u64 = text[..digits].parse().ok()?;
-    let millis = match &text[digits..] {
-        "ms" => 1,
-        "" | "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    Some(Duration::from_millis(number.checked_mul(millis)?))
 }
 
 fn read_file(path: &Path) -> Result<File, ConfigError> {

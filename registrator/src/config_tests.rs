@@ -14,13 +14,19 @@ fn file(text: &str) -> Result<Config, ConfigError> {
 fn a_file_says_the_same_as_flags() {
     let config = file(concat!(
         "endpoints: [a, 'https://b:1']\nttl: 15\nlayout: registrator\nprefix: /x\nnode: n\n",
-        "ip: 10.0.0.5\ninternal: true\nresync: 2m\non-stop: revoke\nlisten: 127.0.0.1:0\n"
+        "ip: 10.0.0.5\ninternal: true\nresync: 2m\non-stop: revoke\nlisten: 127.0.0.1:0\ngate: mark\n",
+        "gate-timeout: 1500ms\n"
     ))
     .unwrap();
     assert_eq!(config.store.endpoints.len(), 2);
     assert_eq!((config.ttl_seconds, config.resync.as_secs()), (15, 120));
     assert_eq!(config.layouts, [Layout::new(Kind::Registrator, "x")]);
     assert_eq!((config.node.as_deref(), config.internal), (Some("n"), true));
+    let gate = Gate {
+        policy: crate::gate::Policy::Mark,
+        timeout_ms: Some(1_500),
+    };
+    assert_eq!(config.gate, gate);
     assert_eq!(config.on_stop, StopPolicy::Revoke);
     let defaults = file("").unwrap();
     assert_eq!(defaults.ttl_seconds, TTL_SECONDS_DEFAULT);
@@ -64,6 +70,8 @@ fn errors_say_where_and_what_was_meant() {
         ("layout: skydns\n", "option layout", "skydns=cluster.local"),
         ("layout: [native, registrator]\n", "kept apart", ""),
         ("layout: [grpc, traefik=grpc/x]\n", "kept apart", ""),
+        ("gate: ajar\n", "off, wait or mark", ""),
+        ("gate-timeout: soon\n", "option gate-timeout", ""),
         ("ip: 0.0.0.0\n", "option ip", ""),
         ("ip: here\n", "option ip", ""),
         (
@@ -86,25 +94,6 @@ fn errors_say_where_and_what_was_meant() {
             "{text}: {:?}",
             error.hint()
         );
-    }
-}
-
-#[test]
-fn times() {
-    for (text, millis) in [
-        ("90", Some(90_000)),
-        ("90s", Some(90_000)),
-        ("1500ms", Some(1_500)),
-        (" 2m ", Some(120_000)),
-        ("1h", Some(3_600_000)),
-        ("", None),
-        ("s", None),
-        ("-1s", None),
-        ("1d", None),
-        ("99999999999999999999", None),
-        ("18446744073709551615h", None),
-    ] {
-        assert_eq!(duration(text).map(|d| d.as_millis()), millis, "{text:?}");
     }
 }
 

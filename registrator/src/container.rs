@@ -22,6 +22,8 @@ pub struct Container {
     pub env: Vec<String>,
     /// What runs right now.
     pub run: Run,
+    /// What the engine's health check says; `None` without one.
+    pub health: Option<Health>,
     /// When this incarnation started, as the engine writes it; empty when it never did.
     pub started_at: String,
     /// The same in nanoseconds since 1970.
@@ -55,6 +57,17 @@ pub enum Run {
     Restarting,
     /// Created, exited, dead or being removed.
     Stopped,
+}
+
+/// Result of the engine's health check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Neither passed nor failed since the start.
+    Starting,
+    /// Passed.
+    Healthy,
+    /// Failed as often in a row as it may.
+    Unhealthy,
 }
 
 /// A port inside the container.

@@ -13,6 +13,7 @@ use registrator_catalog::layout::{Layout, registrator_id};
 use registrator_catalog::record::{self, Proto, Record, State};
 
 use crate::container::{Binding, Container, NetworkMode, Port, Run};
+use crate::gate::Gate;
 use crate::labels::{Labels, PortLabels};
 
 /// What holds for all containers of one agent.
@@ -26,6 +27,8 @@ pub struct Rules {
     pub host: HostAddresses,
     /// Where and how records are written. Never empty.
     pub layouts: Vec<Layout>,
+    /// What a health check decides, unless a container's labels say otherwise.
+    pub gate: Gate,
 }
 
 /// Addresses under which others reach this host.
@@ -46,6 +49,27 @@ pub struct Evaluation {
     pub verdicts: Vec<Verdict>,
     /// Why no port was looked at, if so.
     pub skipped: Option<String>,
+    /// What is odd about the container's settings.
+    pub warnings: Vec<String>,
+}
+
+impl Evaluation {
+    /// Why keys that were wanted are not any more.
+    #[must_use]
+    pub fn why_fewer(&self) -> String {
+        let state = self
+            .verdicts
+            .iter()
+            .find_map(|verdict| match &verdict.outcome {
+                Outcome::Registered(record) if record.state != State::Up => Some(record.state),
+                _ => None,
+            });
+        match (&self.skipped, state) {
+            (Some(why), _) => why.clone(),
+            (None, Some(state)) => format!("it is {state}"),
+            (None, None) => "its settings changed".to_owned(),
+        }
+    }
 }
 
 /// What was decided about one port, and why.
@@ -91,9 +115,14 @@ struct Place {
     further: bool,
 }
 
-/// Decides about every port of `container`. `updated_at` goes into the records.
+/// Decides about every port of `container`. `state` and `updated_at` go into the records.
 #[must_use]
-pub fn evaluate(container: &Container, rules: &Rules, updated_at: &str) -> Evaluation {
+pub fn evaluate(
+    container: &Container,
+    rules: &Rules,
+    state: State,
+    updated_at: &str,
+) -> Evaluation {
     let mut evaluation = Evaluation::default();
     if let Some(why) = not_serving(container) {
         evaluation.skipped = Some(why);
@@ -126,9 +155,10 @@ pub fn evaluate(container: &Container, rules: &Rules, updated_at: &str) -> Evalu
     let several = eligible.len() > 1;
     for (port, settings, places) in eligible {
         for place in places {
-            let record = record_of(
+            let mut record = record_of(
                 container, rules, port, &settings, &place, several, updated_at,
             );
+            record.state = state;
             let mut warnings = settings.warnings.clone();
             let outcome = match write(&record, &rules.layouts, &mut evaluation.wanted) {
                 Ok(faults) => {

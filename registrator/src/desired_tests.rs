@@ -27,6 +27,7 @@ fn base() -> Container {
         labels: BTreeMap::new(),
         env: Vec::new(),
         run: Run::Running,
+        health: None,
         started_at: String::new(),
         started_nanos: None,
         exposed: BTreeSet::new(),
@@ -52,12 +53,13 @@ fn rules(told: &[&str], detected: &[&str]) -> Rules {
             detected: parse(detected),
         },
         layouts: vec![Layout::new(Kind::Registrator, "s")],
+        gate: Gate::default(),
     }
 }
 
 /// The decisions as text: keys with values, then what was left out.
 fn decide(container: &Container, rules: &Rules) -> String {
-    let evaluation = evaluate(container, rules, "now");
+    let evaluation = evaluate(container, rules, State::Up, "now");
     let mut lines: Vec<String> = evaluation
         .wanted
         .iter()
@@ -207,6 +209,7 @@ fn every_address_of_a_port_is_in_the_record() {
     let evaluation = evaluate(
         &container,
         &rules(&[], &["fd00::102", "192.168.1.102"]),
+        State::Up,
         "now",
     );
     let Outcome::Registered(record) = &evaluation.verdicts[0].outcome else {
@@ -428,7 +431,7 @@ fn tags_attributes_and_the_container_are_in_the_record() {
     ] {
         container.labels.insert(key.into(), value.into());
     }
-    let evaluation = evaluate(&container, &rules(&["10.0.0.1"], &[]), "now");
+    let evaluation = evaluate(&container, &rules(&["10.0.0.1"], &[]), State::Up, "now");
     let Outcome::Registered(record) = &evaluation.verdicts[0].outcome else {
         panic!("{evaluation:?}");
     };
@@ -500,7 +503,7 @@ fn a_layout_that_cannot_take_a_record_spares_the_others() {
     container.exposed = [port("80")].into();
     for (name, keys, warnings) in [("web", 3, 0), ("8080", 2, 1), ("___", 1, 2), ("a/b", 0, 0)] {
         container.labels = [("SERVICE_NAME".to_owned(), name.to_owned())].into();
-        let evaluation = evaluate(&container, &rules, "now");
+        let evaluation = evaluate(&container, &rules, State::Up, "now");
         let verdict = &evaluation.verdicts[0];
         assert_eq!(
             (evaluation.wanted.len(), verdict.warnings.len()),
@@ -522,7 +525,7 @@ proptest! {
         let mut rules = rules(if told { &["10.0.0.1"] } else { &[] }, &["10.0.0.2", "fd00::2"]);
         rules.internal = internal;
         rules.layouts = vec![Layout::new(Kind::Registrator, "s"), Layout::new(Kind::Native, "n")];
-        let evaluation = evaluate(&container, &rules, "2026-11-20T04:48:44.123Z");
+        let evaluation = evaluate(&container, &rules, State::Up, "2026-11-20T04:48:44.123Z");
         let mut keys = 0;
         for verdict in &evaluation.verdicts {
             let Outcome::Registered(record) = &verdict.outcome else { continue };

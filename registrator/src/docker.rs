@@ -37,9 +37,9 @@ const RETRY_FLOOR: Duration = Duration::from_millis(100);
 const RETRY_CEILING: Duration = Duration::from_secs(2);
 
 /// What the engine's messages are asked for. Naming more costs room in its queue of 1024 per
-/// listener (exec events of health probes would fill it); `health_status` would switch the filter
-/// to matching prefixes.
-const EVENTS: [&str; 11] = [
+/// listener (exec events of health probes would fill it). `health_status` switches the whole filter to
+/// matching prefixes, of which none is one of another event.
+const EVENTS: [&str; 12] = [
     "start",
     "die",
     "kill",
@@ -51,6 +51,7 @@ const EVENTS: [&str; 11] = [
     "destroy",
     "connect",
     "disconnect",
+    "health_status",
 ];
 
 /// The way to one engine.

@@ -1,6 +1,6 @@
 //! Keeps every running container registered in the store under one lease.
 //!
-//! Pure: `container`, `labels`, `signal`, `desired`, `plan`, `agent`, `latency`, `status` decide what
+//! Pure: `container`, `labels`, `gate`, `signal`, `desired`, `plan`, `agent`, `latency`, `span`, `status` decide what
 //! should be written and when; they know no socket, clock or task. Shells: `docker` asks the engine,
 //! `registry` writes to the store, `api` answers HTTP, `config` reads flags and files, `run` ties
 //! them together. Keys and values are defined in the `registrator-catalog` crate.
@@ -11,6 +11,7 @@ pub mod config;
 pub mod container;
 pub mod desired;
 mod docker;
+pub mod gate;
 mod host;
 pub mod labels;
 pub mod latency;
@@ -18,6 +19,7 @@ pub mod plan;
 mod registry;
 mod run;
 pub mod signal;
+mod span;
 pub mod status;
 
 pub use config::{Args, Config, ConfigError, StopPolicy};

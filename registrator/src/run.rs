@@ -151,6 +151,7 @@ async fn run(
             detected: host::addresses(),
         },
         layouts: config.layouts.clone(),
+        gate: config.gate,
     };
     let settings = Settings {
         resync_ms: u64::try_from(config.resync.as_millis()).unwrap_or(u64::MAX),

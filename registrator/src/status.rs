@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use registrator_catalog::record::Record;
+use registrator_catalog::record::{Record, State};
 use serde::Serialize;
 
 use crate::latency::{Latency, LatencySummary};
@@ -69,6 +69,8 @@ pub struct Instance {
     pub address: IpAddr,
     /// At which port.
     pub port: u16,
+    /// Whether traffic should go to it.
+    pub state: State,
     /// Whether the store has acknowledged it.
     pub stored: bool,
 }

@@ -155,7 +155,7 @@ fn registrator(args: &Args, endpoints: &str) -> Result<RegistratorConfig, Failur
         docker_host: args.docker_host.clone(),
         endpoints: Some(endpoints.to_owned()),
         ttl: args.ttl.clone(),
-        layout: args.layout.clone(),
+        layout: args.layout.iter().cloned().collect(),
         ip: args.ip.clone(),
         internal: args.internal,
         ..registrator::Args::default()

@@ -152,6 +152,8 @@ pub enum Action {
     Rename,
     /// Its resources or restart policy changed, or a network was attached or detached.
     Update,
+    /// The result of its health check changed.
+    Health,
     /// Removed.
     Destroy,
 }

@@ -235,8 +235,7 @@ impl Agent {
             self.settle(now, id);
             return;
         };
-        let why = tracked.evaluation.skipped.as_deref();
-        let why = why.unwrap_or("its settings changed").to_owned();
+        let why = tracked.evaluation.why_fewer();
         let token = self.token();
         self.ordered += 1;
         if let Some(tracked) = self.containers.get_mut(id) {
@@ -288,6 +287,7 @@ impl Agent {
                 self.containers.remove(id);
                 self.timers.clear(&Timer::Drained(id.to_owned()));
                 self.timers.clear(&Timer::Retry(id.to_owned()));
+                self.timers.clear(&Timer::Reconsider(id.to_owned()));
             }
         }
         if !free.is_empty() {

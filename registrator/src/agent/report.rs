@@ -90,6 +90,9 @@ impl Agent {
             port,
             why: why.clone(),
         };
+        for warning in &tracked.evaluation.warnings {
+            status.faults.push(fault(warning.clone(), None));
+        }
         if let Some(why) = &tracked.evaluation.skipped {
             status.skipped.push(skipped(None, why));
         }
@@ -107,6 +110,7 @@ impl Agent {
                         instance: record.instance.clone(),
                         address: record.address,
                         port: record.port,
+                        state: record.state,
                         stored: tracked.commit.is_none()
                             && !tracked.queued
                             && tracked

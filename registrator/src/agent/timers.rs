@@ -11,6 +11,8 @@ pub(super) enum Timer {
     Recheck,
     /// Try again what failed for this container.
     Retry(String),
+    /// Time alone may change what this container should have.
+    Reconsider(String),
     /// The container was told to stop and should be gone by now.
     Drained(String),
 }

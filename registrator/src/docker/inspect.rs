@@ -6,13 +6,14 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
-    ContainerSummaryStateEnum, EndpointSettings, EventMessage, EventMessageTypeEnum, PortBinding,
+    ContainerSummaryStateEnum, EndpointSettings, EventMessage, EventMessageTypeEnum,
+    HealthStatusEnum, PortBinding,
 };
 use registrator_catalog::timestamp;
 
 use crate::agent::{Action, Event, Summary};
 use crate::container::{
-    Binding, Container, Network, NetworkMode, Port, Run, STOP_TIMEOUT_SECONDS_DEFAULT,
+    Binding, Container, Health, Network, NetworkMode, Port, Run, STOP_TIMEOUT_SECONDS_DEFAULT,
 };
 use crate::signal;
 
@@ -58,6 +59,7 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Option<Container> {
         labels: config.labels.unwrap_or_default().into_iter().collect(),
         env: config.env.unwrap_or_default(),
         run: run(&state),
+        health: state.health.and_then(|health| result(health.status?)),
         started_nanos: timestamp::parse_nanos(&started_at),
         started_at,
         exposed: config
@@ -96,6 +98,15 @@ fn run(state: &ContainerState) -> Run {
         Some(ContainerStateStatusEnum::RESTARTING) => Run::Restarting,
         None | Some(ContainerStateStatusEnum::EMPTY) if state.running == Some(true) => Run::Running,
         _ => Run::Stopped,
+    }
+}
+
+fn result(status: HealthStatusEnum) -> Option<Health> {
+    match status {
+        HealthStatusEnum::STARTING => Some(Health::Starting),
+        HealthStatusEnum::HEALTHY => Some(Health::Healthy),
+        HealthStatusEnum::UNHEALTHY => Some(Health::Unhealthy),
+        HealthStatusEnum::NONE | HealthStatusEnum::EMPTY => None,
     }
 }
 
@@ -169,13 +180,16 @@ pub(super) fn summary(entry: ContainerSummary) -> Option<Summary> {
             )
         })
         .collect();
+    // "Up 5 minutes (healthy)": the only place where lists of all engines tell of it.
+    let status = entry.status.unwrap_or_default();
+    let health = status.split_once('(').map_or("", |(_, health)| health);
     Some(Summary {
         id: named(entry.id)?,
         name: own
             .map(|name| name.trim_start_matches('/').to_owned())
             .unwrap_or_default(),
         running: entry.state == Some(ContainerSummaryStateEnum::RUNNING),
-        shape: format!("{ports:?}{networks:?}"),
+        shape: format!("{ports:?}{networks:?}{health}"),
     })
 }
 
@@ -215,6 +229,8 @@ pub(super) fn event(message: EventMessage) -> Option<Event> {
             "rename" => Action::Rename,
             "update" => Action::Update,
             "destroy" | "remove" => Action::Destroy,
+            // Docker writes the result behind it, Podman among the attributes.
+            other if other.starts_with("health_status") => Action::Health,
             _ => return None,
         },
     })

@@ -113,6 +113,25 @@ fn states() {
 }
 
 #[test]
+fn health_checks() {
+    for (health, want) in [
+        (json!(null), None),
+        (json!({"Status": "none"}), None),
+        (json!({"Status": "", "Log": null}), None),
+        (json!({"Status": "starting"}), Some(Health::Starting)),
+        (
+            json!({"Status": "healthy", "FailingStreak": 0, "Log": []}),
+            Some(Health::Healthy),
+        ),
+        (json!({"Status": "unhealthy"}), Some(Health::Unhealthy)),
+    ] {
+        let mut answer = of_20_10();
+        answer["State"]["Health"] = health.clone();
+        assert_eq!(inspected(answer).health, want, "{health}");
+    }
+}
+
+#[test]
 fn network_modes() {
     for (mode, want) in [
         ("host", NetworkMode::Host),
@@ -157,6 +176,15 @@ fn list_entries() {
     moved["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] = json!("172.17.0.3");
     assert_ne!(of(moved).unwrap().shape, found.shape);
     assert!(!of(json!({"Id": "x", "State": "paused"})).unwrap().running);
+    let shape = |status: &str| {
+        of(json!({"Id": "x", "Status": status}))
+            .map(|found| found.shape)
+            .unwrap()
+    };
+    let healthy = shape("Up 5 minutes (healthy)");
+    assert_eq!(shape("Up 6 minutes (healthy)"), healthy);
+    assert_ne!(shape("Up 6 minutes (unhealthy)"), healthy);
+    assert_ne!(shape("Up 6 minutes (health: starting)"), healthy);
     assert_eq!(of(json!({"State": "running"})), None);
 }
 
@@ -187,7 +215,12 @@ fn events() {
         ("pause", json!({}), Some(Action::Pause)),
         ("destroy", json!({}), Some(Action::Destroy)),
         ("exec_create: ls", json!({}), None),
-        ("health_status: healthy", json!({}), None),
+        ("health_status: healthy", json!({}), Some(Action::Health)),
+        (
+            "health_status",
+            json!({"health_status": "healthy"}),
+            Some(Action::Health),
+        ),
     ] {
         let found = about(action, attributes);
         assert_eq!(found.as_ref().map(|event| event.action), want, "{action}");

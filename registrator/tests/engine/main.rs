@@ -1,6 +1,7 @@
 //! The agent against a real Docker engine and a real etcd: whatever happens to containers, to the
 //! agent or to the store, the keys come to say what runs.
 
+mod health;
 mod layouts;
 mod scene;
 

@@ -250,7 +250,8 @@ fn build_image(engine: &Engine) {
     BUILT.get_or_init(|| {
         let context = tempfile::tempdir().unwrap();
         std::fs::copy(programs::busybox(), context.path().join("busybox")).unwrap();
-        let recipe = "FROM scratch\nCOPY busybox /bin/busybox\nEXPOSE 80\nENV PATH=/bin\n\
+        // Health checks from the command line are for the shell.
+        let recipe = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\nEXPOSE 80\nENV PATH=/bin\n\
                       ENTRYPOINT [\"/bin/busybox\"]\n";
         std::fs::write(context.path().join("Dockerfile"), recipe).unwrap();
         let folder = context.path().display().to_string();

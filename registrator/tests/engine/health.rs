@@ -1,0 +1,101 @@
+//! The engine's health check and the gate, with a check that asks for a file.
+
+use end_to_end::wait;
+use registrator_catalog::record::{Record, State};
+
+use crate::scene::{Container, GENTLE, Running, Scene};
+
+/// Healthy as long as the file is there; the engine looks ten times a second.
+const CHECKED: [&str; 6] = [
+    "--health-cmd",
+    "test -e /healthy",
+    "--health-interval",
+    "100ms",
+    "--health-retries",
+    "2",
+];
+
+fn checked(scene: &Scene, more: &[&str]) -> Container {
+    scene.container(&[&CHECKED[..], more].concat(), GENTLE)
+}
+
+fn inside(scene: &Scene, container: &Container, command: &[&str]) {
+    let arguments = [&["exec", &container.id, "/bin/busybox"], command].concat();
+    let answer = scene.engine.run(&arguments);
+    assert!(answer.is_ok(), "{answer:?}");
+}
+
+fn reason(agent: &Running, container: &Container, part: &str) {
+    let name = container.inspect("{{.Name}}");
+    wait::until("the reason", wait::LONG, || {
+        let skipped = agent.status().skipped;
+        let told = |entry: &registrator::status::Skipped| {
+            name.ends_with(&entry.container) && entry.why.contains(part)
+        };
+        if skipped.iter().any(told) {
+            Ok(())
+        } else {
+            Err(format!("{skipped:?}"))
+        }
+    });
+}
+
+#[test]
+fn registered_while_healthy() {
+    let scene = Scene::new();
+    let agent = scene.agent().ready();
+    let container = checked(&scene, &[]);
+    reason(&agent, &container, "health check");
+    assert_eq!(scene.keys(), []);
+    inside(&scene, &container, &["touch", "/healthy"]);
+    scene.becomes(&[&container]);
+    inside(&scene, &container, &["rm", "/healthy"]);
+    scene.becomes(&[]);
+    reason(&agent, &container, "its health check fails");
+    inside(&scene, &container, &["touch", "/healthy"]);
+    scene.becomes(&[&container]);
+    container.does(&["restart"]);
+    scene.becomes(&[&container]);
+    // An agent that comes later finds the result without an event, and has nothing to write.
+    let before = scene.revision();
+    agent.kill();
+    let _agent = scene.agent().ready();
+    assert_eq!(scene.events_since(before), []);
+}
+
+#[test]
+fn labels_decide_for_one_container() {
+    let scene = Scene::new();
+    let _agent = scene.agent().ready();
+    let state_becomes = |want: State| {
+        wait::until("the state", wait::LONG, || {
+            let keys = scene.keys();
+            let states: Vec<State> = keys
+                .iter()
+                .map(|(_, value)| Record::from_json(value.as_bytes()).unwrap().state)
+                .collect();
+            if states == [want] {
+                Ok(())
+            } else {
+                Err(format!("{states:?}, want {want}"))
+            }
+        });
+    };
+    let marked = checked(&scene, &["--label", "muster.gate=mark"]);
+    state_becomes(State::Down);
+    inside(&scene, &marked, &["touch", "/healthy"]);
+    state_becomes(State::Up);
+    drop(marked);
+    scene.becomes(&[]);
+    let open = checked(&scene, &["--label", "muster.gate=off"]);
+    scene.becomes(&[&open]);
+    drop(open);
+    let slow = [
+        "--health-interval",
+        "1h",
+        "--label",
+        "muster.gate.timeout=1s",
+    ];
+    let slow = checked(&scene, &slow);
+    scene.becomes(&[&slow]);
+}
