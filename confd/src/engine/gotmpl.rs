@@ -113,17 +113,21 @@ fn compile(
         BUILTINS.contains(&function) || functions.contains_key(function)
     })
     .map_err(parsed)?;
-    if let Some((place, function)) = source.unknown {
-        let error = TemplateError {
+    if let Some((place, unknown)) = source.unknown {
+        let fault = |message| TemplateError {
             place: format!("{name}:{}:{}", place.line, place.column),
-            message: format!("function {function:?} not defined"),
+            message,
             hint: None,
         };
+        if unknown.starts_with('$') {
+            return Err(fault(format!("undefined variable {unknown:?}")));
+        }
+        let error = fault(format!("function {unknown:?} not defined"));
         let known = functions
             .keys()
             .map(String::as_str)
             .chain(BUILTINS.iter().copied());
-        return Err(match crate::spelling::nearest(&function, known) {
+        return Err(match crate::spelling::nearest(&unknown, known) {
             Some(near) => error.with_hint(format!("did you mean {near:?}?")),
             None => error,
         });
@@ -147,6 +151,15 @@ fn all_functions() -> FuncMap {
         Arc::new(|values| {
             let shown = values.first().map_or_else(String::new, display::shown);
             Ok(Value::String(shown.into()))
+        }),
+    );
+    map.insert(
+        source::FLOAT.to_owned(),
+        Arc::new(|values| {
+            Ok(match values.first() {
+                Some(Value::Float(number)) => Value::String(display::float(*number).into()),
+                other => other.cloned().unwrap_or(Value::Nil),
+            })
         }),
     );
     map

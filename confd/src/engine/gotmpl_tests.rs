@@ -367,6 +367,14 @@ fn pairs_and_values_print_as_in_go() {
             "map[] [] []",
         ),
         ("{{.}}", "<no value>"),
+        (
+            "{{$n := index (jsonArray \"[2000000]\") 0}}{{print $n}} {{printf \"%5d|%v|%.0f\" 7 $n $n}} {{html $n}}",
+            "2e+06     7|2e+06|2000000 2e+06",
+        ),
+        (
+            "{{range $i, $x := seq 1 2}}{{$i}}{{$x}}{{else}}{{end}}{{with $y := 3}}{{$y}}{{end}}{{$.x}}",
+            "01123<no value>",
+        ),
         ("{{1.5}} {{true}} {{5}}", "1.5 true 5"),
         ("{{html \"<\"}}{{$x := 1}}{{$x = 2}}{{$x}}", "&lt;2"),
     ] {
@@ -471,6 +479,15 @@ fn faults_while_compiling_have_their_place() {
         (
             "a\n{{if true}}\n",
             "t.tmpl:2:3: unexpected EOF: {{if}} has no {{end}}",
+        ),
+        (
+            "{{if true}}{{$x := 1}}{{end}}\n{{$x}}",
+            "t.tmpl:2:3: undefined variable \"$x\"",
+        ),
+        ("{{$x = 1}}", "t.tmpl:1:"),
+        (
+            "{{$x := 1}}{{define \"d\"}}{{$x}}{{end}}",
+            "t.tmpl:1:28: undefined variable \"$x\"",
         ),
         ("{{end}} lost", "t.tmpl:1:3: unexpected {{end}}"),
         ("a\n{{getv \"/x", "t.tmpl:2:"),

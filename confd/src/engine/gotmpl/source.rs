@@ -2,10 +2,14 @@
 //! actions print as Go prints.
 
 use gotmpl::TemplateError;
-use gotmpl::parse::{BranchNode, CommandNode, Expr, ListNode, Node, Parser, PipeNode, Pos};
+use gotmpl::parse::{
+    BranchNode, CommandNode, Expr, ListNode, Node, Parser, PipeNode, Pos, SmolStr,
+};
 
 /// The function every printing action ends in. No template can spell it.
 pub(super) const SHOW: &str = "\0show";
+/// The function that makes text of a float and leaves everything else as it is.
+pub(super) const FLOAT: &str = "\0float";
 
 /// Line and column, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +47,7 @@ pub(super) struct Source {
     pub(super) calls: Vec<Call>,
     /// Names of included templates that are written as texts.
     pub(super) includes: Vec<String>,
-    /// The first function that is not known.
+    /// The first function or variable (it begins with `$`) that is not known.
     pub(super) unknown: Option<(Place, String)>,
 }
 
@@ -63,6 +67,7 @@ pub(super) fn read(
         calls: Vec::new(),
         includes: Vec::new(),
         unknown: None,
+        variables: Vec::new(),
     };
     let mut trees = vec![(name.to_owned(), tree)];
     for define in defines {
@@ -75,6 +80,7 @@ pub(super) fn read(
         }
     }
     for (_, tree) in &mut trees {
+        walk.variables = vec!["$".into()];
         walk.list(tree);
     }
     walk.calls
@@ -93,13 +99,18 @@ struct Walk<'a> {
     calls: Vec<Call>,
     includes: Vec<String>,
     unknown: Option<(Place, String)>,
+    /// Variables in scope, the innermost last.
+    variables: Vec<SmolStr>,
 }
 
 impl Walk<'_> {
+    /// What a list declares ends with it.
     fn list(&mut self, list: &mut ListNode) {
+        let outside = self.variables.len();
         for node in &mut list.nodes {
             self.node(node);
         }
+        self.variables.truncate(outside);
     }
 
     fn node(&mut self, node: &mut Node) {
@@ -126,11 +137,13 @@ impl Walk<'_> {
     }
 
     fn branch(&mut self, branch: &mut BranchNode) {
+        let outside = self.variables.len();
         self.pipe(&mut branch.pipe);
         self.list(&mut branch.body);
         if let Some(list) = &mut branch.else_body {
             self.list(list);
         }
+        self.variables.truncate(outside);
     }
 
     fn pipe(&mut self, pipe: &mut PipeNode) {
@@ -144,6 +157,21 @@ impl Walk<'_> {
                 let first = written.clone().filter(|_| at == 0);
                 self.expression(argument, first);
             }
+            print_floats(command);
+        }
+        if pipe.is_assign {
+            for name in &pipe.decl {
+                self.variable(pipe.pos, name);
+            }
+        } else {
+            self.variables.extend(pipe.decl.iter().cloned());
+        }
+    }
+
+    fn variable(&mut self, pos: Pos, name: &SmolStr) {
+        if !self.variables.contains(name) {
+            let place = Place::of(self.text, pos.offset);
+            self.unknown.get_or_insert((place, name.to_string()));
         }
     }
 
@@ -151,6 +179,7 @@ impl Walk<'_> {
         match expression {
             Expr::Identifier(pos, name) => self.call(*pos, name, argument),
             Expr::Pipe(_, pipe) => self.pipe(pipe),
+            Expr::Variable(pos, name, _) => self.variable(*pos, name),
             Expr::Chain(_, inner, _) => self.expression(inner, argument),
             _ => {}
         }
@@ -170,4 +199,64 @@ impl Walk<'_> {
             place,
         });
     }
+}
+
+/// Lets floats among the arguments of a printing function print as in Go: those under `%v`, or all of them.
+fn print_floats(command: &mut CommandNode) {
+    let Some((Expr::Identifier(_, name), arguments)) = command.args.split_first_mut() else {
+        return;
+    };
+    match (name.as_str(), arguments) {
+        ("print" | "println" | "html" | "js" | "urlquery", arguments) => {
+            arguments.iter_mut().for_each(as_text_if_float);
+        }
+        ("printf", [Expr::String(_, format), arguments @ ..]) => {
+            for (verb, argument) in verbs(format).into_iter().zip(arguments) {
+                if verb == 'v' {
+                    as_text_if_float(argument);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The verbs of a format, one for each argument; none if it takes arguments out of order.
+fn verbs(format: &str) -> Vec<char> {
+    let mut verbs = Vec::new();
+    let mut chars = format.chars();
+    while let Some(char) = chars.next() {
+        if char != '%' {
+            continue;
+        }
+        match chars.find(|char| !"+-# .0123456789".contains(*char)) {
+            Some('*' | '[') => return Vec::new(),
+            Some('%') | None => {}
+            Some(verb) => verbs.push(verb),
+        }
+    }
+    verbs
+}
+
+fn as_text_if_float(argument: &mut Expr) {
+    let pos = argument.pos();
+    // Only what is computed can be a float that was not written as one.
+    if !matches!(
+        argument,
+        Expr::Dot(_) | Expr::Field(..) | Expr::Variable(..) | Expr::Pipe(..) | Expr::Chain(..)
+    ) {
+        return;
+    }
+    let inner = std::mem::replace(argument, Expr::Nil(pos));
+    let command = |first| CommandNode {
+        pos,
+        args: vec![first],
+    };
+    let pipe = PipeNode {
+        pos,
+        decl: Vec::new(),
+        commands: vec![command(inner), command(Expr::Identifier(pos, FLOAT.into()))],
+        is_assign: false,
+    };
+    *argument = Expr::Pipe(pos, pipe);
 }
