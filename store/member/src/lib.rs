@@ -17,6 +17,7 @@ pub mod effects;
 mod election;
 mod expiry;
 mod forwarding;
+mod founding;
 mod handover;
 pub mod input;
 pub mod limits;

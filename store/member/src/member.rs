@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use raft::eraftpb::{Entry as RaftEntry, Message, MessageType};
 use raft::{RawNode, StateRole};
+use store_machine::Machine;
 use store_machine::command::Command;
 use store_machine::error::Refusal;
 use store_machine::revision::{Index, LeaseId};
-use store_machine::{Machine, MemberRecord};
 use store_watch::hub::Hub;
 
 use crate::answer::{Body, Failure, Header};
@@ -22,6 +22,7 @@ use crate::effects::{Effects, Envelope, Notice, Reply};
 use crate::election::{Election, leads_alone};
 use crate::expiry::Expiry;
 use crate::forwarding::{Asker, Forwarding};
+use crate::founding::Founding;
 use crate::handover::Handover;
 use crate::input::{Input, Token};
 use crate::limits;
@@ -32,7 +33,7 @@ use crate::persist::Persist;
 use crate::proposals::Proposals;
 use crate::random::Random;
 use crate::reads::Reads;
-use crate::record::{Founding, Mark, Recovered, Voters};
+use crate::record::{Mark, Recovered, Voters};
 use crate::snapshots::Snapshots;
 use crate::space::Space;
 use crate::transfer::Transfers;
@@ -110,13 +111,10 @@ impl Member {
             if config.joining {
                 Mark::default()
             } else {
-                Mark::bootstrap(bootstrap_voters(&config))
+                Mark::bootstrap(Founding::of(&config).voters)
             }
         });
-        let founding = fresh.then(|| Founding {
-            voters: start.voters.clone(),
-            members: founding_members(&config),
-        });
+        let founding = fresh.then(|| Founding::of(&config));
         if let Some(members) = founders.or_else(|| Some(founding.as_ref()?.members.clone())) {
             machine.found(members);
         }
@@ -554,46 +552,5 @@ impl std::fmt::Debug for Member {
             .field("applied", &self.machine.applied())
             .field("revision", &self.machine.revision())
             .finish_non_exhaustive()
-    }
-}
-
-/// The first members as all of them know them: client addresses come when each has started, but for
-/// one that is alone, who knows all there is to know.
-fn founding_members(config: &Config) -> Vec<MemberRecord> {
-    let members = config.members.iter().map(|member| {
-        let mut peer_urls = member.peer_urls.clone();
-        peer_urls.sort_unstable();
-        MemberRecord {
-            id: member.id,
-            name: member.name.clone(),
-            peer_urls,
-            client_urls: if config.members.len() == 1 {
-                member.client_urls.clone()
-            } else {
-                Vec::new()
-            },
-            learner: member.learner,
-        }
-    });
-    let mut members: Vec<_> = members.collect();
-    members.sort_unstable_by_key(|member| member.id);
-    members
-}
-
-fn bootstrap_voters(config: &Config) -> Voters {
-    let ids = |learner: bool| {
-        let mut ids: Vec<u64> = config
-            .members
-            .iter()
-            .filter(|member| member.learner == learner)
-            .map(|member| member.id)
-            .collect();
-        ids.sort_unstable();
-        ids
-    };
-    Voters {
-        voters: ids(false),
-        learners: ids(true),
-        ..Voters::default()
     }
 }

@@ -3,8 +3,9 @@
 use raft::eraftpb::{Entry as RaftEntry, Message, MessageType};
 
 use crate::effects::{Append, Effects, Envelope};
+use crate::founding::Founding;
 use crate::log;
-use crate::record::{Entry, EntryKind, Founding, Mark, Vote};
+use crate::record::{Entry, EntryKind, Mark, Vote};
 
 /// Appends of one life, by number. Invariant: `synced <= appended`.
 #[derive(Debug)]
