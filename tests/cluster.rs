@@ -59,8 +59,15 @@ fn members_elect_one_leader_and_each_serves_everything() {
             let read = cluster.client(reader).value("k");
             assert_eq!(read, Ok(Some(value.clone())), "at {reader} after {member}");
         }
-        let list = client.run(&["member", "list"]);
-        assert_eq!(list.lines().count(), 3, "{list}");
+        wait::until("all members with their addresses", wait::LONG, || {
+            let list = client.try_run(&["member", "list"])?;
+            let known = |at: usize| list.contains(&cluster.address(at).to_string());
+            if list.lines().count() == 3 && cluster.all().into_iter().all(known) {
+                Ok(())
+            } else {
+                Err(list)
+            }
+        });
         for path in ["/health", "/readyz"] {
             assert_eq!(status_of(&cluster, member, path), 200, "{path} of {member}");
         }
@@ -139,6 +146,7 @@ fn members_may_be_restarted_in_turn() {
     let mut cluster = start(3);
     let mut written = BTreeSet::new();
     for member in cluster.all() {
+        let led = cluster.leader_among(&cluster.all()) == member;
         cluster.process(member).signal(Signal::TERM);
         let ended = cluster.process(member).wait_exit(wait::LONG);
         assert!(
@@ -146,6 +154,13 @@ fn members_may_be_restarted_in_turn() {
             "{ended}: {}",
             cluster.process(member).tail()
         );
+        if led {
+            let lines = cluster.process(member).lines();
+            let said = lines
+                .iter()
+                .any(|line| line.contains("handed the lead over"));
+            assert!(said, "{lines:?}");
+        }
         let key = format!("without-{member}");
         put(&cluster, &cluster.others(member), &key, "x");
         written.insert(key);
@@ -163,6 +178,19 @@ fn members_may_be_restarted_in_turn() {
             "after all were killed"
         );
     }
+}
+
+#[test]
+fn the_lead_goes_where_it_is_told_to() {
+    let cluster = start(3);
+    let leader = cluster.leader_among(&cluster.all());
+    let next = cluster.others(leader)[0];
+    let id = format!("{:x}", cluster.status(next).unwrap().member);
+    let moved = cluster.client(leader).run(&["move-leader", &id]);
+    assert!(moved.contains("Leadership transferred"), "{moved}");
+    assert_eq!(cluster.leader_among(&cluster.all()), next);
+    let refused = cluster.client(next).try_run(&["move-leader", "1234"]);
+    assert!(refused.is_err_and(|said| said.contains("bad leader transferee")));
 }
 
 #[test]

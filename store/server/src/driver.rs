@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use store_member::answer::{Failure, Header};
-use store_member::effects::{Effects, Notice};
+use store_member::effects::{Effects, Fatal, Notice};
 use store_member::input::{Input, StreamEvent, Token};
 use store_member::{Member, Moment};
 use store_watch::batch::{Batch, StreamId};
@@ -112,6 +112,7 @@ impl Driver {
                         id,
                         ttl_seconds,
                     },
+                    Ask::TransferLeadership(to) => Input::TransferLeadership { token, to },
                     Ask::Read(read, consistency) => Input::Read {
                         token,
                         read,
@@ -209,8 +210,11 @@ impl Driver {
         for notice in effects.notices.drain(..) {
             log(notice);
         }
+        if std::mem::take(&mut effects.members_changed) {
+            self.outbox.set_members(&self.member.members());
+        }
         if let Some(fatal) = effects.fatal.take() {
-            Exit::Invariant.end(&fatal, None);
+            end(&fatal);
         }
     }
 
@@ -293,6 +297,19 @@ impl Waiting {
 /// Milliseconds since the store started.
 pub(crate) fn moment(epoch: Instant) -> Moment {
     Moment(u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
+fn end(fatal: &Fatal) -> ! {
+    match fatal {
+        Fatal::Removed { .. } => Exit::Removed.end_because(
+            &fatal.to_string(),
+            Some(
+                "its data is of no use any more: to take part again, it is added as a new member and \
+                 started with an empty data folder",
+            ),
+        ),
+        Fatal::Undecodable { .. } | Fatal::Members { .. } => Exit::Invariant.end(fatal, None),
+    }
 }
 
 fn log(notice: Notice) {

@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 /// Why the process ends. The value is the exit status; the operator page lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
+    /// This member has been removed from its cluster (`EX_UNAVAILABLE`): starting it again is of no
+    /// use.
+    Removed = 69,
     /// A promise of the design is broken (`EX_SOFTWARE`): please report it.
     Invariant = 70,
     /// The log or a snapshot could not be written or synced (`EX_IOERR`). What is on disk is
@@ -16,12 +19,12 @@ pub enum Exit {
 impl Exit {
     /// Logs the error with its causes and a hint, and ends the process.
     pub fn end(self, error: &dyn Error, hint: Option<&str>) -> ! {
-        tracing::error!(
-            status = self as i32,
-            hint,
-            "the store ends: failed to {}",
-            chain(error)
-        );
+        self.end_because(&format!("failed to {}", chain(error)), hint)
+    }
+
+    /// As [`Exit::end`], where nothing has failed.
+    pub(crate) fn end_because(self, reason: &str, hint: Option<&str>) -> ! {
+        tracing::error!(status = self as i32, hint, "the store ends: {reason}");
         std::process::exit(self as i32)
     }
 }

@@ -236,6 +236,19 @@ impl Handle {
         .await
     }
 
+    /// Hands the lead to this member, or to the voter that has most of the log; the body is who leads
+    /// then.
+    ///
+    /// # Errors
+    /// See [`Failure`]; `Forbidden` when this member does not lead or that one cannot.
+    pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<Answer<u64>, Failure> {
+        self.ask(Ask::TransferLeadership(to), 0, |body| match body {
+            Body::Transferred(leader) => Some(leader),
+            _ => None,
+        })
+        .await
+    }
+
     /// Waits until linearizable requests are served.
     ///
     /// # Errors

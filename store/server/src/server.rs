@@ -97,6 +97,8 @@ impl StartError {
 pub struct Server {
     api: Arc<Api>,
     addresses: Vec<SocketAddr>,
+    /// How long handing the lead over may take: no longer than doing without.
+    election: Duration,
     /// Listeners with their connections, and the compactor.
     tasks: JoinSet<()>,
     store: Option<Store>,
@@ -167,6 +169,7 @@ impl Server {
         Ok(Self {
             api,
             addresses,
+            election: config.election,
             tasks,
             store: Some(store),
         })
@@ -199,7 +202,10 @@ impl Server {
 
     /// Stops accepting, ends streams with `Unavailable`, lets requests finish for some seconds, then
     /// stops the store. What was acknowledged is on disk all along.
+    ///
+    /// A leader hands the lead over first, so that nobody has to wait for an election.
     pub async fn stop(mut self) {
+        self.hand_over().await;
         self.api.closing.cancel();
         let drained = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
@@ -212,6 +218,26 @@ impl Server {
             if stopped.is_err() {
                 tracing::error!("the store was interrupted while it stopped");
             }
+        }
+    }
+}
+
+impl Server {
+    async fn hand_over(&self) {
+        let handle = &self.api.handle;
+        let counters = handle.counters();
+        if counters.leader.get() != handle.member_id() || counters.peers().is_empty() {
+            return;
+        }
+        match tokio::time::timeout(self.election, handle.transfer_leadership(None)).await {
+            Ok(Ok(answer)) => {
+                tracing::info!(
+                    leader = format!("{:016x}", answer.body),
+                    "handed the lead over"
+                );
+            }
+            Ok(Err(failure)) => tracing::warn!(?failure, "the lead was not handed over"),
+            Err(_) => tracing::warn!("the lead was not handed over in time"),
         }
     }
 }

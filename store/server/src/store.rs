@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use store_machine::snapshot::{Restore, RestoreError};
 use store_machine::{Limits, Machine};
+use store_member::answer::MemberInfo;
 use store_member::record::{self, EntryKind, Mark, Recovered, Voters};
 use store_member::{Config, Member};
 use store_wal::{Disk, RealDisk, Wal, WalConfig};
@@ -222,7 +223,7 @@ impl Store {
         let found = Wal::identity(&disk, &config.data_dir)?;
         let founding = founding::settle(config, found)?;
         let identity = founding.identity;
-        let members = founding.members.clone();
+        let first = founding.members.clone();
         let dir = config.data_dir.clone();
         let mut wal_config = WalConfig::new(&dir);
         wal_config.snapshots_max = config.snapshots_max;
@@ -245,6 +246,12 @@ impl Store {
         let inbox = Arc::new(Inbox::default());
         let queue = Arc::new(DiskQueue::default());
         let directory = Arc::new(Directory::new(identity.member, Arc::clone(&counters)));
+        // What is replicated knows of changes since; a log of an early version says no addresses.
+        let mut members = member.members();
+        let reachable = |member: &MemberInfo| !member.peer_urls.is_empty();
+        if !members.iter().all(reachable) || members.is_empty() {
+            members = first;
+        }
         directory.set(&members);
         let outbox = Arc::new(Outbox::new(Arc::clone(&directory), Arc::clone(&inbox)));
         let handle = Handle::new(

@@ -34,8 +34,13 @@ pub(crate) type Outcome = (Header, Result<Body, Failure>);
 #[derive(Debug)]
 pub(crate) enum Ask {
     Propose(Command),
-    LeaseGrant { id: LeaseId, ttl_seconds: i64 },
+    LeaseGrant {
+        id: LeaseId,
+        ttl_seconds: i64,
+    },
     Read(Read, Consistency),
+    /// To this member, or to whoever has most of the log.
+    TransferLeadership(Option<u64>),
 }
 
 /// A message for the driver.

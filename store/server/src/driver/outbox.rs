@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use store_member::answer::MemberInfo;
 use store_member::effects::Envelope;
 
 use crate::driver::inbox::{Inbox, Knock};
@@ -19,6 +20,11 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub(crate) const fn new(directory: Arc<Directory>, inbox: Arc<Inbox>) -> Self {
         Self { directory, inbox }
+    }
+
+    /// These are the members from now on.
+    pub(crate) fn set_members(&self, members: &[MemberInfo]) {
+        self.directory.set(members);
     }
 
     /// Hands the messages to the links of their members, in order, and wakes each link once. Never

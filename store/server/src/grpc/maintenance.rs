@@ -122,6 +122,16 @@ fn bytes(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
+/// Makes another member the leader; without a header, as in etcd.
+pub(crate) async fn move_leader(
+    api: Arc<Api>,
+    request: pb::MoveLeaderRequest,
+) -> Result<pb::MoveLeaderResponse, Status> {
+    let moved = api.handle.transfer_leadership(Some(request.target_id));
+    moved.await.map_err(status)?;
+    Ok(pb::MoveLeaderResponse { header: None })
+}
+
 /// There is nothing to defragment: the state is in memory and the log is purged by segment. Tools
 /// that call this on a schedule get their yes at once, without a header as in etcd.
 pub(crate) async fn defragment(

@@ -88,6 +88,7 @@ async fn serve_other(
         M::Defragment => unary(api, method, request, maintenance::defragment).await,
         M::Hash => unary(api, method, request, maintenance::hash).await,
         M::HashKv => unary(api, method, request, maintenance::hash_kv).await,
+        M::MoveLeader => unary(api, method, request, maintenance::move_leader).await,
         M::AuthStatus => unary(api, method, request, auth::auth_status).await,
         M::Authenticate => unary(api, method, request, auth::authenticate).await,
         M::HealthCheck => unary(api, method, request, health::check).await,
@@ -97,7 +98,6 @@ async fn serve_other(
         | M::MemberUpdate
         | M::MemberPromote
         | M::Snapshot
-        | M::MoveLeader
         | M::Downgrade
         | M::AuthEnable
         | M::AuthDisable
