@@ -279,9 +279,9 @@ const BOTH: &[(&str, &str, &str)] = &[
     ),
     (r#"{{(fromJson "{\"a\":{\"b\":3}}").a.b}}"#, "", "3"),
     (
-        "{{indent 2 \"a\\nb\"}}|{{nindent 1 \"c\"}}",
+        "{{indent 2 \"a\\nb\"}}|{{nindent 1 \"c\"}}|{{indent 3 \"\"}}",
         "",
-        "  a\n  b|\n c",
+        "  a\n  b|\n c|",
     ),
     (
         r#"{{quote "a\"b"}} {{squote "c"}} {{quote 5}}"#,
@@ -299,9 +299,9 @@ const BOTH: &[(&str, &str, &str)] = &[
         "b ababab ab",
     ),
     (
-        r#"{{snakecase "HTTPServer fooBar"}} {{kebabcase "fooBar2Baz"}} {{camelcase "http_server"}}"#,
+        r#"{{snakecase "HTTPServer fooBar"}} {{kebabcase "fooBar2Baz"}} {{camelcase "http_server"}} {{camelcase ""}}{{snakecase "a.B1C"}}"#,
         "",
-        "http_server_foo_bar foo-bar2-baz HttpServer",
+        "http_server_foo_bar foo-bar2-baz httpServer a._b1_c",
     ),
     (
         r#"{{$d := dict "b" 1 "a" 2}}{{hasKey $d "a"}} {{hasKey $d "c"}} {{keys $d}} {{values $d}}"#,

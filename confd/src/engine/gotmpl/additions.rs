@@ -101,8 +101,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     function("camelcase", 1, 1, |args| {
         let words = words(args.text(0)?);
+        let mut words = words.iter();
+        let first = words.next().cloned().unwrap_or_default();
         Ok(string(
-            words.iter().map(|word| capital(word)).collect::<String>(),
+            words.fold(first, |name, word| name + &capital(word)),
         ))
     }),
     function("dict", 0, usize::MAX, map),
@@ -183,7 +185,10 @@ fn repeat(args: &Arguments<'_>) -> Result {
 
 /// Spaces in front of every line.
 fn indented(spaces: i64, text: &str) -> Result<String> {
-    let spaces = usize::try_from(spaces).unwrap_or(0);
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let spaces = usize::try_from(spaces).map_err(|_| Fault::new("negative repeat count"))?;
     let lines = text.matches('\n').count() + 1;
     if lines.saturating_mul(spaces) > TEXT_BYTES_MAX {
         return Err(Fault::new(format!(
@@ -215,29 +220,25 @@ fn go_quoted(text: &str) -> String {
     out
 }
 
-/// The words of a name in small letters: split where letters stop, before a capital after a small letter, and before
+/// The words of a name in small letters: split at `_`, `-` and blanks, before a capital that follows none, and before
 /// the last capital of a row that goes on in small letters (`HTTPServer` is `http` and `server`).
 fn words(text: &str) -> Vec<String> {
-    let chars: Vec<char> = text.chars().collect();
-    let mut words: Vec<String> = Vec::new();
-    let mut word = String::new();
-    for (at, char) in chars.iter().enumerate() {
-        let before = at.checked_sub(1).and_then(|before| chars.get(before));
-        let after = chars.get(at + 1);
-        let begins = char.is_uppercase()
-            && (before.is_some_and(|before| before.is_lowercase() || before.is_numeric())
-                || (before.is_some_and(|before| before.is_uppercase())
-                    && after.is_some_and(|after| after.is_lowercase())));
-        if (begins || !char.is_alphanumeric()) && !word.is_empty() {
-            words.push(std::mem::take(&mut word));
+    let mut words = vec![String::new()];
+    let mut before = None;
+    let mut chars = text.chars().peekable();
+    while let Some(char) = chars.next() {
+        let goes_on = chars.peek().is_some_and(|next| next.is_lowercase());
+        let begins = char.is_uppercase() && (goes_on || !before.is_some_and(char::is_uppercase));
+        let separates = matches!(char, '_' | '-' | ' ');
+        if begins || separates {
+            words.push(String::new());
         }
-        if char.is_alphanumeric() {
+        if let (false, Some(word)) = (separates, words.last_mut()) {
             word.extend(char.to_lowercase());
         }
+        before = Some(char);
     }
-    if !word.is_empty() {
-        words.push(word);
-    }
+    words.retain(|word| !word.is_empty());
     words
 }
 
