@@ -3,14 +3,15 @@
 //! holds is written, one transaction per container, for as long as it takes.
 //!
 //! A paused container counts as not running: nobody is sent to a frozen process, and it is back with
-//! the first look after it is thawed. A crash loop is followed as it happens, one transaction per
-//! start and death.
+//! the first look after it is thawed. A crash loop is followed for a few rounds and then held back
+//! until it stays (`agent/damping.rs`).
 //!
 //! `step` takes a fact and appends orders; it never waits, reads no clock and fails never. This file
 //! owns the engine's side (what happened, what a container should have), `agent/inspection.rs` the
 //! looking, `agent/registry.rs` the store's side (claims, transactions, the lease), and
 //! `agent/report.rs` the picture for people.
 
+mod damping;
 mod effect;
 mod input;
 mod inspection;
@@ -26,11 +27,12 @@ use store_client::backoff::Backoff;
 pub use effect::{Effect, Level, Note};
 pub use input::{Action, Event, Input, Inspected, Now, Summary, Token};
 
-use crate::container::Health;
+use crate::container::{Health, Run};
 use crate::desired::{Evaluation, Outcome, Rules, evaluate};
 use crate::latency::Latency;
 use crate::plan::Held;
 use crate::status::Counts;
+use damping::{Damping, Standing};
 use inspection::Change;
 use registry::Flight;
 use timers::{Timer, Timers};
@@ -293,6 +295,9 @@ impl Agent {
             Action::Unpause => self.look_again(id, Change::Process),
             Action::Die => {
                 tracked.died_nanos = Some(event.time_nanos);
+                if tracked.leaves_by_ms().is_none() {
+                    tracked.damping.died(event.time_nanos);
+                }
                 self.halt(now, id, event.time_nanos, "it ended", effects);
             }
             Action::Destroy => {
@@ -419,9 +424,22 @@ impl Agent {
                 let passage = self.rules.gate.ask(seen, now.wall_nanos);
                 again_ms = passage.again_ms;
                 let evaluation = evaluate(seen, &self.rules, passage.state, &stamp);
-                let mut evaluation = match passage.closed {
-                    Some(why) if evaluation.skipped.is_none() => skipped(why),
-                    _ => evaluation,
+                let standing = match seen.run {
+                    Run::Running => tracked.damping.standing(seen, now.wall_nanos),
+                    _ => Standing::Free,
+                };
+                if standing == Standing::Freed {
+                    let text = "runs for long enough, no longer held back".to_owned();
+                    note(effects, Level::Info, &tracked.name, text);
+                }
+                let mut evaluation = match (standing, passage.closed) {
+                    _ if evaluation.skipped.is_some() => evaluation,
+                    (Standing::Held(left_ms), _) => {
+                        again_ms = Some(left_ms);
+                        skipped(&Damping::reason())
+                    }
+                    (_, Some(why)) => skipped(why),
+                    (_, None) => evaluation,
                 };
                 evaluation.warnings = passage.warnings;
                 evaluation

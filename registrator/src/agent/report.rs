@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Agent;
+use super::damping::Damping;
 use super::tracked::Tracked;
 use crate::desired::Outcome;
 use crate::status::{Fault, Instance, Link, Skipped, Status};
@@ -76,6 +77,10 @@ impl Agent {
         };
         if let Some(text) = &tracked.fault {
             status.faults.push(fault(text.clone(), None));
+        }
+        if tracked.damping.is_held() {
+            let hint = "docker logs shows why it ends";
+            status.faults.push(fault(Damping::reason(), Some(hint)));
         }
         for key in &tracked.contested {
             let owner = self.owners.get(key).and_then(|id| self.containers.get(id));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use store_client::backoff::Backoff;
 
+use super::damping::Damping;
 use super::input::Token;
 use crate::container::{Container, Run};
 use crate::desired::Evaluation;
@@ -28,6 +29,8 @@ pub(super) struct Tracked {
     pub(super) shape: String,
     /// Time of the latest event that changed its process; older ones are replays.
     pub(super) mark_nanos: i64,
+    /// Its latest deaths, and whether they hold it back.
+    pub(super) damping: Damping,
     /// Time of its last death by an event.
     pub(super) died_nanos: Option<i64>,
     /// Set by an event that ended or froze it, until an inspection says otherwise.
@@ -93,6 +96,7 @@ impl Tracked {
             seen: None,
             shape: String::new(),
             mark_nanos: i64::MIN,
+            damping: Damping::default(),
             died_nanos: None,
             halted: None,
             told: None,

@@ -1,4 +1,5 @@
-//! The engine's health check and the gate, with a check that asks for a file.
+//! What holds a running container back: the engine's health check, with a check that asks for a
+//! file, and a crash loop.
 
 use end_to_end::wait;
 use registrator_catalog::record::{Record, State};
@@ -98,4 +99,38 @@ fn labels_decide_for_one_container() {
     ];
     let slow = checked(&scene, &slow);
     scene.becomes(&[&slow]);
+}
+
+#[test]
+fn a_crash_loop_is_held_back() {
+    let scene = Scene::new();
+    let agent = scene.agent().ready();
+    let loops = scene.container(&["--restart", "always"], "sleep 0.1; exit 1");
+    wait::until("the fault", wait::LONG, || {
+        let faults = agent.status().faults;
+        let name = loops.inspect("{{.Name}}");
+        let held = "held back until it has run for 15 s";
+        let told = |fault: &registrator::status::Fault| {
+            name.ends_with(&fault.subject) && fault.text.ends_with(held)
+        };
+        if faults.iter().any(told) {
+            Ok(())
+        } else {
+            Err(format!("{faults:?}"))
+        }
+    });
+    scene.becomes(&[]);
+    // Further rounds write nothing.
+    let before = scene.revision();
+    let rounds = |count: &str| count.parse::<u32>().unwrap_or_default();
+    let seen = rounds(&loops.inspect("{{.RestartCount}}"));
+    wait::until("another round", wait::LONG, || {
+        let count = loops.inspect("{{.RestartCount}}");
+        if rounds(&count) > seen {
+            Ok(())
+        } else {
+            Err(count)
+        }
+    });
+    assert_eq!(scene.events_since(before), []);
 }
