@@ -269,3 +269,30 @@ fn members_survive_a_snapshot() {
     let back = change(&mut world, leader, add(gone, false));
     assert_eq!(back, Err(Failure::Refused(Refusal::MemberExists)));
 }
+
+#[test]
+fn a_member_that_joins_may_crash_at_any_step() {
+    for steps in (0..60).step_by(4) {
+        let mut world = World::started(1);
+        world.elect();
+        for i in 0..100 {
+            world.propose(1, put("k", &i.to_string()));
+        }
+        world.calm();
+        assert!(change(&mut world, 1, add(2, true)).is_ok());
+        start_joining(&mut world, 2);
+        for _ in 0..steps {
+            if !world.deliver() {
+                world.pass_alone(10);
+            }
+            for id in 1..=2 {
+                world.turn(id);
+                world.sync(id);
+            }
+        }
+        world.crash(2, steps % 3);
+        world.start(2);
+        catches_up(&mut world, 2);
+        serves(&mut world);
+    }
+}
