@@ -21,6 +21,9 @@ pub enum Bug {
     /// A leader answers linearizable reads without asking anybody (stale read after a pause or behind a
     /// partition; etcd issue 20418 is a late relative of it).
     ReadWithoutRound,
+    /// An answer to an earlier heartbeat confirms the round of reads that is out now (etcd issue 20418,
+    /// etcd-io/raft pull request 397).
+    RoundConfirmedByOldAnswer,
     /// A follower answers linearizable reads by itself.
     ReadFromFollower,
     /// An outcome that is unknown is reported as "not proposed".
@@ -44,13 +47,14 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 15] = [
+pub const ALL: [Bug; 16] = [
     Bug::AckBeforeDurable,
     Bug::ThenBeforeSync,
     Bug::SyncCoversLater,
     Bug::LostVote,
     Bug::ConflictNotOverwritten,
     Bug::ReadWithoutRound,
+    Bug::RoundConfirmedByOldAnswer,
     Bug::ReadFromFollower,
     Bug::UnknownAsAbsent,
     Bug::ProposedAgain,

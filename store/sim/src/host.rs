@@ -127,6 +127,8 @@ pub(crate) struct Life {
     pub(crate) applied: u64,
     /// Index and term of a snapshot it has received from another member and ordered to be written.
     pub(crate) received: Option<(u64, u64)>,
+    /// Context of the last round of reads it has sent out.
+    pub(crate) round: Bytes,
     /// Revision and term of its last answer.
     pub(crate) told: (i64, u64),
     /// Turns in a row that had nothing to do.

@@ -1,10 +1,11 @@
 //! The world: hosts, clients, watchers, the network and the queue of what happens next, in one thread.
 //!
 //! Takes one event after the other and lets it happen. What a member's orders come to is in
-//! `world/perform.rs`, what clients do in `world/clients.rs`, the peace after the faults in
+//! `world/perform.rs`, what its disk does in `world/disk.rs`, what clients do in `world/clients.rs`, the peace after the faults in
 //! `world/peace.rs`. One generator decides everything, so that a seed is a run.
 
 mod clients;
+mod disk;
 mod peace;
 mod perform;
 
@@ -22,7 +23,6 @@ use crate::bugs::Bug;
 use crate::chance::Chance;
 use crate::clock::Time;
 use crate::history::History;
-use crate::host::log::Next;
 use crate::host::open::{End, Refused};
 use crate::host::{Durable, Host};
 use crate::net::Net;
@@ -250,7 +250,10 @@ impl World {
                 self.tell(host, Input::Watch { stream, event });
                 Ok(())
             }
-            Event::Deliver { from, message, .. } => {
+            Event::Deliver {
+                from, mut message, ..
+            } => {
+                self.confuse_rounds(host, &mut message);
                 self.say(|| format!("{from} to {}: {}", host + 1, brief(&message)));
                 self.tell(host, Input::PeerSaid { from, message });
                 Ok(())
@@ -336,104 +339,6 @@ impl World {
             life.wake_at = at;
             self.queue.push(at, Event::Wake { host, life: number });
         }
-    }
-
-    /// The disk thread looks at its queue.
-    fn disk(&mut self, place: usize) {
-        let bug = self.bug;
-        let host = &mut self.hosts[place];
-        let (number, sync_max) = (host.life, host.sync_max);
-        let Some(life) = &mut host.up else { return };
-        life.log.due = false;
-        if life.log.syncing {
-            return;
-        }
-        let mut facts = Vec::new();
-        let next = life.log.begin(bug, &mut facts);
-        let early = if matches!(next, Next::Syncs) {
-            life.log.early(bug, &mut facts)
-        } else {
-            Vec::new()
-        };
-        for fact in facts {
-            self.tell(place, fact);
-        }
-        self.send(place, early);
-        match next {
-            Next::Idle => {}
-            Next::Syncs => {
-                let took = self.chance.skewed(sync_max / 10 + 1, sync_max);
-                let event = Event::SyncEnd {
-                    host: place,
-                    life: number,
-                };
-                self.after(took, event);
-            }
-            Next::Again(delay) => self.disk_after(place, delay),
-            Next::Fails => self.disk_failed(place),
-        }
-    }
-
-    fn disk_after(&mut self, place: usize, delay: Time) {
-        let number = self.hosts[place].life;
-        let Some(life) = &mut self.hosts[place].up else {
-            return;
-        };
-        if !life.log.syncing && !std::mem::replace(&mut life.log.due, true) {
-            let event = Event::Disk {
-                host: place,
-                life: number,
-            };
-            self.after(delay, event);
-        }
-    }
-
-    fn sync_end(&mut self, place: usize) {
-        let bug = self.bug;
-        let host = &mut self.hosts[place];
-        let Some(life) = &mut host.up else { return };
-        let mut facts = Vec::new();
-        match life.log.end(bug, &mut host.durable, &mut facts) {
-            Ok(released) => {
-                for fact in facts {
-                    // A bug has told already.
-                    if bug != Some(Bug::AckBeforeDurable) {
-                        self.tell(place, fact);
-                    }
-                }
-                self.send(place, released);
-                self.disk_after(place, 0);
-            }
-            Err(_) => self.disk_failed(place),
-        }
-    }
-
-    fn snapshot_step(&mut self, place: usize) {
-        let host = &mut self.hosts[place];
-        let number = host.life;
-        let Some(life) = &mut host.up else { return };
-        match life.log.snapshot_step(&mut host.durable) {
-            Ok((fact, more)) => {
-                if let Some(fact) = fact {
-                    self.tell(place, fact);
-                }
-                if more {
-                    let delay = self.chance.between(100, 2 * MS);
-                    let event = Event::Snapshot {
-                        host: place,
-                        life: number,
-                    };
-                    self.after(delay, event);
-                }
-            }
-            Err(_) => self.disk_failed(place),
-        }
-    }
-
-    /// A failed write or sync ends the process; so does the power when it goes.
-    fn disk_failed(&mut self, place: usize) {
-        self.say(|| format!("the disk of member {} fails: its process ends", place + 1));
-        self.end(place, End::Killed);
     }
 
     /// Ends a process; another starts in a while.

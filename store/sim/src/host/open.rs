@@ -1,5 +1,6 @@
 //! Starting a process on what its disk holds, as `store/server` does, and ending it.
 
+use bytes::Bytes;
 use store_machine::Machine;
 use store_machine::snapshot::Restore;
 use store_member::Member;
@@ -146,6 +147,7 @@ impl Host {
             wake_at: Time::MAX,
             log: Log::new(wal),
             shadow,
+            round: Bytes::new(),
             received: None,
             told: (0, 0),
             idle_turns: 0,

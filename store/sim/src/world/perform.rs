@@ -4,7 +4,7 @@
 use store_machine::command::Command;
 use store_machine::reply::{EventKind, Reply};
 use store_member::answer::{Body, Failure, Header};
-use store_member::effects::{Append, Effects, Envelope, Notice};
+use store_member::effects::{Append, Effects, Envelope, Notice, PeerMessage};
 use store_member::input::{Input, Token};
 use store_member::record::EntryKind;
 use store_watch::batch::{Batch, StreamId};
@@ -353,6 +353,7 @@ impl World {
     pub(super) fn send(&mut self, place: usize, envelopes: Vec<Envelope>) {
         let from = self.hosts[place].id;
         for Envelope { to, message } in envelopes {
+            self.note_round(place, &message);
             let host = usize::try_from(to - 1).unwrap_or(usize::MAX);
             if host >= self.hosts.len() {
                 continue;
@@ -409,6 +410,27 @@ impl World {
         if work {
             let delay = self.chance.between(1, 30);
             self.disk_after(place, delay);
+        }
+    }
+
+    /// For the bug below: the round of reads a member has out.
+    fn note_round(&mut self, place: usize, message: &PeerMessage) {
+        if self.bug == Some(Bug::RoundConfirmedByOldAnswer)
+            && let (PeerMessage::Raft(raft), Some(life)) = (message, &mut self.hosts[place].up)
+            && format!("{:?}", raft.get_msg_type()) == "MsgHeartbeat"
+            && !raft.context.is_empty()
+        {
+            life.round = raft.context.clone();
+        }
+    }
+
+    /// A bug: whatever answer to a heartbeat arrives is taken for one to the last.
+    pub(super) fn confuse_rounds(&self, place: usize, message: &mut PeerMessage) {
+        if self.bug == Some(Bug::RoundConfirmedByOldAnswer)
+            && let (PeerMessage::Raft(raft), Some(life)) = (message, &self.hosts[place].up)
+            && format!("{:?}", raft.get_msg_type()) == "MsgHeartbeatResponse"
+        {
+            raft.context = life.round.clone();
         }
     }
 
