@@ -44,6 +44,9 @@ enum Command {
     Registrator(Box<registrator::Args>),
     /// The confd alone: keeps configuration files equal to what a store says
     Confd(Box<confd::Args>),
+    /// What etcdctl does: read, write and look after a store; takes etcdctl's commands and flags
+    #[command(disable_help_flag = true)]
+    Ctl(CtlWords),
     /// Version of this program, and of the etcd whose behaviour its store has
     Version,
 }
@@ -53,6 +56,13 @@ enum Command {
 struct StoreFlags {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     flags: Vec<OsString>,
+}
+
+/// The client reads its flags itself: they stand before its commands and after them.
+#[derive(Debug, clap::Args)]
+struct CtlWords {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    words: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
@@ -94,6 +104,7 @@ fn run(command: Command, logging: &Logging) -> Result<ExitCode, Failure> {
             logging.start(&config.log_level);
             Ok(runtime()?.block_on(confd::run_config(config)))
         }
+        Command::Ctl(ctl) => Ok(runtime()?.block_on(store_ctl::run(ctl.words))),
         Command::Version => {
             println!("muster {}", env!("CARGO_PKG_VERSION"));
             println!(
@@ -122,7 +133,7 @@ fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
 fn after_help() -> String {
     let mut text = String::from(
         "Every command also takes --log-level (error … trace) and --log-format (text, json).\n\
-         Through a link called etcd, registrator or confd, muster is that program.\n\nExit statuses:\n",
+         Through a link called etcd, etcdctl, registrator or confd, muster is that program.\n\nExit statuses:\n",
     );
     for (status, meaning) in STATUSES {
         // Writing to a string does not fail.

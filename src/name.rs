@@ -1,4 +1,4 @@
-//! Which program am I? Started through a link called `etcd`, `registrator` or `confd`, muster is that program: the name
+//! Which program am I? Started through a link called `etcd`, `etcdctl`, `registrator` or `confd`, muster is that program: the name
 //! becomes the subcommand. Pure.
 
 use std::ffi::OsString;
@@ -7,12 +7,13 @@ use std::path::Path;
 /// Names muster answers to, and the subcommand each stands for.
 const NAMES: &[(&str, &str)] = &[
     ("etcd", "store"),
+    ("etcdctl", "ctl"),
     ("registrator", "registrator"),
     ("confd", "confd"),
 ];
 
 /// Parts that read their own flags, and so print their own help.
-const PARTS: &[&str] = &["store", "registrator", "confd"];
+const PARTS: &[&str] = &["store", "ctl", "registrator", "confd"];
 
 /// The command line with the subcommand spelled out, and `help <part>` asked of the part.
 pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {
@@ -53,6 +54,7 @@ mod tests {
                 &["/opt/confd", "--onetime"],
                 &["/opt/confd", "confd", "--onetime"],
             ),
+            (&["etcdctl", "get", "k"], &["etcdctl", "ctl", "get", "k"]),
             (&["./registrator"], &["./registrator", "registrator"]),
             (&["etcd", "--version"], &["etcd", "--version"]),
             (&["muster", "help", "store"], &["muster", "store", "--help"]),

@@ -1,0 +1,105 @@
+//! The commands, a file for each family. Each checks its arguments first, then connects, asks, and hands the answer to
+//! the printer.
+
+mod alarm;
+mod endpoint;
+mod kv;
+mod lease;
+mod member;
+mod txn;
+
+use std::future::Future;
+
+use clap::Subcommand;
+use tonic::{Response, Status};
+
+use crate::connect::LATE;
+use crate::failure::Failure;
+use crate::flags::Globals;
+use crate::format::Printer;
+
+/// The etcd release whose client this prints and behaves like.
+const RELEASE: &str = "3.5.1";
+
+/// A command with its flags.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Get a key or a range of keys
+    Get(kv::Get),
+    /// Put a key
+    Put(kv::Put),
+    /// Delete a key or a range of keys
+    Del(kv::Del),
+    /// Do several things in one transaction
+    Txn(txn::Txn),
+    /// Forget history below a revision
+    Compaction(kv::Compaction),
+    /// Leases
+    #[command(subcommand)]
+    Lease(lease::Lease),
+    /// Members of the cluster
+    #[command(subcommand)]
+    Member(member::Member),
+    /// How each endpoint is
+    #[command(subcommand)]
+    Endpoint(endpoint::Endpoint),
+    /// Alarms
+    #[command(subcommand)]
+    Alarm(alarm::Alarm),
+    /// Give the memory of deleted keys back
+    Defrag(endpoint::Defrag),
+    /// Version of this client and of the API it speaks
+    Version,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Why it could not be done.
+pub(crate) async fn run(command: Command, globals: &Globals) -> Result<(), Failure> {
+    globals.checked()?;
+    let printer = Printer::new(globals)?;
+    match command {
+        Command::Get(get) => get.run(globals, &printer).await,
+        Command::Put(put) => put.run(globals, &printer).await,
+        Command::Del(del) => del.run(globals, &printer).await,
+        Command::Txn(txn) => txn.run(globals, &printer).await,
+        Command::Compaction(compaction) => compaction.run(globals, &printer).await,
+        Command::Lease(lease) => lease.run(globals, &printer).await,
+        Command::Member(member) => member.run(globals, &printer).await,
+        Command::Endpoint(endpoint) => endpoint.run(globals, &printer).await,
+        Command::Alarm(alarm) => alarm.run(globals, &printer).await,
+        Command::Defrag(defrag) => defrag.run(globals).await,
+        Command::Version => {
+            println!("etcdctl version: {RELEASE}\nAPI version: 3.5");
+            Ok(())
+        }
+    }
+}
+
+/// A call's answer, unless the command's time is up before.
+async fn in_time<T>(
+    globals: &Globals,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Failure> {
+    // Safe to cancel: what becomes of a call that was sent is the store's to know; the text says so.
+    match tokio::time::timeout(globals.command_timeout, call).await {
+        Ok(answer) => Ok(answer?.into_inner()),
+        Err(_) => Err(Failure::error(LATE)),
+    }
+}
+
+/// What Go says about a number it cannot read.
+fn bad_number(text: &str) -> String {
+    format!("strconv.ParseInt: parsing {text:?}: invalid syntax")
+}
+
+/// A lease as people write it, in hex.
+fn lease_id(text: &str, what: &str) -> Result<i64, Failure> {
+    i64::from_str_radix(text, 16).map_err(|_| {
+        let reason = bad_number(text);
+        Failure::bad_arguments(format!(
+            "bad lease ID{what} ({reason}), expecting ID in Hex"
+        ))
+    })
+}

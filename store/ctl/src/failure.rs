@@ -1,0 +1,111 @@
+//! How a command ends when it fails: a line on stderr that begins with `Error:`, perhaps a hint, and one of etcdctl's
+//! exit statuses, which scripts tell failures apart by.
+
+use std::process::ExitCode;
+
+use tonic::Status;
+
+/// The store refused, or could not be reached.
+const ERROR: u8 = 1;
+/// A stream to the store broke, or its lease is unknown.
+const BAD_CONNECTION: u8 = 2;
+/// What was typed in (for `txn`) makes no sense.
+const INVALID_INPUT: u8 = 3;
+/// A flag's value or an output format is not supported.
+const BAD_FEATURE: u8 = 4;
+/// A file or stdin could not be read or written.
+const IO: u8 = 6;
+/// Wrong arguments.
+const BAD_ARGUMENTS: u8 = 128;
+
+/// Why a command did not do what it was asked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    line: Option<String>,
+    hint: Option<String>,
+    status: u8,
+}
+
+impl Failure {
+    fn new(line: impl Into<String>, status: u8) -> Self {
+        Self {
+            line: Some(line.into()),
+            hint: None,
+            status,
+        }
+    }
+
+    /// The general failure.
+    pub(crate) fn error(line: impl Into<String>) -> Self {
+        Self::new(line, ERROR)
+    }
+
+    /// It was told line by line already.
+    pub(crate) fn told() -> Self {
+        Self {
+            line: None,
+            hint: None,
+            status: ERROR,
+        }
+    }
+
+    /// A stream broke.
+    pub(crate) fn bad_connection(line: impl Into<String>) -> Self {
+        Self::new(line, BAD_CONNECTION)
+    }
+
+    /// What was typed in makes no sense.
+    pub(crate) fn invalid_input(line: impl Into<String>) -> Self {
+        Self::new(line, INVALID_INPUT)
+    }
+
+    /// Not supported.
+    pub(crate) fn bad_feature(line: impl Into<String>) -> Self {
+        Self::new(line, BAD_FEATURE)
+    }
+
+    /// Reading or writing failed.
+    pub(crate) fn io(line: impl Into<String>) -> Self {
+        Self::new(line, IO)
+    }
+
+    /// Wrong arguments.
+    pub(crate) fn bad_arguments(line: impl Into<String>) -> Self {
+        Self::new(line, BAD_ARGUMENTS)
+    }
+
+    /// Said to be why something larger failed.
+    pub(crate) fn because(mut self, what: &str) -> Self {
+        self.line = self.line.map(|line| format!("{what} ({line})"));
+        self
+    }
+
+    /// With what to look at.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Prints it and gives the exit status.
+    pub(crate) fn report(&self) -> ExitCode {
+        if let Some(line) = &self.line {
+            eprintln!("Error: {line}");
+        }
+        if let Some(hint) = &self.hint {
+            eprintln!("hint: {hint}");
+        }
+        ExitCode::from(self.status)
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::error(status.message())
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.line.as_deref().unwrap_or_default())
+    }
+}

@@ -1,0 +1,157 @@
+//! How answers are printed: one file for each format. Each turns the same [`Answer`] into bytes or says that it has no
+//! form for it; nothing here talks to a store.
+
+mod fields;
+mod json;
+mod protobuf;
+mod quote;
+mod simple;
+mod table;
+
+use std::io::Write as _;
+
+use store_proto::etcdserverpb::{
+    AlarmResponse, CompactionResponse, DeleteRangeResponse, HashKvResponse, LeaseGrantResponse,
+    LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
+    MemberListResponse, PutResponse, RangeResponse, StatusResponse, TxnResponse,
+};
+
+use crate::failure::Failure;
+use crate::flags::Globals;
+
+/// What a command has to show.
+pub(crate) enum Answer {
+    Range(RangeResponse, RangeStyle),
+    Put(PutResponse),
+    Delete(DeleteRangeResponse),
+    Txn(TxnResponse),
+    /// With the revision asked for, which the answer does not repeat.
+    Compaction(CompactionResponse, i64),
+    Grant(LeaseGrantResponse),
+    /// With the lease.
+    Revoke(LeaseRevokeResponse, i64),
+    /// Whether keys were asked for.
+    TimeToLive(LeaseTimeToLiveResponse, bool),
+    KeepAlive(LeaseKeepAliveResponse),
+    Leases(LeaseLeasesResponse),
+    Members(MemberListResponse),
+    Alarms(AlarmResponse),
+    Health(Vec<Health>),
+    Status(Vec<(String, StatusResponse)>),
+    Hash(Vec<(String, HashKvResponse)>),
+}
+
+/// How the simple format shows keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RangeStyle {
+    pub(crate) values_only: bool,
+}
+
+/// How one endpoint is.
+pub(crate) struct Health {
+    pub(crate) endpoint: String,
+    pub(crate) took: String,
+    /// Why it is not well.
+    pub(crate) error: Option<String>,
+}
+
+/// One of the five.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Simple,
+    Fields,
+    Json,
+    Protobuf,
+    Table,
+}
+
+/// Prints answers in the format that was asked for.
+pub(crate) struct Printer {
+    pub(crate) format: Format,
+    hex: bool,
+}
+
+impl Printer {
+    /// # Errors
+    /// A format that does not exist.
+    pub(crate) fn new(globals: &Globals) -> Result<Self, Failure> {
+        let format = match globals.write_out.as_str() {
+            "simple" => Format::Simple,
+            "fields" => Format::Fields,
+            "json" => Format::Json,
+            "protobuf" => Format::Protobuf,
+            "table" => Format::Table,
+            _ => return Err(Failure::bad_feature("unsupported output format")),
+        };
+        Ok(Self {
+            format,
+            hex: globals.hex,
+        })
+    }
+
+    /// # Errors
+    /// The format has no form for it, or stdout is gone.
+    pub(crate) fn print(&self, answer: &Answer) -> Result<(), Failure> {
+        let unsupported =
+            |name| Failure::bad_feature(format!("{name} not supported as output format"));
+        let bytes = match self.format {
+            Format::Simple => simple::told(answer, self.hex),
+            Format::Fields => fields::told(answer).into_bytes(),
+            Format::Json => json::told(answer, self.hex).into_bytes(),
+            Format::Protobuf => protobuf::told(answer).ok_or_else(|| unsupported("protobuf"))?,
+            Format::Table => table::told(answer)
+                .ok_or_else(|| unsupported("table"))?
+                .into_bytes(),
+        };
+        let mut out = std::io::stdout().lock();
+        out.write_all(&bytes)
+            .and_then(|()| out.flush())
+            .map_err(|cause| Failure::io(format!("write to stdout: {cause}")))
+    }
+}
+
+/// `1.5 MB`: powers of 1000, one decimal below ten.
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "it is rounded to two digits anyway"
+)]
+fn size(bytes: i64) -> String {
+    if bytes < 10 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64;
+    let mut units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    while value >= 1000.0 {
+        let Some(larger) = units.next() else { break };
+        value /= 1000.0;
+        unit = larger;
+    }
+    let value = (value * 10.0 + 0.5).floor() / 10.0;
+    if value < 10.0 {
+        format!("{value:.1} {unit}")
+    } else {
+        format!("{value:.0} {unit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_rounded_as_etcdctl_rounds_them() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (9, "9 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (20_480, "20 kB"),
+            (24_576, "25 kB"),
+            (1_550_000, "1.6 MB"),
+            (2_147_483_648, "2.1 GB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

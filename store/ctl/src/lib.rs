@@ -1,0 +1,62 @@
+//! What etcdctl does: a person or a script reads, writes and looks after a store from the command line. Flags,
+//! environment, output and exit statuses are etcdctl's 3.5. `flags.rs` holds the global flags, `connect.rs` the way to a
+//! member, `command/` a file for each family of commands, `format/` one for each form of output. It knows the wire
+//! and nothing of any server.
+
+mod command;
+mod connect;
+mod failure;
+mod flags;
+mod format;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use crate::command::Command;
+pub use crate::flags::Globals;
+
+use crate::failure::Failure;
+
+/// The command line after the program's name.
+#[derive(Debug, Parser)]
+#[command(
+    name = "etcdctl",
+    about = "A command line client for the store",
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Runs the command that `words` spell out (without the program's name) and gives its exit status.
+pub async fn run(words: Vec<std::ffi::OsString>) -> ExitCode {
+    let words = std::iter::once("etcdctl".into()).chain(words);
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) if error.exit_code() == 0 => error.exit(),
+        Err(error) => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            let line = line.strip_prefix("error: ").unwrap_or(line);
+            return Failure::error(line).report();
+        }
+    };
+    match command::run(cli.command, &cli.globals).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,197 @@
+//! `muster ctl` says what the official 3.5 client says, to the byte: the same commands go to two fresh stores of one
+//! kind, once through each client, and once more through both to one store where ids must be equal as well.
+
+use std::process::{Command, Stdio};
+
+use end_to_end::etcdctl::{Etcdctl, Release};
+use end_to_end::store::{Maker, Store};
+
+/// Exit status, stdout, and stderr as far as it is the client's word (its log lines are not).
+type Said = (i32, Vec<u8>, String);
+
+fn said(mut command: Command, input: &str) -> Said {
+    use std::io::Write as _;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the client starts");
+    // A client that fails early does not read all of it.
+    let _ = child
+        .stdin
+        .take()
+        .map(|mut stdin| stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().expect("the client ends");
+    let err = String::from_utf8_lossy(&output.stderr);
+    let err = err
+        .lines()
+        .filter(|line| line.starts_with("Error:"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    (output.status.code().unwrap_or(-1), output.stdout, err)
+}
+
+fn theirs(store: &Store, words: &[&str]) -> Command {
+    Etcdctl::new(Release::V3_5, &store.endpoint()).command(words)
+}
+
+fn ours(store: &Store, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
+    command
+        .env_clear()
+        .arg("ctl")
+        .args(["--endpoints", &store.endpoint()])
+        .args(words);
+    command
+}
+
+/// Runs each command through both clients against the same store. Only for what changes nothing.
+#[track_caller]
+fn same(store: &Store, steps: &[(&[&str], &str)]) {
+    for (words, input) in steps {
+        let (ours, theirs) = (
+            said(ours(store, words), input),
+            said(theirs(store, words), input),
+        );
+        assert!(
+            ours == theirs,
+            "{words:?}\nours   {} {:?} {}\ntheirs {} {:?} {}",
+            ours.0,
+            String::from_utf8_lossy(&ours.1),
+            ours.2,
+            theirs.0,
+            String::from_utf8_lossy(&theirs.1),
+            theirs.2
+        );
+    }
+}
+
+fn filled() -> (Store, String) {
+    let store = Store::start(Maker::Etcd);
+    for (key, value) in [
+        ("a", "1"),
+        ("a", "2"),
+        ("b/1", "line\nbreak \"q\""),
+        ("b/2", "<é&>"),
+    ] {
+        let put = said(ours(&store, &["put", key, value]), "");
+        assert_eq!(put, (0, b"OK\n".to_vec(), String::new()));
+    }
+    let put = said(ours(&store, &["put", "typed"]), "from\r\nstdin\n");
+    assert_eq!(put.0, 0, "{}", put.2);
+    let granted = said(ours(&store, &["lease", "grant", "1000"]), "");
+    let granted = String::from_utf8_lossy(&granted.1).into_owned();
+    let lease = granted
+        .split(' ')
+        .nth(1)
+        .expect("lease ID granted …")
+        .to_owned();
+    let put = said(ours(&store, &["put", "--lease", &lease, "l", "v"]), "");
+    assert_eq!(put.0, 0, "{}", put.2);
+    (store, lease)
+}
+
+const FORMATS: [&str; 5] = ["simple", "fields", "json", "protobuf", "table"];
+
+#[test]
+fn reads_are_the_same_in_every_format() {
+    let (store, lease) = filled();
+    let reads: &[&[&str]] = &[
+        &["get", "a"],
+        &["get", "a", "--hex"],
+        &["get", "nothing"],
+        &["get", "--prefix", ""],
+        &["get", "--prefix", "b/", "--limit", "1"],
+        &["get", "--from-key", "b"],
+        &["get", "a", "--rev", "2"],
+        &["get", "a", "--count-only"],
+        &["get", "--prefix", "", "--keys-only"],
+        &[
+            "get",
+            "--prefix",
+            "",
+            "--sort-by",
+            "modify",
+            "--order",
+            "descend",
+        ],
+        &["lease", "list"],
+        &["lease", "timetolive", "77"],
+        &["lease", "keep-alive", "--once", &lease],
+        &["member", "list"],
+        &["member", "list", "--hex"],
+        &["endpoint", "status"],
+        &["endpoint", "hashkv"],
+        &["alarm", "list"],
+        &["defrag"],
+        &["version"],
+    ];
+    for format in FORMATS {
+        for read in reads {
+            same(&store, &[(&[read, &["-w", format][..]].concat(), "")]);
+        }
+        let txn = "version(\"a\") > \"0\"\nvalue(\"a\") = \"2\"\n\nget a\nget --prefix \"b/\"\n\nget b\n\n";
+        same(&store, &[(&["txn", "-w", format], txn)]);
+    }
+    same(
+        &store,
+        &[
+            (&["txn", "-i"], "\nget a\n\n\n"),
+            (&["get", "a", "--print-value-only"], ""),
+        ],
+    );
+}
+
+#[test]
+fn writes_do_and_say_the_same() {
+    let steps: &[(&[&str], &str)] = &[
+        (&["put", "--prev-kv", "a", "3"], ""),
+        (&["put", "--ignore-value", "a"], ""),
+        (&["txn"], "\nput a 4 --prev-kv\ndel \"b/1\" --prev-kv\n\n\n"),
+        (&["del", "--prev-kv", "--prefix", "b/"], ""),
+        (&["del", "--from-key", "l"], ""),
+        (&["compaction", "3"], ""),
+        (&["compaction", "3"], ""),
+        (&["get", "a", "--rev", "2"], ""),
+        (&["get", "--prefix", ""], ""),
+        (&["alarm", "disarm"], ""),
+    ];
+    let (first, _) = filled();
+    let (second, _) = filled();
+    for (words, input) in steps {
+        let ours = said(ours(&first, words), input);
+        let theirs = said(theirs(&second, words), input);
+        assert_eq!(ours, theirs, "{words:?}");
+    }
+}
+
+#[test]
+fn wrong_arguments_end_the_same_way() {
+    let (store, _) = filled();
+    let steps: &[(&[&str], &str)] = &[
+        (&["get"], ""),
+        (&["get", "a", "b", "--prefix"], ""),
+        (&["get", "--prefix", "--from-key", "a"], ""),
+        (&["get", "a", "--consistency", "z"], ""),
+        (&["get", "a", "--order", "Z"], ""),
+        (&["get", "a", "--sort-by", "Q"], ""),
+        (&["get", "a", "-w", "yaml"], ""),
+        (&["put"], ""),
+        (&["put", "a", "b", "--lease", "zz"], ""),
+        (&["put", "a", "b", "--lease", "5"], ""),
+        (&["put", "", "x"], ""),
+        (&["del", "a", "b", "c"], ""),
+        (&["compaction", "x"], ""),
+        (&["lease", "grant", "x"], ""),
+        (&["lease", "revoke", "zz"], ""),
+        (&["lease", "revoke", "77"], ""),
+        (&["lease", "keep-alive", "--once", "77"], ""),
+        (&["alarm", "list", "x"], ""),
+        (&["txn"], "\nbogus a\n\n\n"),
+        (&["txn"], "foo\n\n\n\n"),
+        (&["txn"], "foo(\"a\") = \"3\"\n\n\n\n"),
+        (&["txn"], "\nput a 1\n"),
+    ];
+    same(&store, steps);
+}
