@@ -295,7 +295,15 @@ impl Store {
 
     /// Stops: every waiting request is answered `Stopped`, every watch stream ends, the log is synced
     /// and the folder let go. Blocks until that is done.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+/// As [`Store::stop`]: who drops a store may remove its folder next, and a log that is still being
+/// closed would take that for a failing disk.
+impl Drop for Store {
+    fn drop(&mut self) {
         self.inbox.tell(Knock::Stop);
         for thread in self.threads.drain(..) {
             // A panic in one has ended the process already.
@@ -304,12 +312,6 @@ impl Store {
         if let Some(peers) = self.peers.take() {
             peers.stop();
         }
-    }
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        self.inbox.tell(Knock::Stop);
     }
 }
 

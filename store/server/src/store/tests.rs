@@ -53,6 +53,14 @@ async fn get(handle: &Handle, key: &str) -> Option<(Bytes, Revision)> {
         .map(|kv| (kv.value.clone(), kv.mod_revision))
 }
 
+#[test]
+fn a_dropped_store_has_let_go_of_its_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        drop(Store::start(&config(&dir), vec![]).unwrap());
+    }
+}
+
 #[tokio::test]
 async fn what_is_acknowledged_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
