@@ -4,7 +4,9 @@
 use std::process::{Command, Stdio};
 
 use end_to_end::etcdctl::{Etcdctl, Release};
+use end_to_end::process::Process;
 use end_to_end::store::{Maker, Store};
+use end_to_end::wait;
 
 /// Exit status, stdout, and stderr as far as it is the client's word (its log lines are not).
 type Said = (i32, Vec<u8>, String);
@@ -194,4 +196,39 @@ fn wrong_arguments_end_the_same_way() {
         (&["txn"], "\nput a 1\n"),
     ];
     same(&store, steps);
+}
+
+#[test]
+fn a_watch_shows_the_same_events() {
+    let (store, _) = filled();
+    let deleted = said(ours(&store, &["del", "b/1"]), "");
+    assert_eq!(deleted.0, 0, "{}", deleted.2);
+    // The deletion is the last event there is, and so many lines tell of it.
+    let seen = |command: &mut Command, last: usize| {
+        let watch = Process::spawn("watch".to_owned(), command);
+        wait::until("all events", wait::LONG, || {
+            let lines = watch.lines();
+            let deletion = lines.iter().position(|line| line.contains("DELETE"));
+            if deletion.is_some_and(|at| lines.len() >= at + last) {
+                Ok(lines)
+            } else {
+                Err(format!("{lines:?}"))
+            }
+        })
+    };
+    let words = ["watch", "--prefix", "", "--rev", "2", "--prev-kv"];
+    for (format, last) in [("simple", 6), ("fields", 13)] {
+        let words = [&words[..], &["-w", format]].concat();
+        let ours = seen(&mut ours(&store, &words), last);
+        let theirs = seen(&mut theirs(&store, &words), last);
+        assert_eq!(ours, theirs, "{format}");
+    }
+    same(
+        &store,
+        &[
+            (&["watch"], ""),
+            (&["watch", "a", "b", "--prefix"], ""),
+            (&["watch", "a", "-w", "table", "--rev", "2"], ""),
+        ],
+    );
 }

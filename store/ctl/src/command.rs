@@ -7,6 +7,7 @@ mod kv;
 mod lease;
 mod member;
 mod txn;
+mod watch;
 
 use std::future::Future;
 
@@ -34,6 +35,8 @@ pub enum Command {
     Txn(txn::Txn),
     /// Forget history below a revision
     Compaction(kv::Compaction),
+    /// Show what changes
+    Watch(watch::Watch),
     /// Leases
     #[command(subcommand)]
     Lease(lease::Lease),
@@ -65,6 +68,7 @@ pub(crate) async fn run(command: Command, globals: &Globals) -> Result<(), Failu
         Command::Del(del) => del.run(globals, &printer).await,
         Command::Txn(txn) => txn.run(globals, &printer).await,
         Command::Compaction(compaction) => compaction.run(globals, &printer).await,
+        Command::Watch(watch) => watch.run(globals, &printer).await,
         Command::Lease(lease) => lease.run(globals, &printer).await,
         Command::Member(member) => member.run(globals, &printer).await,
         Command::Endpoint(endpoint) => endpoint.run(globals, &printer).await,

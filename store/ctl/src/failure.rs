@@ -13,6 +13,8 @@ const BAD_CONNECTION: u8 = 2;
 const INVALID_INPUT: u8 = 3;
 /// A flag's value or an output format is not supported.
 const BAD_FEATURE: u8 = 4;
+/// The server ended what should have gone on.
+const INTERRUPTED: u8 = 5;
 /// A file or stdin could not be read or written.
 const IO: u8 = 6;
 /// Wrong arguments.
@@ -62,6 +64,11 @@ impl Failure {
     /// Not supported.
     pub(crate) fn bad_feature(line: impl Into<String>) -> Self {
         Self::new(line, BAD_FEATURE)
+    }
+
+    /// The server ended it.
+    pub(crate) fn interrupted(line: impl Into<String>) -> Self {
+        Self::new(line, INTERRUPTED)
     }
 
     /// Reading or writing failed.

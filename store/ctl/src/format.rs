@@ -8,12 +8,14 @@ mod quote;
 mod simple;
 mod table;
 
+pub(crate) use self::quote::quoted;
+
 use std::io::Write as _;
 
 use store_proto::etcdserverpb::{
     AlarmResponse, CompactionResponse, DeleteRangeResponse, HashKvResponse, LeaseGrantResponse,
     LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
-    MemberListResponse, PutResponse, RangeResponse, StatusResponse, TxnResponse,
+    MemberListResponse, PutResponse, RangeResponse, StatusResponse, TxnResponse, WatchResponse,
 };
 
 use crate::failure::Failure;
@@ -36,6 +38,7 @@ pub(crate) enum Answer {
     Leases(LeaseLeasesResponse),
     Members(MemberListResponse),
     Alarms(AlarmResponse),
+    Watch(WatchResponse),
     Health(Vec<Health>),
     Status(Vec<(String, StatusResponse)>),
     Hash(Vec<(String, HashKvResponse)>),

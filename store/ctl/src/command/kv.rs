@@ -272,7 +272,11 @@ impl Compaction {
 }
 
 /// The first key and the end of what is asked for. A single zero byte as end means "all that follow".
-fn range(words: &[String], prefix: bool, from_key: bool) -> Result<(Bytes, Bytes), Failure> {
+pub(super) fn range(
+    words: &[String],
+    prefix: bool,
+    from_key: bool,
+) -> Result<(Bytes, Bytes), Failure> {
     const ZERO: Bytes = Bytes::from_static(b"\0");
     if prefix && from_key {
         return Err(Failure::bad_arguments(

@@ -70,6 +70,14 @@ pub(crate) fn told(answer: &Answer) -> String {
                 out.blank();
             }
         }
+        Answer::Watch(watch) => {
+            out.header(watch.header.as_ref());
+            for event in &watch.events {
+                out.field("Type", event.r#type().as_str_name());
+                event.prev_kv.iter().for_each(|kv| out.pair("Prev", kv));
+                event.kv.iter().for_each(|kv| out.pair("", kv));
+            }
+        }
         Answer::Health(all) => {
             for health in all {
                 out.field("Endpoint", quoted(health.endpoint.as_bytes()));

@@ -73,6 +73,19 @@ fn value(answer: &Answer, hex: bool) -> Value {
             }).collect();
             Object::of(alarms.header.as_ref()).set("alarms", list).done()
         }
+        Answer::Watch(watch) => json!({
+            "Header": Object::flat(watch.header.as_ref()).done(),
+            "Events": watch.events.iter().map(|event| {
+                Object::default()
+                    .set("type", event.r#type)
+                    .maybe("kv", event.kv.as_ref().map(pair))
+                    .maybe("prev_kv", event.prev_kv.as_ref().map(pair))
+                    .done()
+            }).collect::<Value>(),
+            "CompactRevision": watch.compact_revision,
+            "Canceled": watch.canceled,
+            "Created": watch.created,
+        }),
         Answer::Health(all) => all.iter().map(|health| {
             Object::default()
                 .always("endpoint", health.endpoint.clone())

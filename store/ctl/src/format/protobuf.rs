@@ -29,6 +29,7 @@ pub(crate) fn told(answer: &Answer) -> Option<Vec<u8>> {
         Answer::Grant(_) | Answer::TimeToLive(..) | Answer::KeepAlive(_) | Answer::Leases(_) => {
             Vec::new()
         }
+        Answer::Watch(watch) => watch.encode_to_vec(),
         Answer::Health(_) | Answer::Status(_) | Answer::Hash(_) => return None,
     })
 }

@@ -83,6 +83,13 @@ pub(crate) fn told(answer: &Answer, hex: bool) -> Vec<u8> {
                 line(&mut out, &alarm_text(alarm.member_id, alarm.alarm));
             }
         }
+        Answer::Watch(watch) => {
+            for event in &watch.events {
+                line(&mut out, event.r#type().as_str_name());
+                prior(&mut out, event.prev_kv.as_slice(), hex);
+                prior(&mut out, event.kv.as_slice(), hex);
+            }
+        }
         Answer::Health(all) => all
             .iter()
             .for_each(|health| line(&mut out, &health_text(health))),

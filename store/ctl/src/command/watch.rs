@@ -1,0 +1,133 @@
+//! `watch`: shows what changes, from now or from a revision on, and runs a command for each event when one is given.
+
+use clap::Args;
+use store_proto::etcdserverpb::watch_client::WatchClient;
+use store_proto::etcdserverpb::watch_request::RequestUnion;
+use store_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
+use tokio_stream::StreamExt as _;
+
+use super::kv;
+use crate::connect::{ANSWER_BYTES_MAX, connect};
+use crate::failure::Failure;
+use crate::flags::Globals;
+use crate::format::{Answer, Printer, quoted};
+
+/// `watch [KEY [END]] [-- COMMAND]`
+#[derive(Debug, Args)]
+pub struct Watch {
+    words: Vec<String>,
+    /// Command for each event, which finds it in `ETCD_WATCH_…` variables
+    #[arg(last = true)]
+    exec: Vec<String>,
+    /// Keys that begin with KEY
+    #[arg(long)]
+    prefix: bool,
+    /// From a revision on
+    #[arg(long, default_value_t = 0)]
+    rev: i64,
+    /// Show what was there before
+    #[arg(long)]
+    prev_kv: bool,
+    /// Ask the server to say now and then how far it is
+    #[arg(long)]
+    progress_notify: bool,
+    #[arg(env = "ETCDCTL_WATCH_KEY", long, hide = true)]
+    watch_key: Option<String>,
+    #[arg(env = "ETCDCTL_WATCH_RANGE_END", long, hide = true)]
+    watch_range_end: Option<String>,
+}
+
+impl Watch {
+    fn request(&self) -> Result<WatchCreateRequest, Failure> {
+        let mut words = self.words.clone();
+        if words.is_empty() {
+            words.extend(self.watch_key.clone());
+            words.extend(self.watch_range_end.clone());
+        }
+        if !(1..=2).contains(&words.len()) {
+            return Err(Failure::bad_arguments("bad number of arguments"));
+        }
+        if words.len() == 2 && self.prefix {
+            return Err(Failure::bad_arguments(
+                "`range_end` and `--prefix` are mutually exclusive",
+            ));
+        }
+        let (key, range_end) = kv::range(&words, self.prefix, false)?;
+        Ok(WatchCreateRequest {
+            key,
+            range_end,
+            start_revision: self.rev,
+            prev_kv: self.prev_kv,
+            progress_notify: self.progress_notify,
+            ..WatchCreateRequest::default()
+        })
+    }
+
+    pub(super) async fn run(self, globals: &Globals, printer: &Printer) -> Result<(), Failure> {
+        let create = WatchRequest {
+            request_union: Some(RequestUnion::CreateRequest(self.request()?)),
+        };
+        let mut client =
+            WatchClient::new(connect(globals).await?).max_decoding_message_size(ANSWER_BYTES_MAX);
+        // The stream of requests must stay open: its end would be the end of the watch.
+        let requests = tokio_stream::once(create).chain(tokio_stream::pending());
+        let mut answers = client.watch(requests).await?.into_inner();
+        while let Some(answer) = answers.message().await? {
+            if answer.canceled {
+                eprintln!("watch was canceled ({})", reason(&answer));
+                break;
+            }
+            if answer.created || answer.events.is_empty() {
+                continue;
+            }
+            self.act(answer, printer).await?;
+        }
+        Err(Failure::interrupted("watch is canceled by the server"))
+    }
+
+    async fn act(&self, answer: WatchResponse, printer: &Printer) -> Result<(), Failure> {
+        let answer = Answer::Watch(answer);
+        printer.print(&answer)?;
+        let (Answer::Watch(answer), [program, arguments @ ..]) = (answer, self.exec.as_slice())
+        else {
+            return Ok(());
+        };
+        let revision = answer.header.unwrap_or_default().revision;
+        for event in &answer.events {
+            let kv = event.kv.clone().unwrap_or_default();
+            let status = tokio::process::Command::new(program)
+                .args(arguments)
+                .env("ETCD_WATCH_REVISION", revision.to_string())
+                .env(
+                    "ETCD_WATCH_EVENT_TYPE",
+                    quoted(event.r#type().as_str_name().as_bytes()),
+                )
+                .env("ETCD_WATCH_KEY", quoted(&kv.key))
+                .env("ETCD_WATCH_VALUE", quoted(&kv.value))
+                .status()
+                .await;
+            match status {
+                Ok(status) if status.success() => {}
+                Ok(status) => {
+                    return Err(Failure::error(format!(
+                        "command {program:?} error ({status})"
+                    )));
+                }
+                Err(cause) => {
+                    return Err(Failure::error(format!(
+                        "command {program:?} error ({cause})"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn reason(answer: &WatchResponse) -> &str {
+    if answer.compact_revision != 0 {
+        "etcdserver: mvcc: required revision has been compacted"
+    } else {
+        &answer.cancel_reason
+    }
+}
