@@ -56,6 +56,9 @@ impl Map {
                     "{name} is pure: what it may use from outside must be listed"
                 ));
             }
+            if rooms.iter().any(|room: &Room| room.name == *name) {
+                return Err(format!("{name} stands on the map twice"));
+            }
             let folder = folder.trim_matches('/').trim_matches('.').to_owned();
             rooms.push(Room {
                 name: name.clone(),
@@ -301,6 +304,7 @@ fn a_map_that_cannot_be_read_is_an_error() {
         ("| pure | — | bytes |", "| pure | — | any |"),
         ("| pure | — | bytes |", "| pure | — |"),
         ("| `plan.rs`, `agent/` |", "| a | b |"),
+        ("| `high` |", "| `low` |"),
     ] {
         assert!(EXAMPLE.contains(from));
         assert!(
