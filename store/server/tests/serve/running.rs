@@ -1,7 +1,6 @@
 //! A server on a free port and a fresh folder, and clients of it.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
 use store_proto::etcdserverpb as pb;
@@ -13,7 +12,6 @@ use store_proto::etcdserverpb::watch_client::WatchClient;
 use store_server::config::Config;
 use store_server::config::address::Address;
 use store_server::server::Server;
-use store_wal::{Disk as _, RealDisk};
 use tempfile::TempDir;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -22,20 +20,7 @@ use tonic::transport::Channel;
 pub(crate) struct Running {
     pub(crate) server: Server,
     pub(crate) channel: Channel,
-    _folder: Folder,
-}
-
-/// A store's folder. A dropped server stops in the background, and ends the process when its folder
-/// goes before it.
-struct Folder(TempDir);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let lock = self.0.path().join("data").join("lock");
-        while lock.exists() && matches!(RealDisk.lock(&lock), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
+    _folder: TempDir,
 }
 
 /// Starts one with a change to the default settings.
@@ -54,7 +39,7 @@ pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Running {
     Running {
         server,
         channel,
-        _folder: Folder(folder),
+        _folder: folder,
     }
 }
 
