@@ -132,7 +132,12 @@ impl World {
 
     fn pause(&mut self, host: usize) {
         let now = self.now;
-        let length = self.chance.skewed(5 * MS, 15 * SECOND);
+        // Often long enough for others to elect and serve.
+        let length = if self.chance.once_in(2) {
+            self.chance.between(2 * SECOND, 6 * SECOND)
+        } else {
+            self.chance.skewed(5 * MS, 15 * SECOND)
+        };
         let number = self.hosts[host].life;
         let Some(life) = &mut self.hosts[host].up else {
             return;

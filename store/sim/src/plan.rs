@@ -56,6 +56,26 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Draws a world in which pauses are all that goes wrong, and answers are late: where known bugs hide
+    /// that show only when several things come together.
+    pub(crate) fn of_pauses(chance: &mut Chance) -> Self {
+        Self {
+            members: 3,
+            fault_every: 2 * SECOND,
+            kills: false,
+            power_cuts: false,
+            cuts_within: false,
+            partitions: false,
+            pauses: true,
+            slow_disks: false,
+            full_disks: false,
+            failed_syncs: false,
+            clients: 8,
+            delay_max: 100 * MS,
+            ..Self::draw(chance)
+        }
+    }
+
     pub(crate) fn draw(chance: &mut Chance) -> Self {
         let members = [1, 3, 3, 3, 3, 5][chance.place(6)];
         let mut often = |times: u64| !chance.once_in(times);

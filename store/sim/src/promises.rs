@@ -54,6 +54,8 @@ pub(crate) struct Point {
 pub(crate) struct Canon {
     /// From index 2 on; what comes before is the same by construction.
     slots: Vec<Slot>,
+    /// Term of the member that applied each first: it was committed in that term or before.
+    terms: Vec<u64>,
     points: Vec<Point>,
     pub(crate) model: Model,
 }
@@ -65,6 +67,7 @@ impl Canon {
     pub(crate) fn new() -> Self {
         Self {
             slots: Vec::new(),
+            terms: Vec::new(),
             points: vec![Point {
                 revision: 1,
                 compacted: 0,
@@ -89,7 +92,15 @@ impl Canon {
         self.points[at.min(self.points.len() - 1)]
     }
 
-    pub(crate) fn push(&mut self, slot: Slot) {
+    /// Index of the last entry known to be committed before a term.
+    pub(crate) fn last_before(&self, term: u64) -> u64 {
+        let above = self.terms.iter().rev().take_while(|t| **t >= term).count();
+        self.last() - above as u64
+    }
+
+    /// An entry is applied first, by a member in `term`.
+    pub(crate) fn push(&mut self, slot: Slot, term: u64) {
+        self.terms.push(term);
         self.slots.push(slot);
         self.points.push(Point {
             revision: self.model.revision(),

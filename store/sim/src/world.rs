@@ -76,7 +76,10 @@ impl World {
     pub(crate) fn new(seed: u64, options: Options) -> Self {
         let Options { bug, trace, blind } = options;
         let mut chance = Chance::new(seed);
-        let plan = Plan::draw(&mut chance);
+        let plan = match bug {
+            Some(Bug::RoundConfirmedByOldAnswer) => Plan::of_pauses(&mut chance),
+            _ => Plan::draw(&mut chance),
+        };
         let info = |id| MemberInfo {
             id,
             name: format!("m{id}"),
@@ -412,8 +415,20 @@ impl World {
         let Some(since) = life.paused.take() else {
             return;
         };
-        for event in std::mem::take(&mut life.deferred) {
-            self.queue.push(now, event);
+        let deferred = std::mem::take(&mut life.deferred);
+        // What the network held back comes at its pace, each link in order; the rest is there at once.
+        let gap = self.chance.skewed(0, 20 * MS);
+        let mut links: BTreeMap<u64, Time> = BTreeMap::new();
+        for event in deferred {
+            let at = match &event {
+                Event::Deliver { from, .. } => {
+                    let last = links.entry(*from).or_insert(now);
+                    *last += self.chance.between(0, gap);
+                    *last
+                }
+                _ => now,
+            };
+            self.queue.push(at, event);
         }
         self.say(|| format!("member {} goes on after {} µs", place + 1, now - since));
         if self.bug == Some(Bug::OldLeaderRevokes) && now - since > 3 * SECOND {

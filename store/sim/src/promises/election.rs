@@ -31,7 +31,8 @@ impl Elections {
                 format!("member {member} (life {life}) and {first:?} both led in term {term}"),
             );
         }
-        let last = canon.last();
+        // Who learns late that it has won need not have what later leaders have committed.
+        let last = canon.last_before(term);
         let Some(committed) = canon.slot(last) else {
             return Ok(());
         };

@@ -198,7 +198,10 @@ impl World {
             if !self.blind {
                 durability::committed(index, &slot, &self.hosts)?;
             }
-            self.committed(index, slot)?;
+            let term = self.hosts[place]
+                .member()
+                .map_or(0, |member| member.header().term);
+            self.committed(index, slot, term)?;
         }
         let host = &self.hosts[place];
         match host.member() {
@@ -208,13 +211,13 @@ impl World {
     }
 
     /// An entry is applied for the first time: the model follows.
-    fn committed(&mut self, index: u64, slot: Slot) -> Check {
+    fn committed(&mut self, index: u64, slot: Slot, term: u64) -> Check {
         if slot.kind == EntryKind::Normal
             && let Some(command) = command(&slot.body)
         {
             if decided_in(&command).is_some_and(|term| term != slot.term) {
                 // Decided in another reign: no member carries it out.
-                self.canon.push(slot);
+                self.canon.push(slot, term);
                 return Ok(());
             }
             let (reply, revision) = self.canon.model.apply(&command);
@@ -236,7 +239,7 @@ impl World {
                 writes::placed(&mut self.history, op, place)?;
             }
         }
-        self.canon.push(slot);
+        self.canon.push(slot, term);
         Ok(())
     }
 
