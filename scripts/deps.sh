@@ -182,6 +182,12 @@ start_dockerd() { # start_dockerd <option>... : in the background, outliving thi
     as_root sh -c 'log=$1; shift; setsid nohup dockerd "$@" >"$log" 2>&1 </dev/null & echo $!' sh "$dockerd_log" "$@" >"$log"
     wait_for_engine $ENGINE_WAIT_SECONDS "$(cat "$log")"
 }
+# A dockerd that was killed leaves its pid file, and the next one refuses to start when some other process has that number.
+forget_dead_engine() {
+    local file=/var/run/docker.pid pid
+    pid=$(as_root cat $file 2>/dev/null) || return 0
+    [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] || as_root rm -f $file
+}
 start_engine() {
     case "$(engine_state)" in up | denied) return 0 ;; esac
     say "starting the Docker engine"
@@ -191,6 +197,7 @@ start_engine() {
         fail "systemctl start docker gave no engine that answers" "journalctl -u docker says why"
     fi
     if [ -e /sys/fs/cgroup ] && ! mountpoint -q /sys/fs/cgroup && have cgroupfs-mount; then as_root cgroupfs-mount; fi
+    forget_dead_engine
     # An overlay on an overlay (a machine that is itself a container) needs the plain copying driver.
     start_dockerd || start_dockerd --storage-driver=vfs ||
         { as_root tail -n 5 /var/log/dockerd.log >&2; fail "dockerd does not answer within $ENGINE_WAIT_SECONDS s" "/var/log/dockerd.log says why"; }
