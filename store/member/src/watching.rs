@@ -1,11 +1,6 @@
 //! The member's side of the watch hub: stream events in, batches out.
 
-use store_machine::Machine;
-use store_machine::error::Refusal;
-use store_machine::reply::Event;
-use store_machine::revision::Revision;
 use store_watch::batch::StreamId;
-use store_watch::hub::History;
 
 use crate::effects::Effects;
 use crate::input::StreamEvent;
@@ -17,7 +12,7 @@ impl Member {
         self.watch_dirty = true;
         match event {
             StreamEvent::Opened { credit } => self.hub.open(stream, credit),
-            StreamEvent::Create(spec) => self.hub.create(stream, spec, &Past(&self.machine)),
+            StreamEvent::Create(spec) => self.hub.create(stream, spec, &self.machine),
             StreamEvent::Cancel(id) => self.hub.cancel(stream, id),
             StreamEvent::Progress => self.hub.progress(stream),
             StreamEvent::Credit(responses) => self.hub.credit(stream, responses),
@@ -33,28 +28,8 @@ impl Member {
             self.watch_dirty = true;
         }
         if self.watch_dirty {
-            self.watch_dirty = self.hub.drain(&Past(&self.machine), &mut out.watch);
+            self.watch_dirty = self.hub.drain(&self.machine, &mut out.watch);
             self.more |= self.watch_dirty;
         }
-    }
-}
-
-/// The machine as the watch hub sees it.
-struct Past<'a>(&'a Machine);
-
-impl History for Past<'_> {
-    fn revision(&self) -> Revision {
-        self.0.revision()
-    }
-    fn compacted(&self) -> Revision {
-        self.0.compacted()
-    }
-    fn events(
-        &self,
-        from: Revision,
-        to: Revision,
-        visit: &mut dyn FnMut(Revision, &[Event]) -> bool,
-    ) -> Result<(), Refusal> {
-        self.0.events(from, to, visit)
     }
 }

@@ -5,7 +5,7 @@ use regex::Regex;
 use sha2::{Digest, Sha256};
 
 use super::super::frame::with_frame;
-use super::arguments::{Arguments, Fault, Function};
+use super::arguments::{Arguments, Fault, Function, function};
 use super::functions::{map, string, texts};
 use super::{display, json};
 
@@ -13,20 +13,6 @@ type Result<T = Value> = std::result::Result<T, Fault>;
 
 /// Largest text `repeat` and `indent` make, in bytes. 16 MiB, as the largest template.
 const TEXT_BYTES_MAX: usize = 16 << 20;
-
-const fn function(
-    name: &'static str,
-    arguments_min: usize,
-    arguments_max: usize,
-    call: fn(&Arguments<'_>) -> Result,
-) -> Function {
-    Function {
-        name,
-        arguments_min,
-        arguments_max,
-        call,
-    }
-}
 
 /// All of them but `include`, which is the engine's own.
 pub(super) const FUNCTIONS: &[Function] = &[

@@ -17,6 +17,21 @@ pub(super) struct Function {
     pub(super) call: fn(&Arguments<'_>) -> Result<Value, Fault>,
 }
 
+/// A row of a table of functions: name, fewest and most arguments, what it does.
+pub(super) const fn function(
+    name: &'static str,
+    arguments_min: usize,
+    arguments_max: usize,
+    call: fn(&Arguments<'_>) -> Result<Value, Fault>,
+) -> Function {
+    Function {
+        name,
+        arguments_min,
+        arguments_max,
+        call,
+    }
+}
+
 /// Why a call failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {

@@ -11,7 +11,7 @@ use gotmpl::Value;
 
 use super::super::frame::with_frame;
 use super::super::text;
-use super::arguments::{Arguments, Fault, Function};
+use super::arguments::{Arguments, Fault, Function, function};
 use super::{display, json};
 use crate::tree::{Pair, ReadError, Reader};
 
@@ -19,20 +19,6 @@ type Result<T = Value> = std::result::Result<T, Fault>;
 
 /// Longest list `seq` makes. A million: more is a mistake, and would fill the memory.
 const SEQUENCE_MAX: i64 = 1_000_000;
-
-const fn function(
-    name: &'static str,
-    arguments_min: usize,
-    arguments_max: usize,
-    call: fn(&Arguments<'_>) -> Result,
-) -> Function {
-    Function {
-        name,
-        arguments_min,
-        arguments_max,
-        call,
-    }
-}
 
 /// All of them.
 pub(super) const FUNCTIONS: &[Function] = &[
