@@ -16,6 +16,7 @@ use store_wal::Disk;
 use crate::counters::Counters;
 use crate::disk::log::Log;
 use crate::disk::snapshot::SnapshotTask;
+use crate::doze::doze;
 use crate::driver::inbox::{Inbox, Knock};
 use crate::driver::outbox::Outbox;
 use crate::fatal::{Exit, chain};
@@ -81,22 +82,11 @@ impl DiskQueue {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.orders.is_empty() {
             state.asleep = true;
-            let Some(until) = until else {
-                state = self
-                    .wake
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let expired;
+            (state, expired) = doze(&self.wake, state, until);
+            if expired {
                 break;
             }
-            state = self
-                .wake
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
         }
         state.asleep = false;
         std::mem::swap(&mut state.orders, taken);

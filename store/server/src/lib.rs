@@ -12,6 +12,7 @@ pub mod config;
 mod connection;
 pub mod counters;
 mod disk;
+mod doze;
 mod driver;
 pub mod fatal;
 mod grpc;

@@ -16,6 +16,8 @@ use store_member::peer::PeerMessage;
 use store_watch::batch::{Batch, StreamId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::doze::doze;
+
 /// Requests that may wait for the driver's next turn: ten turns of its largest batch, some 100 ms
 /// of work.
 const REQUESTS_MAX: usize = 40_960;
@@ -176,24 +178,10 @@ impl Inbox {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.queue.is_empty() {
             state.asleep = true;
-            match until {
-                None => {
-                    state = self
-                        .wake
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner);
-                }
-                Some(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        break;
-                    }
-                    state = self
-                        .wake
-                        .wait_timeout(state, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0;
-                }
+            let expired;
+            (state, expired) = doze(&self.wake, state, until);
+            if expired {
+                break;
             }
         }
         state.asleep = false;
