@@ -12,6 +12,8 @@ pub(crate) const DONE: u8 = 0;
 const FAILED: u8 = 1;
 /// It did not understand what it was asked to do; clap's status for the same.
 const USAGE: u8 = 2;
+/// The member was removed from its cluster.
+const REMOVED: u8 = Exit::Removed as u8;
 /// The store broke a promise of its own design.
 const INVARIANT: u8 = Exit::Invariant as u8;
 /// The store's disk failed a write or a sync.
@@ -32,6 +34,10 @@ pub(crate) const STATUSES: &[(u8, &str)] = &[
     (
         USAGE,
         "wrong usage: unknown command or flag, or a value that cannot be",
+    ),
+    (
+        REMOVED,
+        "the store was removed from its cluster and stopped",
     ),
     (
         INVARIANT,
