@@ -3,8 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Folders that hold nothing anybody wrote.
-const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "corpus"];
+/// What nobody wrote: folders, and the file that stands for `.git` in a second work tree.
+const SKIPPED: [&str; 6] = [
+    "target",
+    ".git",
+    "node_modules",
+    "corpus",
+    "learnt",
+    "artifacts",
+];
 
 /// Path from the root → text.
 pub(crate) struct Tree {
@@ -22,7 +29,10 @@ impl Tree {
                 let entry = entry.unwrap();
                 let path = folder.join(entry.file_name());
                 let kind = entry.file_type().unwrap();
-                if kind.is_dir() && !SKIPPED.iter().any(|skipped| entry.file_name() == *skipped) {
+                if SKIPPED.iter().any(|skipped| entry.file_name() == *skipped) {
+                    continue;
+                }
+                if kind.is_dir() {
                     folders.push(path);
                 } else if kind.is_file()
                     && let Ok(text) = std::fs::read_to_string(root.join(&path))
