@@ -49,6 +49,14 @@ simulate: ## the store in 600 simulated worlds that try to break it (more: targe
 	cargo build --release --quiet -p store-sim
 	target/release/simulate --seeds 600
 
+.PHONY: fuzz
+fuzz: deps ## what comes in from outside, fuzzed (MINUTES=60 for each target, side by side)
+	scripts/fuzz.sh run $(or $(MINUTES),60)
+
+.PHONY: fuzz-keep
+fuzz-keep: ## merge what the fuzzer has learnt into fuzz/corpus
+	scripts/fuzz.sh keep
+
 .PHONY: fmt
 fmt: ## format the code
 	cargo fmt --all

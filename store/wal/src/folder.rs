@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::checksum;
 use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
 use crate::format::{read_u32, read_u64};
@@ -115,7 +116,7 @@ impl Folder {
                 supported: VERSION,
             });
         }
-        if read_u32(&bytes, 32) != crc32c::crc32c(&bytes[..32]) {
+        if !checksum::holds(read_u32(&bytes, 32), crc32c::crc32c(&bytes[..32])) {
             return Err(damaged("its checksum does not hold"));
         }
         Ok(Some(Identity {

@@ -46,6 +46,7 @@
 //! Assumed of the disk: overwriting part of a sector leaves its other bytes as they were
 //! ("powersafe overwrite" in SQLite's words).
 
+use crate::checksum;
 use crate::record::{Entry, Record, Vote};
 use crate::wal::Identity;
 
@@ -329,7 +330,8 @@ impl Head {
     /// The head at `offset` of the segment `bytes`.
     pub(crate) fn at(bytes: &[u8], seed: Seed, offset: usize) -> Option<Self> {
         let head = bytes.get(offset..offset.checked_add(HEAD_BYTES)?)?;
-        if head[..4] != MAGIC || read_u32(head, 4) != seed.head(offset as u64, head) {
+        let whole = || checksum::holds(read_u32(head, 4), seed.head(offset as u64, head));
+        if head[..4] != MAGIC || !whole() {
             return None;
         }
         let (sequence, window) = (read_u64(head, 8), u64::from(read_u32(head, 16)));
@@ -357,7 +359,7 @@ impl Head {
         offset: usize,
     ) -> Option<Items<'a>> {
         let body = bytes.get(offset + HEAD_BYTES..offset.checked_add(self.frame_bytes())?)?;
-        if seed.body(body) != self.body_crc {
+        if !checksum::holds(self.body_crc, seed.body(body)) {
             return None;
         }
         // The padding stays in: its length is checked when the records are through.

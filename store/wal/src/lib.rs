@@ -4,6 +4,7 @@
 //! they mean: no raft types, no commands, no keys. The format and the rule that tells a torn tail
 //! from a damaged log are in `format.rs`; start reading at [`wal::Wal`].
 
+mod checksum;
 pub mod disk;
 pub mod error;
 mod folder;

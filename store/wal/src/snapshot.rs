@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use crate::checksum;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{OpenError, WalError};
 use crate::folder::{Folder, VERSION};
@@ -225,7 +226,7 @@ impl<D: Disk> RecoveredSnapshot<D> {
         chunks.crc = crc32c::crc32c(&head);
         let stored = chunks.take(4)?;
         let names = [identity.cluster, identity.member, index, term];
-        if read_u32(&stored, 0) != chunks.crc
+        if !checksum::holds(read_u32(&stored, 0), chunks.crc)
             || (0..4)
                 .zip(names)
                 .any(|(field, name)| read_u64(&head, 16 + 8 * field) != name)
@@ -279,13 +280,11 @@ impl<D: Disk> SnapshotReader<D> {
         if length == 0 {
             head.extend_from_slice(&self.take(TRAILER_BYTES - CHUNK_HEAD_BYTES)?);
             let crc = crc32c::crc32c_append(self.crc, &head[..24]);
-            let trailer = (
-                read_u32(&head, 4),
-                read_u64(&head, 8),
-                read_u64(&head, 16),
-                read_u32(&head, 24),
-            );
-            if trailer != (self.crc, self.chunks, self.bytes, crc) || self.offset != self.length {
+            let whole = checksum::holds(read_u32(&head, 4), self.crc)
+                && checksum::holds(read_u32(&head, 24), crc)
+                && (read_u64(&head, 8), read_u64(&head, 16)) == (self.chunks, self.bytes)
+                && self.offset == self.length;
+            if !whole {
                 return Err(self.damaged("its trailer does not hold"));
             }
             self.done = true;
@@ -296,7 +295,7 @@ impl<D: Disk> SnapshotReader<D> {
         }
         let chunk = self.take(length)?;
         self.crc = crc32c::crc32c_append(self.crc, &chunk);
-        if self.crc != read_u32(&head, 4) {
+        if !checksum::holds(read_u32(&head, 4), self.crc) {
             return Err(self.damaged("the checksum of a chunk does not hold"));
         }
         self.chunks += 1;

@@ -10,6 +10,9 @@ use crate::mvcc::Record;
 use crate::revision::Revision;
 use crate::{Limits, Machine};
 
+/// Stored in place of the checksum, it holds in a build for fuzzing and nowhere else: no fuzzer guesses a CRC.
+const FUZZED: u32 = u32::MAX;
+
 /// Why bytes give no machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RestoreError {
@@ -236,7 +239,7 @@ impl Restore {
             return Err(self.damaged("a checksum"));
         };
         let stored = u32::from_le_bytes(stored);
-        if stored != self.checksum {
+        if stored != self.checksum && !(cfg!(fuzzing) && stored == FUZZED) {
             return Err(RestoreError::Checksum {
                 stored,
                 computed: self.checksum,

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for so many minutes, all side by side at the lowest priority, and fails if one found something.
+#   scripts/fuzz.sh run MINUTES    fuzz; what is learnt stays in fuzz/libfuzzer/learnt/
+#   scripts/fuzz.sh keep           merge what was learnt into fuzz/corpus/, as few inputs as reach the same code
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+targets=(command log peer_message snapshot snapshot_file)
+# Longest input: a segment of the smallest log is 4 KiB, and the interesting ones are shorter.
+bytes_max=8192
+# Largest file that is kept: the corpus is for the tree, not for completeness.
+kept_bytes_max=1024
+programs=fuzz/libfuzzer/target/x86_64-unknown-linux-gnu/release
+
+command -v cargo-fuzz > /dev/null || cargo install --quiet --locked cargo-fuzz
+# The sanitizer is a switch of the nightly compiler; the pinned one has it too, behind this variable.
+RUSTC_BOOTSTRAP=1 cargo fuzz build --fuzz-dir fuzz/libfuzzer --sanitizer address
+
+run() {
+    local seconds=$(($1 * 60)) failed=0 pids=()
+    mkdir -p fuzz/libfuzzer/artifacts
+    for target in "${targets[@]}"; do
+        mkdir -p "fuzz/libfuzzer/learnt/$target"
+        nice -n 19 "$programs/$target" -max_total_time="$seconds" -max_len="$bytes_max" -rss_limit_mb=2048 -timeout=20 \
+            -print_final_stats=1 -artifact_prefix="fuzz/libfuzzer/artifacts/$target-" \
+            "fuzz/libfuzzer/learnt/$target" "fuzz/corpus/$target" > "fuzz/libfuzzer/learnt/$target.log" 2>&1 &
+        pids+=($!)
+    done
+    for number in "${!targets[@]}"; do
+        local target=${targets[$number]}
+        if wait "${pids[$number]}"; then
+            echo "$target: $(grep -a '^Done' "fuzz/libfuzzer/learnt/$target.log")"
+        else
+            failed=1
+            echo "$target: FOUND SOMETHING, see fuzz/libfuzzer/learnt/$target.log" >&2
+        fi
+    done
+    return "$failed"
+}
+
+keep() {
+    for target in "${targets[@]}"; do
+        local merged
+        merged=$(mktemp -d)
+        "$programs/$target" -merge=1 -max_len="$kept_bytes_max" "$merged" "fuzz/corpus/$target" "fuzz/libfuzzer/learnt/$target" 2> /dev/null
+        # Seeds are longer than what is kept of others, and stay.
+        find "fuzz/corpus/$target" -type f ! -name 'seed-*' -delete
+        cp -n "$merged"/* "fuzz/corpus/$target/"
+        rm -r "$merged"
+        echo "$target: $(find "fuzz/corpus/$target" -type f | wc -l) inputs, $(du -sk "fuzz/corpus/$target" | cut -f1) KiB"
+    done
+}
+
+case "${1:-}" in
+run) run "${2:?minutes}" ;;
+keep) keep ;;
+*)
+    echo "usage: scripts/fuzz.sh run MINUTES | keep" >&2
+    exit 2
+    ;;
+esac
