@@ -19,10 +19,14 @@ pub(crate) struct OpId(pub(crate) usize);
 
 /// What is asked.
 #[derive(Clone, Debug)]
-pub(crate) enum What {
+pub enum What {
+    /// A command for the log.
     Write(Command),
+    /// A read.
     Range(RangeRequest, Consistency),
+    /// A transaction without writes.
     Txn(TxnRequest, Consistency),
+    /// To go on with a lease.
     KeepAlive(LeaseId),
 }
 
@@ -103,6 +107,11 @@ impl History {
     pub(crate) fn of_body(&self, body: &Bytes) -> Option<OpId> {
         let command = store_member::command_in(body)?;
         self.bodies.get(&command[..]).copied()
+    }
+
+    /// Somebody is shown that the store is at a revision.
+    pub(crate) fn see(&mut self, revision: i64) {
+        self.floor = self.floor.max(revision);
     }
 
     /// A client learns that the store is at a revision.

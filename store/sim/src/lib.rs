@@ -15,6 +15,7 @@ mod net;
 mod plan;
 mod promises;
 mod queue;
+pub mod recorded;
 mod run;
 mod watcher;
 mod workload;

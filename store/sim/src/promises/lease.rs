@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use store_machine::revision::LeaseId;
 
 use crate::clock::Time;
-use crate::plan::{Plan, SECOND};
+use crate::plan::SECOND;
 use crate::promises::{Canon, Check, broken};
 
 #[derive(Clone, Copy, Debug)]
@@ -57,15 +57,21 @@ impl Promises {
         promised.renewed = promised.renewed.max(asked);
     }
 
-    /// A revoke that no client asked for was applied; its leader decided it at `decided`.
-    pub(crate) fn ended(&mut self, plan: &Plan, id: LeaseId, decided: Time) -> Check {
+    /// A revoke that no client asked for was applied; its leader decided it at `decided`. Clocks are too
+    /// fast by `skew` parts per thousand at most.
+    pub(crate) fn ended(&mut self, skew: u64, id: LeaseId, decided: Time) -> Check {
         self.expired += 1;
+        self.holds(skew, id, decided)
+    }
+
+    /// A lease that was gone at a moment, and that no client had revoked, had lived its time.
+    pub(crate) fn holds(&self, skew: u64, id: LeaseId, decided: Time) -> Check {
         let Some(promised) = self.leases.get(&id) else {
             // Whoever asked for it has not been answered.
             return Ok(());
         };
         let ttl = u64::try_from(promised.ttl_seconds).unwrap_or(0) * SECOND;
-        let least = ttl * 1_000 / (1_000 + plan.skew);
+        let least = ttl * 1_000 / (1_000 + skew);
         // A member's clock shows whole milliseconds.
         if decided + 2_000 < promised.renewed + least {
             return broken(

@@ -37,6 +37,15 @@ impl Shown {
             }
     }
 
+    /// Whether an event is shown as the log has it. Whoever does not ask for the former pair need not see it.
+    fn same(&self, expected: &Event, found: &Event, canon: &Canon) -> bool {
+        if self.spec.prev_kv || found.prev.is_some() {
+            same_event(expected, found, canon.model.compacted())
+        } else {
+            expected.kind == found.kind && expected.kv == found.kv
+        }
+    }
+
     /// What is left to be shown up to a revision.
     fn left<'a>(&'a self, canon: &'a Canon, to: i64) -> impl Iterator<Item = &'a Event> {
         let from = self.next.unwrap_or(i64::MAX);
@@ -88,7 +97,7 @@ impl Shown {
             && expected
                 .iter()
                 .zip(batch)
-                .all(|(expected, shared)| same_event(expected, &shared.event, canon));
+                .all(|(expected, shared)| self.same(expected, &shared.event, canon));
         if same {
             self.events += batch.len() as u64;
             self.next = Some(last + 1);
@@ -97,7 +106,7 @@ impl Shown {
         let missing = expected
             .iter()
             .zip(batch)
-            .find(|(expected, shared)| !same_event(expected, &shared.event, canon));
+            .find(|(expected, shared)| !self.same(expected, &shared.event, canon));
         let missing = missing.map_or_else(|| expected.get(batch.len()), |(first, _)| Some(first));
         let at = missing.map_or(last, |event| event.kv.mod_revision.0);
         let split = at == last
@@ -163,13 +172,13 @@ fn wants(keys: &KeyRange, event: &Event) -> bool {
 }
 
 /// The former pair may be missing where it is compacted.
-fn same_event(expected: &Event, found: &Event, canon: &Canon) -> bool {
+pub(crate) fn same_event(expected: &Event, found: &Event, compacted: i64) -> bool {
     let prev = found.prev == expected.prev
-        || (found.prev.is_none() && expected.kv.mod_revision.0 <= canon.model.compacted() + 1)
+        || (found.prev.is_none() && expected.kv.mod_revision.0 <= compacted + 1)
         || (found.prev.is_none()
             && expected
                 .prev
                 .as_ref()
-                .is_some_and(|prev| prev.mod_revision.0 < canon.model.compacted()));
+                .is_some_and(|prev| prev.mod_revision.0 < compacted));
     expected.kind == found.kind && expected.kv == found.kv && prev
 }

@@ -105,11 +105,11 @@ pub(crate) fn answered(
             ),
         );
     }
-    if header.revision.0 < place.revision {
+    if header.revision.0 != place.revision {
         return broken(
             "answers follow the log",
             format!(
-                "operation {} is answered at revision {} and made {}",
+                "operation {} is answered at revision {} and stands at {}",
                 id.0, header.revision, place.revision
             ),
         );

@@ -225,7 +225,7 @@ impl World {
             match &command {
                 Command::LeaseRevoke { id, .. } if asked.is_none() && reply.is_ok() => {
                     let decided = self.logs.since(index, slot.term).unwrap_or(self.now);
-                    self.leases.ended(&self.plan, *id, decided)?;
+                    self.leases.ended(self.plan.skew, *id, decided)?;
                 }
                 Command::LeaseGrant { id, .. } if reply.is_ok() => self.leases.granted(*id, index),
                 _ => {}
