@@ -3,8 +3,11 @@
 //! Control flow of a command is here: refuse or do, end the revision, answer. How things are stored
 //! is `mvcc`'s, what a transaction means is `txn`'s.
 
+use std::sync::Arc;
+
 use crate::Machine;
 use crate::alarm::{Alarm, AlarmKind};
+use crate::auth::Access;
 use crate::command::Command;
 use crate::error::Refusal;
 use crate::lease::Leases;
@@ -76,7 +79,7 @@ impl Machine {
     pub fn apply(&mut self, index: Index, command: Command) -> Applied {
         self.pass(index);
         let mut events = Vec::new();
-        let reply = self.run(command, &mut events);
+        let reply = self.judge(command, &mut events);
         Applied {
             revision: self.keyspace.revision(),
             reply,
@@ -84,8 +87,20 @@ impl Machine {
         }
     }
 
+    /// Runs it if whoever is behind it may.
+    fn judge(&mut self, command: Command, events: &mut Vec<Event>) -> Result<Reply, Refusal> {
+        let (actor, command) = match command {
+            Command::As { actor, command } => (Some(actor), *command),
+            command => (None, command),
+        };
+        self.authorize(actor.as_ref(), Access::Command(&command))?;
+        self.run(command, events)
+    }
+
     fn run(&mut self, command: Command, events: &mut Vec<Event>) -> Result<Reply, Refusal> {
         match command {
+            // No log holds one inside another.
+            Command::As { command, .. } => self.run(*command, events),
             Command::Put(put) => self.put(&put, events),
             Command::Delete(delete) => self.delete(&delete, events),
             Command::Txn(txn) => self.txn(&txn, events),
@@ -118,6 +133,10 @@ impl Machine {
             Command::Members(change) => {
                 self.members.change(change)?;
                 Ok(Reply::Members(self.members()))
+            }
+            Command::Auth(change) => {
+                Arc::make_mut(&mut self.auth).change(change)?;
+                Ok(Reply::Auth)
             }
         }
     }

@@ -13,6 +13,7 @@ pub(crate) use encode::alarm_byte;
 
 use crate::MemberRecord;
 use crate::alarm::AlarmKind;
+use crate::auth::{Actor, AuthChange};
 use crate::request::{DeleteRequest, PutRequest, TxnRequest};
 use crate::revision::{LeaseId, Revision};
 
@@ -77,6 +78,39 @@ pub enum Command {
     },
     /// Somebody joins, leaves or moves. That a majority stays is the proposer's business.
     Members(MemberChange),
+    /// Users, roles or permissions change.
+    Auth(AuthChange),
+    /// The command inside, on behalf of somebody. One outside of it is nobody's, and refused while
+    /// authentication is on unless no client can ask for such a thing.
+    As {
+        /// On whose.
+        actor: Actor,
+        /// Not itself one of these.
+        command: Box<Command>,
+    },
+}
+
+impl Command {
+    /// The command on behalf of somebody, or of nobody.
+    #[must_use]
+    pub fn by(self, actor: Option<Actor>) -> Self {
+        match actor {
+            Some(actor) => Self::As {
+                actor,
+                command: Box::new(self),
+            },
+            None => self,
+        }
+    }
+
+    /// The command, whoever is behind it.
+    #[must_use]
+    pub fn bare(&self) -> &Self {
+        match self {
+            Self::As { command, .. } => command,
+            command => command,
+        }
+    }
 }
 
 /// A change of the members.
@@ -144,6 +178,8 @@ mod tag {
     pub(super) const MEMBER_REMOVE: u8 = 12;
     pub(super) const MEMBER_UPDATE: u8 = 13;
     pub(super) const MEMBER_PROMOTE: u8 = 14;
+    pub(super) const AS: u8 = 20;
+    pub(super) const AUTH: u8 = 21;
 }
 
 /// Numbers of the operations of a transaction. Never reused.

@@ -30,6 +30,32 @@ pub enum Refusal {
     PeerUrlExists,
     /// The member votes already.
     NotLearner,
+    /// Nobody asks, or a user without a name is to be made.
+    UserEmpty,
+    /// A role without a name is to be made.
+    RoleEmpty,
+    /// A user of that name exists.
+    UserExists,
+    /// No user of that name.
+    UserNotFound,
+    /// A role of that name exists.
+    RoleExists,
+    /// No role of that name.
+    RoleNotFound,
+    /// The user has no such role.
+    RoleNotGranted,
+    /// The role has no permission for that range.
+    PermissionNotGranted,
+    /// Authentication cannot be enabled without a user `root`.
+    RootUserMissing,
+    /// Nor when it has not the role `root`.
+    RootRoleMissing,
+    /// It would lock everybody out, or names no keys.
+    InvalidAuthManagement,
+    /// Whoever asks may not.
+    PermissionDenied,
+    /// Users or roles have changed since it was proven who asks.
+    AuthOldRevision,
 }
 
 impl fmt::Display for Refusal {
@@ -47,6 +73,19 @@ impl fmt::Display for Refusal {
             Self::MemberExists => "member ID already exist",
             Self::PeerUrlExists => "Peer URLs already exists",
             Self::NotLearner => "can only promote a learner member",
+            Self::UserEmpty => "user name is empty",
+            Self::RoleEmpty => "role name is empty",
+            Self::UserExists => "user name already exists",
+            Self::UserNotFound => "user name not found",
+            Self::RoleExists => "role name already exists",
+            Self::RoleNotFound => "role name not found",
+            Self::RoleNotGranted => "role is not granted to the user",
+            Self::PermissionNotGranted => "permission is not granted to the role",
+            Self::RootUserMissing => "root user does not exist",
+            Self::RootRoleMissing => "root user does not have root role",
+            Self::InvalidAuthManagement => "invalid auth management",
+            Self::PermissionDenied => "permission denied",
+            Self::AuthOldRevision => "revision of auth store is old",
         })
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod alarm;
 mod apply;
+pub mod auth;
 pub mod command;
 pub mod error;
 mod keymap;
@@ -21,9 +22,12 @@ mod tests;
 mod txn;
 mod varint;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::alarm::{Alarm, Alarms};
+use crate::auth::Auth;
 use crate::command::MemberChange;
 use crate::error::Refusal;
 pub use crate::lease::LeaseRecord;
@@ -52,6 +56,8 @@ pub struct Machine {
     leases: Leases,
     alarms: Alarms,
     members: Members,
+    /// Copied when it changes, so that others may hold on to it.
+    auth: Arc<Auth>,
 }
 
 impl Machine {
@@ -65,6 +71,7 @@ impl Machine {
             leases: Leases::new(),
             alarms: Alarms::default(),
             members: Members::default(),
+            auth: Arc::default(),
         }
     }
 
@@ -197,6 +204,12 @@ impl Machine {
     /// `MemberNotFound`, `MemberExists`, `PeerUrlExists`, `NotLearner`.
     pub fn check_change(&self, change: &MemberChange) -> Result<(), Refusal> {
         self.members.check(change)
+    }
+
+    /// Users, roles and permissions, as they are now.
+    #[must_use]
+    pub const fn auth(&self) -> &Arc<Auth> {
+        &self.auth
     }
 
     /// Keys that exist now.

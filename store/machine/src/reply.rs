@@ -125,6 +125,8 @@ pub enum Reply {
     MemberPublish,
     /// The members after the change, by id.
     Members(Vec<crate::MemberRecord>),
+    /// Users, roles or permissions have changed.
+    Auth,
 }
 
 /// What one command did.

@@ -2,7 +2,7 @@
 //! same by brute force.
 
 pub(crate) mod dump;
-mod rules;
+pub(crate) mod rules;
 pub(crate) mod strategies;
 mod twin;
 mod twins;

@@ -1,8 +1,11 @@
 //! What a request gets: a header and a body, or a failure. Owns the nouns the shell hands on to
 //! the request handlers; knows no wire types.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use store_machine::alarm::Alarm;
+use store_machine::auth::Auth;
 use store_machine::error::Refusal;
 use store_machine::reply::{RangeReply, Reply, TxnReply};
 use store_machine::revision::{LeaseId, Revision};
@@ -140,4 +143,6 @@ pub enum Body {
     Transferred(u64),
     /// Checksum, compacted revision, hashed revision.
     HashKv(u32, Revision, Revision),
+    /// Users, roles and permissions.
+    Auth(Arc<Auth>),
 }

@@ -133,8 +133,8 @@ impl Member {
 }
 
 /// The term of the leader whose clock decided on a command, where one did.
-const fn clock_term(command: &Command) -> Option<u64> {
-    match command {
+fn clock_term(command: &Command) -> Option<u64> {
+    match command.bare() {
         Command::LeaseRevoke { term, .. } | Command::LeaseCheckpoint { term, .. } if *term != 0 => {
             Some(*term)
         }
@@ -143,7 +143,7 @@ const fn clock_term(command: &Command) -> Option<u64> {
 }
 
 fn aftermath(command: &Command) -> Aftermath {
-    match command {
+    match command.bare() {
         Command::LeaseRevoke { id, term } => Aftermath::Revoked {
             id: *id,
             expired: *term != 0,

@@ -335,7 +335,7 @@ impl Member {
             return;
         };
         let fits = matches!(
-            (&question.read, &outcome),
+            (question.read.bare(), &outcome),
             (Read::KeepAlive(_), Ok(Body::KeepAlive(_)))
                 | (Read::LeaseLife { .. }, Ok(Body::LeaseLife(_)))
                 | (Read::Leases, Ok(Body::Leases(_)))

@@ -1,5 +1,6 @@
 //! The facts a member is told. Each stands for something that has already happened.
 
+use store_machine::auth::{Access, Actor};
 use store_machine::command::Command;
 use store_machine::request::{RangeRequest, TxnRequest};
 use store_machine::revision::{LeaseId, Revision};
@@ -109,15 +110,60 @@ pub enum Read {
     Status,
     /// Checksum up to a revision; 0 = the current one.
     HashKv(Revision),
+    /// Users, roles and permissions.
+    Auth,
+    /// The read inside, on behalf of somebody. One outside of it is nobody's.
+    As {
+        /// On whose.
+        actor: Actor,
+        /// Not itself one of these.
+        read: Box<Self>,
+    },
 }
 
 impl Read {
     /// Whether only the leader can answer it: it alone counts the time of leases.
-    pub(crate) const fn is_of_leader(&self) -> bool {
+    pub(crate) fn is_of_leader(&self) -> bool {
         matches!(
-            self,
+            self.bare(),
             Self::KeepAlive(_) | Self::LeaseLife { .. } | Self::Leases
         )
+    }
+
+    /// The read on behalf of somebody, or of nobody.
+    #[must_use]
+    pub fn by(self, actor: Option<Actor>) -> Self {
+        match actor {
+            Some(actor) => Self::As {
+                actor,
+                read: Box::new(self),
+            },
+            None => self,
+        }
+    }
+
+    /// The read, whoever is behind it.
+    pub(crate) fn bare(&self) -> &Self {
+        match self {
+            Self::As { read, .. } => read,
+            read => read,
+        }
+    }
+
+    /// What it is to be judged by.
+    pub(crate) fn access(&self) -> Access<'_> {
+        match self.bare() {
+            Self::Range(range) => Access::Range(range),
+            Self::Txn(txn) => Access::Txn(txn),
+            Self::KeepAlive(id) => Access::LeaseRenew(*id),
+            Self::LeaseLife { keys: false, .. } => Access::LeaseLife,
+            Self::LeaseLife { id, keys: true } => Access::LeaseKeys(*id),
+            Self::Leases => Access::Leases,
+            // Guarded where the method comes in; one inside another does not exist.
+            Self::Members | Self::Status | Self::HashKv(_) | Self::Auth | Self::As { .. } => {
+                Access::Guarded
+            }
+        }
     }
 }
 

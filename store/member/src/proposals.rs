@@ -369,7 +369,7 @@ impl Proposals {
 pub fn command_bytes(command: &Command) -> u64 {
     /// An entry's own bytes, a small command among them.
     const REST: u64 = 64;
-    REST + match command {
+    REST + match command.bare() {
         Command::Put(put) => put_bytes(put),
         Command::Txn(txn) => txn_bytes(txn),
         _ => 0,

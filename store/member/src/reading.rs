@@ -1,6 +1,9 @@
 //! Answers to reads: what each kind of read looks at.
 
+use std::sync::Arc;
+
 use store_machine::command::Command;
+use store_machine::error::Refusal;
 
 use crate::answer::{Body, Consistency, Failure, LeaseLife, StatusReport};
 use crate::effects::Effects;
@@ -22,7 +25,7 @@ impl Member {
     ) {
         let deadline = now.plus_ms(self.config.request_timeout_ms());
         let asker = Asker::Client(token);
-        if consistency == Consistency::Serializable && !matches!(read, Read::KeepAlive(_)) {
+        if consistency == Consistency::Serializable && !matches!(read.bare(), Read::KeepAlive(_)) {
             self.answer_read(now, asker, read, out);
         } else if !self.reads.admits() || !self.forwarding.admits() {
             self.reply(token, Err(Failure::TooManyRequests), out);
@@ -50,6 +53,14 @@ impl Member {
     }
 
     fn answer_read(&mut self, now: Moment, asker: Asker, read: Read, out: &mut Effects) {
+        let (actor, read) = match read {
+            Read::As { actor, read } => (Some(actor), *read),
+            read => (None, read),
+        };
+        if let Err(refusal) = self.machine.authorize(actor.as_ref(), read.access()) {
+            self.answer(asker, Err(Failure::Refused(refusal)), out);
+            return;
+        }
         let outcome = match read {
             Read::Range(request) => self
                 .machine
@@ -104,6 +115,9 @@ impl Member {
                     leases.into_iter().map(|lease| lease.1).collect(),
                 ))
             }
+            Read::Auth => Ok(Body::Auth(Arc::clone(self.machine.auth()))),
+            // No reader of the byte form makes one inside another, nor does any caller.
+            Read::As { .. } => Err(Failure::Refused(Refusal::PermissionDenied)),
             Read::Members => Ok(Body::Members(self.members())),
             Read::Status => Ok(Body::Status(Box::new(self.status()))),
             Read::HashKv(revision) => self

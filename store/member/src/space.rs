@@ -2,6 +2,7 @@
 //! alone). Decides when to raise and take back the alarm; admission asks here first.
 
 use store_machine::alarm::{Alarm, AlarmKind};
+use store_machine::auth::Actor;
 use store_machine::command::Command;
 
 use crate::limits::SPACE_FREE_PERCENT;
@@ -67,9 +68,10 @@ impl Space {
         self.proposing = true;
         self.refused = false;
         let kind = AlarmKind::NoSpace;
-        Some(match self.raised.first() {
+        let command = match self.raised.first() {
             Some(&member) => Command::AlarmClear { member, kind },
             None => Command::AlarmRaise { member, kind },
-        })
+        };
+        Some(command.by(Some(Actor::Store)))
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use store_machine::auth::Actor;
 use store_machine::command::Command;
 use store_machine::error::Refusal;
 use store_machine::revision::Revision;
@@ -71,7 +72,8 @@ impl Policy {
 }
 
 async fn compact(api: &Api, revision: Revision) {
-    match api.handle.propose(Command::Compact { revision }).await {
+    let command = Command::Compact { revision }.by(Some(Actor::Store));
+    match api.handle.propose(command).await {
         Ok(_) => tracing::info!(%revision, "forgot versions overwritten at or below this revision"),
         // Nothing was written since the last time, or a person was faster.
         Err(Failure::Refused(Refusal::Compacted)) => {}

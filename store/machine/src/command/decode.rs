@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::{Command, DecodeError, FORMAT, MemberChange, flag, op_tag, tag};
 use crate::MemberRecord;
 use crate::alarm::AlarmKind;
+use crate::auth::{Actor, AuthChange};
 use crate::request::{
     Compare, CompareTarget, DeleteRequest, KeyRange, PutRequest, RangeEnd, RangeRequest, Relation,
     SortOrder, SortTarget, TXN_DEPTH_MAX, TxnOp, TxnRequest,
@@ -41,7 +42,18 @@ impl Decoder {
         if self.byte("format 1")? != FORMAT {
             return Err(self.error_before("format 1"));
         }
-        Ok(match self.byte("a command kind")? {
+        let kind = self.byte("a command kind")?;
+        if kind != tag::AS {
+            return self.kind(kind);
+        }
+        let actor = Actor::read(&mut self.reader).ok_or_else(|| self.error("an actor"))?;
+        let kind = self.byte("a command kind")?;
+        Ok(self.kind(kind)?.by(Some(actor)))
+    }
+
+    /// A command that says not whose it is.
+    fn kind(&mut self, kind: u8) -> Decoded<Command> {
+        Ok(match kind {
             tag::PUT => Command::Put(self.put()?),
             tag::DELETE => Command::Delete(self.delete()?),
             tag::TXN => Command::Txn(self.txn(1)?),
@@ -73,6 +85,10 @@ impl Decoder {
                 peer_urls: self.list(Self::text)?,
             }),
             tag::MEMBER_PROMOTE => Command::Members(MemberChange::Promote { id: self.u64()? }),
+            tag::AUTH => Command::Auth(
+                AuthChange::read(&mut self.reader)
+                    .ok_or_else(|| self.error("a change of users or roles"))?,
+            ),
             _ => return Err(self.error_before("a command kind")),
         })
     }

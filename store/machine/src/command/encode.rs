@@ -21,6 +21,10 @@ impl Command {
     /// Appends the byte form to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(FORMAT);
+        self.encode_kind(out);
+    }
+
+    fn encode_kind(&self, out: &mut Vec<u8>) {
         match self {
             Self::Put(put) => {
                 out.push(tag::PUT);
@@ -78,6 +82,15 @@ impl Command {
                 put_texts(client_urls, out);
             }
             Self::Members(change) => encode_change(change, out),
+            Self::Auth(change) => {
+                out.push(tag::AUTH);
+                change.write(out);
+            }
+            Self::As { actor, command } => {
+                out.push(tag::AS);
+                actor.encode(out);
+                command.encode_kind(out);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Building a machine from a snapshot that arrives in pieces of any size.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -271,6 +272,7 @@ impl Building {
             machine.alarms.raise(alarm);
         }
         machine.members.restore(state.members, state.removed);
+        machine.auth = Arc::new(state.auth);
         machine.keyspace.restore_begin(state.compacted);
         Self {
             machine,

@@ -1,10 +1,11 @@
-//! The state beside the records: numbers, leases, alarms, members; as varints and byte strings.
+//! The state beside the records: numbers, leases, alarms, members, users and roles; as varints and byte strings.
 //!
 //! Which keys hang on which lease is not written: the records of the current pairs say it.
 
 use bytes::Bytes;
 
 use crate::alarm::{Alarm, AlarmKind};
+use crate::auth::Auth;
 use crate::command::alarm_byte;
 use crate::revision::{Index, LeaseId, Revision};
 use crate::varint::{Reader, put_bytes, put_i64, put_u64};
@@ -21,8 +22,16 @@ pub(super) struct State {
     pub(super) leases: Vec<LeaseRecord>,
     pub(super) alarms: Vec<Alarm>,
     pub(super) members: Vec<MemberRecord>,
-    /// Ids of former members. Stands at the end, and only if there are any: older bytes end before.
+    /// Ids of former members. Stands here only if there are any or more follows: older bytes end
+    /// before.
     pub(super) removed: Vec<u64>,
+    /// Users, roles and permissions; a section of its own behind the rest.
+    pub(super) auth: Auth,
+}
+
+/// Kinds of what may follow the rest, each with its length; only what there is stands there.
+mod section {
+    pub(super) const AUTH: u8 = 1;
 }
 
 /// Content of the state frame.
@@ -53,11 +62,17 @@ pub(super) fn encode(machine: &Machine) -> Vec<u8> {
         out.push(u8::from(member.learner));
     }
     let removed = machine.members.removed();
-    if !removed.is_empty() {
+    let mut auth = Vec::new();
+    machine.auth.write(&mut auth);
+    if !removed.is_empty() || !auth.is_empty() {
         put_u64(&mut out, removed.len() as u64);
         for &id in removed {
             put_u64(&mut out, id);
         }
+    }
+    if !auth.is_empty() {
+        out.push(section::AUTH);
+        put_bytes(&mut out, &auth);
     }
     out
 }
@@ -72,7 +87,7 @@ fn put_texts(out: &mut Vec<u8>, texts: &[String]) {
 /// Reads the content of a state frame; `None` when it is not one.
 pub(super) fn decode(bytes: Bytes) -> Option<State> {
     let reader = &mut Reader::new(bytes);
-    let state = State {
+    let mut state = State {
         applied: Index(reader.u64()?),
         revision: Revision(reader.i64()?),
         compacted: reader.i64()?.checked_sub(1)?,
@@ -108,10 +123,16 @@ pub(super) fn decode(bytes: Bytes) -> Option<State> {
         } else {
             Vec::new()
         },
+        auth: Auth::default(),
     };
-    let sane = reader.left() == 0
-        && state.revision >= Revision::FIRST
-        && (-1..=state.revision.0).contains(&state.compacted);
+    while reader.left() > 0 {
+        match reader.u8()? {
+            section::AUTH => state.auth = Auth::read(reader.bytes()?)?,
+            _ => return None,
+        }
+    }
+    let sane =
+        state.revision >= Revision::FIRST && (-1..=state.revision.0).contains(&state.compacted);
     sane.then_some(state)
 }
 

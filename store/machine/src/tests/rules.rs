@@ -140,7 +140,7 @@ fn names(kvs: &[KeyValue]) -> Vec<String> {
     kvs.iter().map(|kv| text(&kv.key)).collect()
 }
 
-fn put(key: &str, value: &str) -> PutRequest {
+pub(crate) fn put(key: &str, value: &str) -> PutRequest {
     PutRequest {
         key: bytes(key),
         value: bytes(value),
@@ -158,11 +158,11 @@ fn leased(key: &str, lease: i64) -> Command {
     })
 }
 
-fn one(key: &str) -> KeyRange {
+pub(crate) fn one(key: &str) -> KeyRange {
     KeyRange::single(bytes(key))
 }
 
-fn between(start: &str, end: &str) -> KeyRange {
+pub(crate) fn between(start: &str, end: &str) -> KeyRange {
     KeyRange {
         start: bytes(start),
         end: RangeEnd::Before(bytes(end)),

@@ -189,7 +189,9 @@ impl Twin {
                 Ok(Reply::Alarm(if was { vec![alarm] } else { vec![] }))
             }
             Command::MemberPublish { .. } => Ok(Reply::MemberPublish),
-            Command::Members(_) => unreachable!("not among the commands drawn here"),
+            Command::Members(_) | Command::Auth(_) | Command::As { .. } => {
+                unreachable!("not among the commands drawn here")
+            }
         }
     }
 

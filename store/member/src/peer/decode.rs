@@ -1,6 +1,7 @@
 //! Reading the byte form: any bytes give a message or an error, never a panic.
 
 use bytes::Bytes;
+use store_machine::auth::Actor;
 use store_machine::command::Command;
 use store_machine::error::Refusal;
 use store_machine::revision::LeaseId;
@@ -29,6 +30,8 @@ pub(super) mod read {
     pub(in super::super) const LEASE_LIFE: u8 = 2;
     pub(in super::super) const LEASE_LIFE_KEYS: u8 = 3;
     pub(in super::super) const LEASES: u8 = 4;
+    /// Who asks comes first.
+    pub(in super::super) const AS: u8 = 5;
 }
 
 /// Kinds of answers. Never reused.
@@ -70,6 +73,19 @@ pub(super) const REFUSALS: &[Refusal] = &[
     Refusal::MemberExists,
     Refusal::PeerUrlExists,
     Refusal::NotLearner,
+    Refusal::UserEmpty,
+    Refusal::RoleEmpty,
+    Refusal::UserExists,
+    Refusal::UserNotFound,
+    Refusal::RoleExists,
+    Refusal::RoleNotFound,
+    Refusal::RoleNotGranted,
+    Refusal::PermissionNotGranted,
+    Refusal::RootUserMissing,
+    Refusal::RootRoleMissing,
+    Refusal::InvalidAuthManagement,
+    Refusal::PermissionDenied,
+    Refusal::AuthOldRevision,
 ];
 
 /// Bytes that are no message of a known version.
@@ -157,18 +173,30 @@ impl Reader {
             life: Life(self.u64()?),
             number: self.u64()?,
             read: match self.u8("a question")? {
-                read::KEEP_ALIVE => Read::KeepAlive(self.lease()?),
-                read::LEASE_LIFE => Read::LeaseLife {
-                    id: self.lease()?,
-                    keys: false,
-                },
-                read::LEASE_LIFE_KEYS => Read::LeaseLife {
-                    id: self.lease()?,
-                    keys: true,
-                },
-                read::LEASES => Read::Leases,
-                _ => return Err(self.error_before("a question")),
+                read::AS => {
+                    let actor = Actor::decode(self.bytes()?);
+                    let actor = actor.ok_or_else(|| self.error_before("an actor"))?;
+                    let kind = self.u8("a question")?;
+                    self.read(kind)?.by(Some(actor))
+                }
+                kind => self.read(kind)?,
             },
+        })
+    }
+
+    fn read(&mut self, kind: u8) -> Decoded<Read> {
+        Ok(match kind {
+            read::KEEP_ALIVE => Read::KeepAlive(self.lease()?),
+            read::LEASE_LIFE => Read::LeaseLife {
+                id: self.lease()?,
+                keys: false,
+            },
+            read::LEASE_LIFE_KEYS => Read::LeaseLife {
+                id: self.lease()?,
+                keys: true,
+            },
+            read::LEASES => Read::Leases,
+            _ => return Err(self.error_before("a question")),
         })
     }
 

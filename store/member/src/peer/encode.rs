@@ -83,7 +83,17 @@ fn put_declined(declined: &Declined, out: &mut Vec<u8>) {
 fn put_ask(ask: &Ask, out: &mut Vec<u8>) {
     put_u64(ask.life.0, out);
     put_u64(ask.number, out);
-    match &ask.read {
+    let read = match &ask.read {
+        Read::As { actor, read } => {
+            out.push(read::AS);
+            let mut bytes = Vec::new();
+            actor.encode(&mut bytes);
+            put_bytes(&bytes, out);
+            read
+        }
+        read => read,
+    };
+    match read {
         Read::KeepAlive(id) => {
             out.push(read::KEEP_ALIVE);
             put_i64(id.0, out);

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use raft::eraftpb::{Entry, Message, MessageType};
+use store_machine::auth::Actor;
 use store_machine::command::Command;
 use store_machine::error::Refusal;
 use store_machine::revision::{LeaseId, Revision};
@@ -127,6 +128,13 @@ fn golden() -> Vec<(PeerMessage, Vec<u8>)> {
             asked(&[3, 0, 0, 0, 0, 0, 0, 0, 3]),
         ),
         (ask(Read::Leases), asked(&[4])),
+        (
+            ask(Read::Leases.by(Some(Actor::User {
+                name: "u".into(),
+                revision: 7,
+            }))),
+            asked(&[5, 0, 0, 0, 4, 1, 1, b'u', 7, 4]),
+        ),
         (answer(Err(Failure::TimedOut)), answered(&[0, 3])),
         (
             answer(Ok(Body::KeepAlive(5))),

@@ -187,6 +187,19 @@ impl From<Refusal> for ApiError {
             Refusal::MemberExists => Self::MemberExists,
             Refusal::PeerUrlExists => Self::PeerUrlExists,
             Refusal::NotLearner => Self::MemberNotLearner,
+            Refusal::UserEmpty => Self::UserEmpty,
+            Refusal::RoleEmpty => Self::RoleEmpty,
+            Refusal::UserExists => Self::UserExists,
+            Refusal::UserNotFound => Self::UserNotFound,
+            Refusal::RoleExists => Self::RoleExists,
+            Refusal::RoleNotFound => Self::RoleNotFound,
+            Refusal::RoleNotGranted => Self::RoleNotGranted,
+            Refusal::PermissionNotGranted => Self::PermissionNotGranted,
+            Refusal::RootUserMissing => Self::RootUserNotExist,
+            Refusal::RootRoleMissing => Self::RootRoleNotExist,
+            Refusal::InvalidAuthManagement => Self::InvalidAuthManagement,
+            Refusal::PermissionDenied => Self::PermissionDenied,
+            Refusal::AuthOldRevision => Self::AuthOldRevision,
         }
     }
 }
