@@ -320,7 +320,10 @@ fn what_does_not_fit_together_is_refused_and_nothing_touched() {
         (["--initial-cluster", &twice[..]], "m2"),
         (["--initial-cluster", &same_url], "is given to m0 and to m3"),
         (["--initial-cluster", "m0"], "form name=url"),
-        (["--initial-cluster-state", "existing"], "holds no data"),
+        (
+            ["--initial-cluster-state", "existing"],
+            "tells who is in it",
+        ),
     ] {
         let member = if said == "m2" { 2 } else { 0 };
         let text = complaint(member, &arguments);

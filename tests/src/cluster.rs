@@ -23,6 +23,20 @@ struct Member {
     port: u16,
     peer_port: u16,
     process: Option<Process>,
+    /// It stands in the list that members are started with.
+    listed: bool,
+}
+
+impl Member {
+    fn new(number: usize) -> Self {
+        Self {
+            name: format!("m{number}"),
+            port: port::free(),
+            peer_port: port::free(),
+            process: None,
+            listed: true,
+        }
+    }
 }
 
 /// The members and their data; indexes are places in the list of members.
@@ -61,16 +75,10 @@ impl Cluster {
     #[track_caller]
     #[must_use]
     pub fn prepare(binary: &Path, members: usize) -> Self {
-        let member = |number: usize| Member {
-            name: format!("m{number}"),
-            port: port::free(),
-            peer_port: port::free(),
-            process: None,
-        };
         Self {
             binary: binary.to_owned(),
             folder: tempfile::tempdir().expect("temporary folder"),
-            members: (0..members).map(member).collect(),
+            members: (0..members).map(Member::new).collect(),
         }
     }
 
@@ -91,7 +99,7 @@ impl Cluster {
     /// The flags all members agree on: `name=url,…`.
     #[must_use]
     pub fn initial_cluster(&self) -> String {
-        let members = self.members.iter();
+        let members = self.members.iter().filter(|member| member.listed);
         let entries: Vec<String> = members
             .map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.peer_port))
             .collect();
@@ -116,6 +124,45 @@ impl Cluster {
             .args(["--initial-cluster", &self.initial_cluster()])
             .current_dir(self.folder.path());
         command
+    }
+
+    /// Sets whether a member stands in the list that members are started with.
+    pub fn list(&mut self, member: usize, listed: bool) {
+        self.members[member].listed = listed;
+    }
+
+    /// Where other members reach a member.
+    #[must_use]
+    pub fn peer_url(&self, member: usize) -> String {
+        format!("http://127.0.0.1:{}", self.members[member].peer_port)
+    }
+
+    /// The id of a member, as `at` knows it.
+    ///
+    /// # Errors
+    /// When `at` does not answer, or knows no such member.
+    pub fn id_of(&self, member: usize, at: usize) -> Result<String, String> {
+        let list = self.client(at).try_run(&["member", "list"])?;
+        let url = self.peer_url(member);
+        let line = list.lines().find(|line| line.contains(&url));
+        let id = line.and_then(|line| line.split(',').next());
+        id.map(str::to_owned).ok_or(list)
+    }
+
+    /// Asks `at` to add a member and starts that without waiting; more arguments are for the asking.
+    ///
+    /// # Panics
+    /// When it is not added.
+    #[track_caller]
+    pub fn join(&mut self, member: usize, at: usize, more: &[&str]) {
+        let url = format!("--peer-urls={}", self.peer_url(member));
+        let name = self.members[member].name.clone();
+        let words = [&["member", "add", &name, &url][..], more].concat();
+        wait::until("the member to be added", wait::LONG, || {
+            self.client(at).try_run(&words)
+        });
+        self.list(member, true);
+        self.spawn_with(member, &["--initial-cluster-state", "existing"]);
     }
 
     /// Starts a member without waiting.
@@ -189,10 +236,20 @@ impl Cluster {
         ([127, 0, 0, 1], self.members[member].port).into()
     }
 
+    /// A client of several members.
+    #[must_use]
+    pub fn client_of(&self, members: &[usize]) -> Etcdctl {
+        let urls = members
+            .iter()
+            .map(|&member| format!("http://{}", self.address(member)));
+        let urls: Vec<String> = urls.collect();
+        Etcdctl::new(Release::V3_5, &urls.join(","))
+    }
+
     /// A client of one member.
     #[must_use]
     pub fn client(&self, member: usize) -> Etcdctl {
-        Etcdctl::new(Release::V3_5, &format!("http://{}", self.address(member)))
+        self.client_of(&[member])
     }
 
     /// What a member says about itself.

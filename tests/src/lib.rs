@@ -12,6 +12,7 @@ pub mod confdir;
 pub mod docker;
 pub mod etcdctl;
 pub mod http;
+pub mod load;
 pub mod nginx;
 pub mod own_engine;
 pub mod port;

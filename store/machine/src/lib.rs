@@ -193,6 +193,11 @@ impl Machine {
         self.members.removed().contains(&id)
     }
 
+    /// All ids that were members' once.
+    pub fn removed(&self) -> impl Iterator<Item = u64> + '_ {
+        self.members.removed().iter().copied()
+    }
+
     /// The first members of a new cluster, as its first entry names them.
     pub fn found(&mut self, members: Vec<MemberRecord>) {
         self.members.restore(members, Vec::new());

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use store_machine::MemberRecord;
 use store_machine::alarm::Alarm;
 use store_machine::auth::Auth;
 use store_machine::error::Refusal;
@@ -93,6 +94,18 @@ pub struct MemberInfo {
     pub client_urls: Vec<String>,
     /// It does not vote.
     pub learner: bool,
+}
+
+impl From<MemberRecord> for MemberInfo {
+    fn from(record: MemberRecord) -> Self {
+        Self {
+            id: record.id,
+            name: record.name,
+            peer_urls: record.peer_urls,
+            client_urls: record.client_urls,
+            learner: record.learner,
+        }
+    }
 }
 
 /// What `Maintenance.Status` and `/metrics` need.

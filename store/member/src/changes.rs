@@ -38,14 +38,8 @@ impl Member {
     /// The members by id, as replicated; what this one says of itself is already part of it.
     #[must_use]
     pub fn members(&self) -> Vec<MemberInfo> {
-        let members = self.machine.members().into_iter().map(|record| MemberInfo {
-            id: record.id,
-            name: record.name,
-            peer_urls: record.peer_urls,
-            client_urls: record.client_urls,
-            learner: record.learner,
-        });
-        let mut members: Vec<_> = members.collect();
+        let members = self.machine.members().into_iter();
+        let mut members: Vec<MemberInfo> = members.map(MemberInfo::from).collect();
         if let Some(own) = self.config.own()
             && let Some(known) = members.iter_mut().find(|member| member.id == own.id)
         {
@@ -120,6 +114,7 @@ impl Member {
             last: raft.raft_log.last_index(),
             matched,
             learners_max: self.config.learners_max,
+            strict: self.config.strict_reconfig,
         }
     }
 

@@ -31,6 +31,9 @@ pub struct Config {
     pub progress_ms: u64,
     /// Members that may learn at a time. etcd's default 1.
     pub learners_max: usize,
+    /// Refuse changes of the members that would leave too few of them started and heard of. etcd's
+    /// default; without it only what cannot be carried out is refused.
+    pub strict_reconfig: bool,
     /// Bounds of the machine; equal on all members.
     pub limits: Limits,
     /// Source of election jitter, lease ids and read rounds. Must differ from life to life and from
@@ -59,6 +62,7 @@ impl Config {
             catch_up_entries: 5_000,
             progress_ms: 10 * 60 * 1_000,
             learners_max: 1,
+            strict_reconfig: true,
             limits: Limits {
                 quota_bytes: 2 << 30,
             },

@@ -1,6 +1,6 @@
-//! Whether the members may change now: the rules that keep a majority able to decide (reference A.8;
-//! `--strict-reconfig-check` is always on). Decides from the members as replicated and from what the
-//! leader has heard of them; changes nothing.
+//! Whether the members may change now: the rules that keep a majority able to decide, as etcd has them
+//! (`--strict-reconfig-check`). Decides from the members as replicated and from what the leader has
+//! heard of them; changes nothing.
 
 use std::collections::BTreeSet;
 
@@ -21,6 +21,8 @@ pub(crate) struct View {
     pub(crate) matched: u64,
     /// How many may learn at a time.
     pub(crate) learners_max: usize,
+    /// Look at who has started and who has been heard of.
+    pub(crate) strict: bool,
 }
 
 /// Share of the leader's log, in percent, that a learner must have to be promoted. etcd's value.
@@ -46,7 +48,7 @@ impl View {
                     // The one way from one to more.
                     return Ok(());
                 }
-                majority(voters + 1, started, active)
+                self.majority(voters + 1, started, active)
             }
             MemberChange::Promote { id } => {
                 let enough = u128::from(self.last) * u128::from(IN_SYNC_PERCENT);
@@ -55,7 +57,7 @@ impl View {
                 }
                 let (voters, started, active) = self.voters(None);
                 let heard = usize::from(self.heard.contains(id));
-                majority(voters + 1, started + 1, active + heard)
+                self.majority(voters + 1, started + 1, active + heard)
             }
             MemberChange::Remove { id } => {
                 let votes = |member: &MemberRecord| member.id == *id && !member.learner;
@@ -63,8 +65,20 @@ impl View {
                     return Ok(());
                 }
                 let (voters, started, active) = self.voters(Some(*id));
-                majority(voters, started, active)
+                self.majority(voters, started, active)
             }
+        }
+    }
+
+    /// Whether enough of so many voters are there; of none there never are, asked strictly or not.
+    fn majority(&self, voters: usize, started: usize, active: usize) -> Result<(), Forbidden> {
+        let quorum = voters / 2 + 1;
+        if voters == 0 || self.strict && started < quorum {
+            Err(Forbidden::UnstartedMembers)
+        } else if self.strict && active < quorum {
+            Err(Forbidden::UnhealthyCluster)
+        } else {
+            Ok(())
         }
     }
 
@@ -84,18 +98,6 @@ impl View {
     }
 }
 
-/// Whether enough of so many voters are there; of none there never are.
-fn majority(voters: usize, started: usize, active: usize) -> Result<(), Forbidden> {
-    let quorum = voters / 2 + 1;
-    if started < quorum {
-        Err(Forbidden::UnstartedMembers)
-    } else if active < quorum {
-        Err(Forbidden::UnhealthyCluster)
-    } else {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +110,7 @@ mod tests {
             last: 1_000,
             matched: 900,
             learners_max: 1,
+            strict: true,
         };
         let mut started = true;
         for letter in members.chars() {
@@ -186,6 +189,31 @@ mod tests {
                 "{members} {change:?}"
             );
         }
+    }
+
+    #[test]
+    fn not_strictly_only_what_cannot_be_is_refused() {
+        let lax = |members| View {
+            strict: false,
+            ..view(members)
+        };
+        for (members, change, expected) in [
+            ("V.v", add(false), Ok(())),
+            ("VVv", add(false), Ok(())),
+            ("VVv", MemberChange::Remove { id: 1 }, Ok(())),
+            (
+                "V",
+                MemberChange::Remove { id: 1 },
+                Err(Forbidden::UnstartedMembers),
+            ),
+            ("VL", add(true), Err(Forbidden::TooManyLearners)),
+        ] {
+            assert_eq!(lax(members).check(&change), expected, "{members}");
+        }
+        let mut behind = lax("VL");
+        behind.matched = 0;
+        let promote = MemberChange::Promote { id: 2 };
+        assert_eq!(behind.check(&promote), Err(Forbidden::LearnerNotReady));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) struct Api {
     pub(crate) accounts: Arc<Accounts>,
     /// Cancelled when the server begins to stop: streams end then, requests are still finished.
     pub(crate) closing: CancellationToken,
+    /// Other members could reach this one.
+    pub(crate) peer_port: bool,
     /// For streams that want a leader.
     pub(crate) absence: Absence,
 }
@@ -32,4 +34,7 @@ pub(crate) struct Limits {
     pub(crate) receive_bytes_max: usize,
     /// Operations per level of a transaction: `--max-txn-ops`.
     pub(crate) txn_ops_max: usize,
+    /// Refuse changes of the members that would cost the cluster its quorum:
+    /// `--strict-reconfig-check`.
+    pub(crate) strict_reconfig: bool,
 }

@@ -29,6 +29,10 @@ use crate::fatal::Exit;
 /// below some 10 ms.
 const TURN_INPUTS_MAX: usize = 4_096;
 
+/// What the last answers of a member that ends get to reach their clients: many times what writing
+/// them to a socket takes.
+const FAREWELL: Duration = Duration::from_millis(200);
+
 /// The driver thread's own state.
 pub(crate) struct Driver {
     member: Member,
@@ -211,10 +215,11 @@ impl Driver {
             log(notice);
         }
         if std::mem::take(&mut effects.members_changed) {
-            self.outbox.set_members(&self.member.members());
+            let former = self.member.machine().removed().collect();
+            self.outbox.set_members(&self.member.members(), former);
         }
         if let Some(fatal) = effects.fatal.take() {
-            end(&fatal);
+            self.end(&fatal);
         }
     }
 
@@ -243,7 +248,32 @@ impl Driver {
         counters.watchers_lagging.set(watched.lagging as u64);
     }
 
+    /// Ends the process, and says why.
+    fn end(&mut self, fatal: &Fatal) -> ! {
+        match fatal {
+            Fatal::Removed { .. } => {
+                // Not a fault of what clients wanted: they hear that they have to go elsewhere.
+                self.answer_stopped();
+                std::thread::sleep(FAREWELL);
+                Exit::Removed.end_because(
+                    &fatal.to_string(),
+                    Some(
+                        "its data is of no use any more: to take part again, it is added as a new \
+                         member and started with an empty data folder",
+                    ),
+                )
+            }
+            Fatal::Undecodable { .. } | Fatal::Members { .. } => Exit::Invariant.end(fatal, None),
+        }
+    }
+
     fn stop(mut self) {
+        self.answer_stopped();
+        self.disk.order([Order::Stop]);
+    }
+
+    /// Nothing is taken any more; whoever waits is told so.
+    fn answer_stopped(&mut self) {
         let header = self.member.header();
         for knock in self.inbox.close() {
             if let Knock::Ask { answer, .. } = knock {
@@ -253,7 +283,7 @@ impl Driver {
         for answer in self.waiting.drain() {
             let _ = answer.send((header, Err(Failure::Stopped)));
         }
-        self.disk.order([Order::Stop]);
+        self.streams.clear();
     }
 }
 
@@ -297,19 +327,6 @@ impl Waiting {
 /// Milliseconds since the store started.
 pub(crate) fn moment(epoch: Instant) -> Moment {
     Moment(u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX))
-}
-
-fn end(fatal: &Fatal) -> ! {
-    match fatal {
-        Fatal::Removed { .. } => Exit::Removed.end_because(
-            &fatal.to_string(),
-            Some(
-                "its data is of no use any more: to take part again, it is added as a new member and \
-                 started with an empty data folder",
-            ),
-        ),
-        Fatal::Undecodable { .. } | Fatal::Members { .. } => Exit::Invariant.end(fatal, None),
-    }
 }
 
 fn log(notice: Notice) {

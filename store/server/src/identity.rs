@@ -1,4 +1,4 @@
-//! Ids of members and clusters by etcd's rule (reference A.8), so that the same flags give the same
+//! Ids of members and clusters by etcd's rule, so that the same flags give the same
 //! ids as there.
 
 use sha1::{Digest, Sha1};
@@ -16,6 +16,13 @@ pub fn member_id(peer_urls: &[String], cluster_token: &str) -> u64 {
     }
     hash.update(cluster_token);
     first_eight(hash)
+}
+
+/// Id of a member added at that time, in seconds since 1970: the time takes the token's place, so that
+/// one that was removed and comes again is another.
+#[must_use]
+pub fn added_member_id(peer_urls: &[String], seconds: u64) -> u64 {
+    member_id(peer_urls, &seconds.to_string())
 }
 
 /// Id of a new cluster: the same over the sorted ids of its first members.
@@ -57,5 +64,7 @@ mod tests {
         let identity = of_member(&[member], member);
         assert_eq!(identity.member, 0x8e9e_05c5_2164_694d);
         assert_eq!(identity.cluster, 0xcdf8_1819_4e3a_8c32);
+        let urls = ["http://localhost:2380".to_owned()];
+        assert_ne!(added_member_id(&urls, 1), added_member_id(&urls, 2));
     }
 }

@@ -22,6 +22,7 @@ pub mod identity;
 mod occupant;
 mod peers;
 pub mod program;
+mod roster;
 pub mod server;
 pub mod store;
 mod unsynced;

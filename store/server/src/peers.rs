@@ -1,8 +1,8 @@
 //! The links to the other members: one long-lived stream each way, on one thread of their own.
 //!
 //! Whoever has something to say dials; a stream carries messages from the member that dialled to the
-//! one that accepted, and nothing back but the answer to its greeting (`hello.rs`). `lanes.rs` is
-//! what waits for a stream, `link.rs` the way out, `reception.rs` the way in, `frame.rs` the bytes.
+//! one that accepted, and nothing back but the answer to its greeting (`hello.rs`). `inquiry.rs` is
+//! what one that is to join asks, `lanes.rs` what waits for a stream, `link.rs` the way out, `reception.rs` the way in, `frame.rs` the bytes.
 //! A message may be lost, late or doubled, as raft expects; it is never damaged or put in another
 //! cluster's ears.
 //!
@@ -12,6 +12,7 @@ mod backoff;
 pub(crate) mod directory;
 mod frame;
 mod hello;
+pub(crate) mod inquiry;
 pub(crate) mod lanes;
 mod link;
 mod message;
@@ -88,6 +89,7 @@ impl Peers {
             let reception = Reception::new(own, directory, Arc::clone(&inbox), epoch);
             let reception = Arc::new(reception);
             let mut tasks = JoinSet::new();
+            let receives = Arc::clone(&reception);
             for listener in listeners {
                 tasks.spawn(reception::accept(listener, Arc::clone(&reception)));
             }
@@ -99,6 +101,7 @@ impl Peers {
                     // Safe to cancel: a change not seen stays one.
                     Ok(()) = changes.changed() => {
                         let others = changes.borrow_and_update().clone();
+                        receives.end_former();
                         links.follow(&others, |peer| {
                             tasks.spawn(Link::new(own, peer, Arc::clone(&inbox), epoch).run())
                         });

@@ -125,15 +125,8 @@ impl Server {
                 source,
             })?);
         }
-        let mut peer_listeners = Vec::new();
-        for address in &config.listen_peer {
-            let listener = listen(LISTEN_PEER, address).await?.into_std();
-            peer_listeners.push(listener.map_err(|source| StartError::Listen {
-                flag: LISTEN_PEER,
-                address: address.clone(),
-                source,
-            })?);
-        }
+        let peer_listeners = listen_peer(&config).await?;
+        let peer_port = !peer_listeners.is_empty();
         let store_config = store_config(&config, &addresses);
         let start = move || Store::start(&store_config, peer_listeners);
         let store = tokio::task::spawn_blocking(start)
@@ -146,7 +139,9 @@ impl Server {
                 request_bytes_max: config.request_bytes_max,
                 receive_bytes_max: config.receive_bytes_max(),
                 txn_ops_max: config.txn_ops_max,
+                strict_reconfig: config.strict_reconfig,
             },
+            peer_port,
             accounts: Arc::new(Accounts::new()),
             closing: CancellationToken::new(),
             absence,
@@ -242,6 +237,31 @@ impl Server {
     }
 }
 
+/// The ports for peers. One that nobody asked for may be taken: then the store does without, and no
+/// member can be added to it.
+async fn listen_peer(config: &Config) -> Result<Vec<std::net::TcpListener>, StartError> {
+    let mut listeners = Vec::new();
+    for address in &config.listen_peer {
+        let listener = match listen(LISTEN_PEER, address).await {
+            Ok(listener) => listener.into_std(),
+            Err(error) if !config.listen_peer_given => {
+                tracing::warn!(
+                    hint = "to be able to add members, say where with --listen-peer-urls",
+                    "does not listen for other members: {error}"
+                );
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        listeners.push(listener.map_err(|source| StartError::Listen {
+            flag: LISTEN_PEER,
+            address: address.clone(),
+            source,
+        })?);
+    }
+    Ok(listeners)
+}
+
 async fn listen(flag: &'static str, address: &Address) -> Result<TcpListener, StartError> {
     let bind = async {
         let ip = address
@@ -282,6 +302,8 @@ fn store_config(config: &Config, addresses: &[SocketAddr]) -> StoreConfig {
         members_given: config.initial_cluster_given,
         cluster_state: config.initial_cluster_state,
         client_urls: told_urls(config, addresses),
+        strict_reconfig: config.strict_reconfig,
+        learners_max: config.learners_max,
         heartbeat_ms: millis(config.heartbeat),
         election_ms: millis(config.election),
         snapshot_count: config.snapshot_count,

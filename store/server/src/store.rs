@@ -2,6 +2,7 @@
 //! them in order.
 
 mod founding;
+mod joining;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ use crate::peers::directory::Directory;
 use crate::store::founding::Founding;
 
 pub use self::founding::FoundingError;
+pub use self::joining::JoinError;
 
 /// What a store must be told to start.
 #[derive(Clone, Debug)]
@@ -50,6 +52,10 @@ pub struct StoreConfig {
     pub cluster_state: ClusterState,
     /// Where clients are told to reach this member.
     pub client_urls: Vec<String>,
+    /// See [`Config::strict_reconfig`].
+    pub strict_reconfig: bool,
+    /// See [`Config::learners_max`].
+    pub learners_max: usize,
     /// See [`Config::heartbeat_ms`].
     pub heartbeat_ms: u64,
     /// See [`Config::election_ms`].
@@ -88,6 +94,8 @@ impl StoreConfig {
             members_given: false,
             cluster_state: ClusterState::New,
             client_urls: vec!["http://localhost:2379".to_owned()],
+            strict_reconfig: member.strict_reconfig,
+            learners_max: member.learners_max,
             heartbeat_ms: member.heartbeat_ms,
             election_ms: member.election_ms,
             snapshot_count: member.snapshot_count,
@@ -118,6 +126,12 @@ pub enum StartError {
         /// The system's reason.
         #[source]
         source: std::io::Error,
+    },
+    /// There are others, and they could not reach this member.
+    #[error("start as one of {members} members without a port for peers")]
+    NoPeerPort {
+        /// How many there are.
+        members: usize,
     },
     /// A snapshot of this folder cannot be read as a state.
     #[error("read snapshot {index} of data folder {}", .dir.display())]
@@ -179,6 +193,9 @@ impl StartError {
                 Some("the election timeout must be at least five heartbeat intervals".to_owned())
             }
             Self::Founding(error) => Some(error.hint()),
+            Self::NoPeerPort { .. } => {
+                Some("say with --listen-peer-urls where the others reach this member".to_owned())
+            }
             Self::Thread { .. } | Self::Peers { .. } => {
                 Some("raise the limit on processes and threads".to_owned())
             }
@@ -221,14 +238,20 @@ impl Store {
     ) -> Result<Self, StartError> {
         let epoch = Instant::now();
         let found = Wal::identity(&disk, &config.data_dir)?;
-        let founding = founding::settle(config, found)?;
+        let known = found.is_some();
+        let mut founding = founding::settle(config, found)?;
         let identity = founding.identity;
-        let first = founding.members.clone();
         let dir = config.data_dir.clone();
         let mut wal_config = WalConfig::new(&dir);
         wal_config.snapshots_max = config.snapshots_max;
         wal_config.segment_bytes = config.segment_bytes;
         let (wal, found) = Wal::open(disk, wal_config, identity)?;
+        if founding.joining && known && found.snapshot.is_none() && found.entries.is_empty() {
+            // Ended before the others had sent anything: who they are is not on this disk.
+            let asked = joining::join(config, Some(identity));
+            founding = asked.map_err(FoundingError::from)?;
+        }
+        let first = founding.members.clone();
         let member_config = member_config(config, founding);
         let (machine, recovered) = recover(&dir, &member_config, found)?;
         let took = epoch.elapsed();
@@ -241,6 +264,7 @@ impl Store {
             "recovered"
         );
         let member = Member::open(member_config, machine, recovered, moment(epoch))?;
+        founding::check_folder(config, identity.member, &member.machine().members())?;
 
         let counters = Arc::new(Counters::default());
         let inbox = Arc::new(Inbox::default());
@@ -252,7 +276,7 @@ impl Store {
         if !members.iter().all(reachable) || members.is_empty() {
             members = first;
         }
-        directory.set(&members);
+        directory.set(&members, member.machine().removed().collect());
         let outbox = Arc::new(Outbox::new(Arc::clone(&directory), Arc::clone(&inbox)));
         let handle = Handle::new(
             Arc::clone(&inbox),
@@ -271,6 +295,9 @@ impl Store {
         let driver = Driver::new(member, Arc::clone(&inbox), disk, outbox, counters, epoch);
         let peers = if members.len() == 1 && listeners.is_empty() {
             None
+        } else if listeners.is_empty() {
+            let members = members.len();
+            return Err(StartError::NoPeerPort { members });
         } else {
             let started = Peers::start(identity, listeners, directory, Arc::clone(&inbox));
             Some(started.map_err(|source| StartError::Peers { source })?)
@@ -335,6 +362,9 @@ fn member_config(config: &StoreConfig, founding: Founding) -> Config {
     let identity = founding.identity;
     Config {
         members: founding.members,
+        joining: founding.joining,
+        strict_reconfig: config.strict_reconfig,
+        learners_max: config.learners_max,
         heartbeat_ms: config.heartbeat_ms,
         election_ms: config.election_ms,
         snapshot_count: config.snapshot_count,

@@ -91,6 +91,12 @@ impl Address {
         Ok(Self { scheme, host, port })
     }
 
+    /// Whether it leads nowhere but to the machine that uses it.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.bind_ip().is_some_and(|ip| ip.is_loopback())
+    }
+
     /// The IP address to bind, when the host is one or is localhost.
     #[must_use]
     pub fn bind_ip(&self) -> Option<IpAddr> {

@@ -1,4 +1,4 @@
-//! The flags, with etcd's names and defaults (reference C.1).
+//! The flags, with etcd's names and defaults .
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,8 +43,8 @@ pub struct Args {
     #[arg(long, value_name = "URLS", help_heading = "Member")]
     pub advertise_client_urls: Option<String>,
 
-    /// Where to listen for other members [default: http://localhost:2380; a store of one member listens only
-    /// when told where]
+    /// Where to listen for other members; empty = nowhere, so that none can be added [default:
+    /// http://localhost:2380; a store of one member does without where that port is taken]
     #[arg(long, value_name = "URLS", help_heading = "Cluster")]
     pub listen_peer_urls: Option<String>,
 
@@ -97,6 +97,15 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", default_value = "true", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Cluster")]
     pub strict_reconfig_check: bool,
+
+    /// Members that may learn at a time.
+    #[arg(
+        long,
+        value_name = "MEMBERS",
+        default_value_t = 1,
+        help_heading = "Cluster"
+    )]
+    pub max_learners: usize,
 
     /// Ask before an election whether it could be won.
     #[arg(long, value_name = "BOOL", default_value = "true", num_args = 0..=1, require_equals = true,

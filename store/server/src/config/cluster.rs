@@ -139,7 +139,7 @@ impl Place {
 }
 
 /// Whether both lists lead to the same places.
-fn same(listed: &[Address], ours: &[Address]) -> bool {
+pub(crate) fn same(listed: &[Address], ours: &[Address]) -> bool {
     let places = |urls: &[Address]| {
         let mut places: Vec<Place> = urls.iter().map(Place::of).collect();
         places.sort_unstable();
@@ -148,7 +148,7 @@ fn same(listed: &[Address], ours: &[Address]) -> bool {
     places(listed) == places(ours)
 }
 
-fn texts(urls: &[Address]) -> String {
+pub(crate) fn texts(urls: &[Address]) -> String {
     let urls: Vec<String> = urls.iter().map(Address::to_string).collect();
     urls.join(",")
 }

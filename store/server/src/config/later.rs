@@ -80,7 +80,6 @@ pub(super) const LATER: &[Later] = &[
     // Peers and discovery
     moot("raft-read-timeout"),
     moot("raft-write-timeout"),
-    moot("max-learners"),
     moot("downgrade-check-time"),
     value("discovery", ""),
     value("discovery-fallback", "exit"),

@@ -57,8 +57,15 @@ pub struct Config {
     pub listen_client: Vec<Address>,
     /// Where clients are told to go.
     pub advertise_client_urls: Vec<String>,
-    /// Where peers are listened for; empty for a store of one member that was not told where.
+    /// Where peers are listened for; empty for a store of one member that is to have no others.
     pub listen_peer: Vec<Address>,
+    /// Somebody said where, or there are others at once: a store that cannot listen there does not
+    /// start.
+    pub listen_peer_given: bool,
+    /// Refuse changes of the members that would cost the cluster its quorum.
+    pub strict_reconfig: bool,
+    /// Members that may learn at a time.
+    pub learners_max: usize,
     /// The members at first, ordered by name. One of them, and only one, has this member's name.
     pub initial_cluster: Vec<InitialMember>,
     /// Somebody said who is in the cluster, so a data folder that says otherwise is the wrong one.
@@ -111,6 +118,7 @@ impl Config {
         args.data_dir = Some(data_dir);
         args.advertise_client_urls = Some(client.to_string());
         args.listen_client_urls = client.to_string();
+        args.listen_peer_urls = Some(String::new());
         Self::checked(args)
     }
 
@@ -125,7 +133,7 @@ impl Config {
             None => own_urls(&listen_client)?,
         };
         let initial_cluster = cluster::members(&args)?;
-        let listen_peer = listen_peer(&args, &listen_client)?;
+        let (listen_peer, listen_peer_given) = listen_peer(&args, &listen_client)?;
         let initial_cluster_state = cluster::state(&args)?;
         let (heartbeat, election) = check_times(&args)?;
         Ok(Self {
@@ -136,6 +144,9 @@ impl Config {
             listen_client,
             advertise_client_urls,
             listen_peer,
+            listen_peer_given,
+            strict_reconfig: args.strict_reconfig_check,
+            learners_max: args.max_learners,
             initial_cluster,
             initial_cluster_given: args.initial_cluster.is_some(),
             initial_cluster_state,
@@ -205,21 +216,19 @@ fn listen(flag: &'static str, urls: &str) -> Result<Vec<Address>, ConfigError> {
     Ok(addresses)
 }
 
-/// Where to listen for peers. A store of one member has none, so it listens only when told where: two
-/// of them on one machine do not get into each other's way.
-fn listen_peer(args: &Args, clients: &[Address]) -> Result<Vec<Address>, ConfigError> {
+/// Where to listen for peers, and whether it must be there. A store of one member listens at the
+/// default so that others can be added; two of them on one machine do not get into each other's way.
+fn listen_peer(args: &Args, clients: &[Address]) -> Result<(Vec<Address>, bool), ConfigError> {
     const FLAG: &str = "listen-peer-urls";
     const DEFAULT: &str = "http://localhost:2380";
-    let peers = match &args.listen_peer_urls {
-        Some(urls) => listen(FLAG, urls)?,
-        None if args
-            .initial_cluster
-            .as_ref()
-            .is_some_and(|list| list.contains(',')) =>
-        {
-            listen(FLAG, DEFAULT)?
-        }
-        None => Vec::new(),
+    let others = args
+        .initial_cluster
+        .as_ref()
+        .is_some_and(|list| list.contains(','));
+    let (peers, given) = match &args.listen_peer_urls {
+        Some(urls) if urls.is_empty() && !others => (Vec::new(), true),
+        Some(urls) => (listen(FLAG, urls)?, true),
+        None => (listen(FLAG, DEFAULT)?, others),
     };
     let taken = |peer: &&Address| {
         peer.port != 0
@@ -228,11 +237,12 @@ fn listen_peer(args: &Args, clients: &[Address]) -> Result<Vec<Address>, ConfigE
                 .any(|client| (client.bind_ip(), client.port) == (peer.bind_ip(), peer.port))
     };
     match peers.iter().find(taken) {
-        Some(peer) => Err(ConfigError::AddressTwice {
+        Some(peer) if given => Err(ConfigError::AddressTwice {
             flag: "listen-client-urls and --listen-peer-urls",
             url: peer.to_string(),
         }),
-        None => Ok(peers),
+        Some(_) => Ok((Vec::new(), false)),
+        None => Ok((peers, given)),
     }
 }
 

@@ -47,7 +47,10 @@ fn by_default_a_member_is_alone() {
     assert_eq!(config.initial_cluster[0].urls(), ["http://localhost:2380"]);
     assert_eq!(config.initial_cluster_state, ClusterState::New);
     assert!(!config.initial_cluster_given);
-    assert_eq!(config.listen_peer, []);
+    assert_eq!(config.listen_peer[0].to_string(), "http://localhost:2380");
+    assert!(!config.listen_peer_given, "it can do without");
+    assert!(config.strict_reconfig);
+    assert_eq!(config.learners_max, 1);
 }
 
 #[test]
@@ -149,16 +152,25 @@ fn a_cluster_listens_for_its_members() {
     );
     let told = "http://127.0.0.1:4";
     for (peers, members, wanted) in [
-        (None, None, &[][..]),
-        (None, Some(one), &[]),
+        (None, None, &["http://localhost:2380"][..]),
+        (None, Some(one), &["http://localhost:2380"]),
         (None, Some(two), &["http://localhost:2380"]),
         (Some(told), None, &[told]),
         (Some(told), Some(two), &[told]),
+        (Some(""), None, &[]),
+        (Some(""), Some(one), &[]),
     ] {
         let config = Config::checked(cluster(peers, members)).unwrap();
+        let must = peers.is_some() || members == Some(two);
+        assert_eq!(config.listen_peer_given, must, "{peers:?} {members:?}");
         let listens: Vec<_> = config.listen_peer.iter().map(Address::to_string).collect();
         assert_eq!(listens, wanted);
     }
+    let nowhere = Config::checked(cluster(Some(""), Some(two))).unwrap_err();
+    assert!(matches!(nowhere, ConfigError::BadUrl { .. }), "{nowhere}");
+    // A client port at the default of peers leaves no room for them.
+    let clients = args(|args| args.listen_client_urls = "http://127.0.0.1:2380".into());
+    assert_eq!(Config::checked(clients).unwrap().listen_peer, []);
     assert!(matches!(
         error(|args| args.listen_peer_urls = Some("http://127.0.0.1:2379".into())),
         ConfigError::AddressTwice { .. }

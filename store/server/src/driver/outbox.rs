@@ -1,6 +1,7 @@
 //! Where messages to peers go: to the lanes of their members. One for a member without lanes is
 //! dropped, as a network may.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use store_member::answer::MemberInfo;
@@ -22,9 +23,9 @@ impl Outbox {
         Self { directory, inbox }
     }
 
-    /// These are the members from now on.
-    pub(crate) fn set_members(&self, members: &[MemberInfo]) {
-        self.directory.set(members);
+    /// These are the members from now on, and those were.
+    pub(crate) fn set_members(&self, members: &[MemberInfo], former: BTreeSet<u64>) {
+        self.directory.set(members, former);
     }
 
     /// Hands the messages to the links of their members, in order, and wakes each link once. Never

@@ -214,6 +214,23 @@ pub(crate) fn not_served(what: &str) -> Status {
     Status::unimplemented(format!("muster: {what} is not served by this version"))
 }
 
+/// A member cannot be added to a store that none could reach.
+pub(crate) fn no_peer_port() -> Status {
+    Status::failed_precondition(
+        "muster: this store does not listen for other members, so none can be added: restart it with \
+         --listen-peer-urls",
+    )
+}
+
+/// A member on another machine could not reach this one.
+pub(crate) fn member_hidden(member: u64, urls: &[String]) -> Status {
+    Status::failed_precondition(format!(
+        "muster: member {member:x} is known as {}, which leads nowhere from another machine: update its peer \
+         URLs first (member update), and let it listen there (--listen-peer-urls)",
+        urls.join(",")
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -82,7 +82,9 @@ async fn serve_other(
         }
         M::LeaseTimeToLive => unary(api, method, request, lease::time_to_live).await,
         M::LeaseLeases => unary(api, method, request, lease::leases).await,
-        M::MemberList => unary(api, method, request, cluster::list).await,
+        M::MemberAdd | M::MemberRemove | M::MemberUpdate | M::MemberPromote | M::MemberList => {
+            serve_cluster(api, method, request).await
+        }
         M::Alarm => unary(api, method, request, maintenance::alarm).await,
         M::Status => unary(api, method, request, maintenance::member_status).await,
         M::Defragment => unary(api, method, request, maintenance::defragment).await,
@@ -93,11 +95,7 @@ async fn serve_other(
         M::Authenticate => unary(api, method, request, auth::authenticate).await,
         M::HealthCheck => unary(api, method, request, health::check).await,
         M::HealthWatch => server(api, method, request, health::watch).await,
-        M::MemberAdd
-        | M::MemberRemove
-        | M::MemberUpdate
-        | M::MemberPromote
-        | M::Snapshot
+        M::Snapshot
         | M::Downgrade
         | M::AuthEnable
         | M::AuthDisable
@@ -121,5 +119,20 @@ async fn serve_other(
         | M::Leader
         | M::Observe
         | M::Resign => refuse(&api, method, &errors::not_served(method.name())),
+    }
+}
+
+async fn serve_cluster(
+    api: Arc<Api>,
+    method: Method,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    use Method as M;
+    match method {
+        M::MemberAdd => unary(api, method, request, cluster::add).await,
+        M::MemberRemove => unary(api, method, request, cluster::remove).await,
+        M::MemberUpdate => unary(api, method, request, cluster::update).await,
+        M::MemberPromote => unary(api, method, request, cluster::promote).await,
+        _ => unary(api, method, request, cluster::list).await,
     }
 }

@@ -51,7 +51,6 @@ pub(super) async fn serve(api: Arc<Api>, rpc: &str, request: Request<Incoming>) 
             };
             unary(api, request, line).await
         }
-        "cluster/member/list" => unary(api, request, cluster::list).await,
         "maintenance/alarm" => unary(api, request, maintenance::alarm).await,
         "maintenance/status" => unary(api, request, maintenance::member_status).await,
         "maintenance/defragment" => unary(api, request, maintenance::defragment).await,
@@ -59,10 +58,29 @@ pub(super) async fn serve(api: Arc<Api>, rpc: &str, request: Request<Incoming>) 
         "maintenance/hashkv" => unary(api, request, maintenance::hash_kv).await,
         "auth/status" => unary(api, request, auth::auth_status).await,
         "auth/authenticate" => unary(api, request, auth::authenticate).await,
-        other => match later(other) {
-            Some(method) => refused(&errors::not_served(method.name())),
-            None => not_found(),
+        other => match other.strip_prefix("cluster/member/") {
+            Some(change) => members(api, change, request).await,
+            None => not_here(other),
         },
+    }
+}
+
+async fn members(api: Arc<Api>, rpc: &str, request: Request<Incoming>) -> Response<Body> {
+    match rpc {
+        "add" => unary(api, request, cluster::add).await,
+        "remove" => unary(api, request, cluster::remove).await,
+        "update" => unary(api, request, cluster::update).await,
+        "promote" => unary(api, request, cluster::promote).await,
+        "list" => unary(api, request, cluster::list).await,
+        _ => not_found(),
+    }
+}
+
+/// What this version does not serve yet, and what does not exist.
+fn not_here(rpc: &str) -> Response<Body> {
+    match later(rpc) {
+        Some(method) => refused(&errors::not_served(method.name())),
+        None => not_found(),
     }
 }
 
@@ -70,10 +88,6 @@ pub(super) async fn serve(api: Arc<Api>, rpc: &str, request: Request<Incoming>) 
 fn later(rpc: &str) -> Option<Method> {
     Some(match rpc {
         "watch" => Method::Watch,
-        "cluster/member/add" => Method::MemberAdd,
-        "cluster/member/remove" => Method::MemberRemove,
-        "cluster/member/update" => Method::MemberUpdate,
-        "cluster/member/promote" => Method::MemberPromote,
         "maintenance/snapshot" => Method::Snapshot,
         "maintenance/transfer-leadership" => Method::MoveLeader,
         "maintenance/downgrade" => Method::Downgrade,

@@ -1,8 +1,8 @@
 //! Who the other members are, and where: changes while the store runs. Whoever sends looks here, the
 //! links follow.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use store_member::answer::MemberInfo;
 use tokio::sync::watch;
@@ -15,12 +15,20 @@ use crate::counters::{Counters, PeerCounters};
 /// The other members by id.
 pub(crate) type Others = BTreeMap<u64, Arc<Peer>>;
 
+/// Who is a member, this one included, and who was.
+#[derive(Debug, Default)]
+struct Roll {
+    members: Vec<MemberInfo>,
+    former: BTreeSet<u64>,
+}
+
 /// The list of the others.
 #[derive(Debug)]
 pub(crate) struct Directory {
     /// This member's id.
     own: u64,
     others: watch::Sender<Others>,
+    roll: Mutex<Roll>,
     counters: Arc<Counters>,
 }
 
@@ -29,13 +37,33 @@ impl Directory {
         Self {
             own,
             others: watch::Sender::default(),
+            roll: Mutex::default(),
             counters,
         }
     }
 
-    /// These are the members now. One that stays where it was keeps its link; one that moved gets
+    /// All members, this one included.
+    pub(super) fn members(&self) -> Vec<MemberInfo> {
+        self.roll().members.clone()
+    }
+
+    /// Whether that was a member once, and is not any more.
+    pub(super) fn is_former(&self, id: u64) -> bool {
+        self.roll().former.contains(&id)
+    }
+
+    fn roll(&self) -> MutexGuard<'_, Roll> {
+        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These are the members now, and those were. One that stays where it was keeps its link; one that moved gets
     /// another.
-    pub(crate) fn set(&self, members: &[MemberInfo]) {
+    pub(crate) fn set(&self, members: &[MemberInfo], former: BTreeSet<u64>) {
+        // First, so that who follows the others finds it.
+        *self.roll() = Roll {
+            members: members.to_vec(),
+            former,
+        };
         let others = members.iter().filter(|member| member.id != self.own);
         let url = |url: &String| {
             let read = Address::parse("initial-cluster", url);
@@ -105,20 +133,28 @@ mod tests {
     fn who_stays_keeps_its_lanes_and_who_moves_its_numbers() {
         let counters = Arc::new(Counters::default());
         let directory = Directory::new(1, Arc::clone(&counters));
-        directory.set(&[
-            member(1, "http://a:1"),
-            member(2, "http://b:1"),
-            member(3, "http://c:1"),
-            member(4, "http://d:1"),
-        ]);
+        directory.set(
+            &[
+                member(1, "http://a:1"),
+                member(2, "http://b:1"),
+                member(3, "http://c:1"),
+                member(4, "http://d:1"),
+            ],
+            BTreeSet::new(),
+        );
         assert!(directory.find(1).is_none(), "that is this member");
         let before: Vec<Arc<Peer>> = directory.others().values().cloned().collect();
-        directory.set(&[
-            member(1, "http://a:1"),
-            member(2, "http://b:1"),
-            member(3, "http://c:2"),
-            member(5, "nowhere"),
-        ]);
+        directory.set(
+            &[
+                member(1, "http://a:1"),
+                member(2, "http://b:1"),
+                member(3, "http://c:2"),
+                member(5, "nowhere"),
+            ],
+            BTreeSet::from([4]),
+        );
+        assert!(directory.is_former(4) && !directory.is_former(2));
+        assert_eq!(directory.members().len(), 4);
         let (two, three) = (directory.find(2).unwrap(), directory.find(3).unwrap());
         assert!(Arc::ptr_eq(&before[0], &two));
         assert!(!Arc::ptr_eq(&before[1], &three));

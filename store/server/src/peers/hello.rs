@@ -9,6 +9,8 @@
 //! 8 bytes  member it wants            8 bytes  its member
 //! 4 bytes  CRC-32C of all before      4 bytes  CRC-32C of all before
 //! ```
+//! A greeting without any ids asks who the members are; see `inquiry.rs` for what follows its answer.
+//!
 //! Numbers are big endian. Magic and version stay where they are in all versions to come.
 
 use store_wal::Identity;
@@ -49,11 +51,15 @@ pub(super) enum Verdict {
     Version,
     Cluster,
     Member,
+    /// The one that dials was a member once.
+    Removed,
+    /// The list of members follows.
+    Told,
 }
 
 /// Why a stream between two members does not come to be. Both sides say so.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     #[error("it speaks version {theirs} of the peer protocol, this member version {VERSION}")]
     Version { theirs: u16 },
     #[error("it belongs to cluster {theirs:016x}, this member to cluster {ours:016x}")]
@@ -64,13 +70,15 @@ pub(super) enum Refusal {
     NotFound { found: u64, wanted: u64 },
     #[error("it says that it is member {0:016x}, which is this one")]
     Itself(u64),
+    #[error("member {0:016x} has been removed from the cluster")]
+    Removed(u64),
     #[error("it does not speak the peer protocol")]
     Unknown,
 }
 
 impl Refusal {
     /// What a person can do.
-    pub(super) const fn hint(self) -> &'static str {
+    pub(crate) const fn hint(self) -> &'static str {
         match self {
             Self::Version { .. } => "bring all members to the same release, one after the other",
             Self::Cluster { .. } => {
@@ -82,6 +90,10 @@ impl Refusal {
                  the data folder of another member"
             }
             Self::Itself(_) => "two members have copies of one data folder: give one its own again",
+            Self::Removed(_) => {
+                "it ends by itself; to take part again, it is added as a new member and started with an \
+                 empty data folder"
+            }
             Self::Unknown => {
                 "the URLs of --initial-cluster must be those of --listen-peer-urls of each member"
             }
@@ -90,6 +102,16 @@ impl Refusal {
 }
 
 impl Hello {
+    /// Asks who the members are.
+    pub(super) const INQUIRY: Self = Self {
+        version: VERSION,
+        from: Identity {
+            cluster: 0,
+            member: 0,
+        },
+        to: 0,
+    };
+
     pub(super) fn encode(&self) -> [u8; HELLO_BYTES] {
         let mut out = [0; HELLO_BYTES];
         out[..8].copy_from_slice(&MAGIC);
@@ -146,12 +168,22 @@ impl Answer {
             Ok(()) => Verdict::Welcome,
             Err(Refusal::Version { .. }) => Verdict::Version,
             Err(Refusal::Cluster { .. }) => Verdict::Cluster,
+            Err(Refusal::Removed(_)) => Verdict::Removed,
             Err(_) => Verdict::Member,
         };
         Self {
             version: VERSION,
             verdict,
             by: own,
+        }
+    }
+
+    /// The answer to [`Hello::INQUIRY`].
+    pub(super) const fn told(by: Identity) -> Self {
+        Self {
+            version: VERSION,
+            verdict: Verdict::Told,
+            by,
         }
     }
 
@@ -166,13 +198,21 @@ impl Answer {
         out
     }
 
-    /// Reads one: welcome, or why not.
-    pub(super) fn decode(bytes: &[u8; ANSWER_BYTES], asked: &Hello) -> Result<(), Refusal> {
+    /// Reads one: by whom, if it is as hoped for, or why not.
+    pub(super) fn decode(bytes: &[u8; ANSWER_BYTES], asked: &Hello) -> Result<Identity, Refusal> {
         let version = version(bytes)?;
         sealed(bytes)?;
         let (cluster, member) = (number(&bytes[11..]), number(&bytes[19..]));
+        let hoped = if *asked == Hello::INQUIRY {
+            Verdict::Told
+        } else {
+            Verdict::Welcome
+        };
         match bytes[10] {
-            verdict if verdict == Verdict::Welcome as u8 => Ok(()),
+            verdict if verdict == hoped as u8 => Ok(Identity { cluster, member }),
+            verdict if verdict == Verdict::Removed as u8 => {
+                Err(Refusal::Removed(asked.from.member))
+            }
             verdict if verdict == Verdict::Version as u8 => {
                 Err(Refusal::Version { theirs: version })
             }
@@ -264,8 +304,21 @@ mod tests {
             assert_eq!(read, asked);
             assert_eq!(read.check(HERE), here);
             let answer = Answer::to(read.check(HERE), HERE).encode();
-            assert_eq!(Answer::decode(&answer, &asked), there);
+            assert_eq!(Answer::decode(&answer, &asked).map(|_| ()), there);
         }
+    }
+
+    #[test]
+    fn former_members_are_told_and_inquiries_answered() {
+        let asked = hello(1, 3, 2);
+        let removed = Refusal::Removed(3);
+        let answer = Answer::to(Err(removed), HERE).encode();
+        assert_eq!(Answer::decode(&answer, &asked), Err(removed));
+        let told = Answer::told(HERE).encode();
+        assert_eq!(Answer::decode(&told, &Hello::INQUIRY), Ok(HERE));
+        assert_eq!(Answer::decode(&told, &asked), Err(Refusal::Unknown));
+        let inquiry = Hello::decode(&Hello::INQUIRY.encode()).unwrap();
+        assert_eq!(inquiry, Hello::INQUIRY);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use store_member::peer::PeerMessage;
 use store_wal::Identity;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -18,7 +19,7 @@ use crate::config::address::Address;
 use crate::driver::inbox::{Inbox, Knock};
 
 /// For name, connection and greeting together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Between two questions whether the peer is there. It takes a silence of
 /// [`super::reception::SILENCE_MAX`] for a broken stream.
@@ -95,6 +96,17 @@ impl Link {
             };
             let refused = matches!(error, LinkError::Refused { .. });
             self.report(&error);
+            if let LinkError::Refused {
+                source: Refusal::Removed(_),
+                ..
+            } = error
+            {
+                // The others are done with this member.
+                let message = PeerMessage::Removed;
+                let from = peer.id;
+                self.inbox.tell(Knock::Peer { from, message });
+                return;
+            }
             peer.counters.sent_failures.add(1);
             let pause = backoff.next(refused, rand::random());
             tokio::select! {
@@ -127,7 +139,7 @@ impl Link {
         };
         let text = || url.to_string();
         match timeout(CONNECT_TIMEOUT, greeted).await {
-            Ok(Ok((stream, Ok(())))) => Ok(stream),
+            Ok(Ok((stream, Ok(_)))) => Ok(stream),
             Ok(Ok((_, Err(source)))) => Err(LinkError::Refused {
                 url: text(),
                 source,
@@ -221,7 +233,7 @@ impl Link {
 }
 
 /// Opens a stream to that address. Streams over TLS begin here once there are any.
-async fn dial(url: &Address) -> io::Result<TcpStream> {
+pub(super) async fn dial(url: &Address) -> io::Result<TcpStream> {
     let mut last = io::ErrorKind::NotFound.into();
     let host = url
         .bind_ip()

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::directory::Directory;
 use super::frame::{Frame, FrameError};
 use super::hello::{Answer, HELLO_BYTES, Hello, Refusal};
+use super::inquiry;
 use crate::driver::inbox::Inbox;
 
 /// Longest silence on a stream: its pings come every second.
@@ -87,6 +88,7 @@ impl Reception {
             return;
         };
         let hello = match timeout(HELLO_TIMEOUT, self.greet(&mut stream)).await {
+            Ok(Ok(Ok(Hello::INQUIRY))) => return,
             Ok(Ok(Ok(hello))) => hello,
             Ok(Ok(Err(refusal))) => return self.report(address, refusal),
             Ok(Err(_)) | Err(_) => {
@@ -97,6 +99,10 @@ impl Reception {
         drop(greeting);
         let from = hello.from.member;
         let mut replaced = self.replace(from);
+        // It may have become one during its greeting.
+        if self.directory.is_former(from) {
+            return;
+        }
         if let Some(peer) = self.directory.find(from) {
             peer.lanes.nudge();
         }
@@ -118,7 +124,19 @@ impl Reception {
         let mut bytes = [0; HELLO_BYTES];
         stream.read_exact(&mut bytes).await?;
         let hello = Hello::decode(&bytes);
-        let checked = hello.and_then(|hello| hello.check(self.own));
+        if hello == Ok(Hello::INQUIRY) {
+            let answer = inquiry::answer(self.own, self.directory.members());
+            stream.write_all(&answer).await?;
+            return Ok(hello);
+        }
+        let checked = hello.and_then(|hello| {
+            hello.check(self.own)?;
+            let from = hello.from.member;
+            if self.directory.is_former(from) {
+                return Err(Refusal::Removed(from));
+            }
+            Ok(())
+        });
         // Who does not speak the protocol could not read the answer.
         if checked != Err(Refusal::Unknown) {
             let answer = Answer::to(checked, self.own);
@@ -134,6 +152,12 @@ impl Reception {
         // Dropping the sender before ends that stream.
         streams.insert(from, sender);
         receiver
+    }
+
+    /// Ends the streams of those that are members no more: when they dial again, they are told.
+    pub(super) fn end_former(&self) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.retain(|member, _| !self.directory.is_former(*member));
     }
 
     /// Hands on what the peer says, until its stream ends.

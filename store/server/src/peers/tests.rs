@@ -1,5 +1,6 @@
 //! Links between members in one process, over real sockets.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use store_member::answer::MemberInfo;
@@ -26,7 +27,7 @@ struct End {
 fn end(own: Identity, listener: TcpListener, other: u64, url: &TcpListener) -> End {
     let inbox = Arc::new(Inbox::default());
     let directory = Arc::new(Directory::new(own.member, Arc::default()));
-    directory.set(&[member(other, url)]);
+    directory.set(&[member(other, url)], BTreeSet::new());
     let counters = Arc::clone(&directory.others()[&other].counters);
     let known = Arc::clone(&directory);
     let peers = Peers::start(own, vec![listener], known, Arc::clone(&inbox)).unwrap();
@@ -157,7 +158,7 @@ fn a_peer_that_moves_is_followed_and_one_that_leaves_is_let_go() {
     let _before = end(id(7, 2), two, 1, &one_too);
     here.wait("connected", |counters| counters.connected.get() == 1);
     let moved = end(id(7, 2), elsewhere, 1, &one_too);
-    here.directory.set(&[member(2, &there)]);
+    here.directory.set(&[member(2, &there)], BTreeSet::new());
     here.wait("disconnected or connected again", |_| {
         here.send(2, append(2, 1, 9));
         let mut knocks = Vec::new();
@@ -166,7 +167,7 @@ fn a_peer_that_moves_is_followed_and_one_that_leaves_is_let_go() {
             .iter()
             .any(|knock| matches!(knock, Knock::Peer { .. }))
     });
-    here.directory.set(&[]);
+    here.directory.set(&[], BTreeSet::new());
     here.wait("let go", |counters| counters.connected.get() == 0);
 }
 
@@ -181,4 +182,36 @@ fn members_of_other_clusters_and_other_members_are_not_let_in() {
             assert_eq!(two.counters.connected.get(), 0);
         }
     }
+}
+
+#[test]
+fn a_former_member_is_told_and_its_stream_ended() {
+    let (one, two) = pair(id(7, 2));
+    one.wait("connected", |counters| counters.connected.get() == 1);
+    two.wait("connected", |counters| counters.connected.get() == 1);
+    one.directory.set(&[], BTreeSet::from([2]));
+    let told = |said: &Option<PeerMessage>| *said == Some(PeerMessage::Removed);
+    let heard = two.heard(|heard| heard.iter().any(told));
+    assert_eq!(heard.into_iter().filter(told).count(), 1);
+}
+
+#[tokio::test]
+async fn who_is_to_join_is_told_who_is_there() {
+    let (here, there) = (listener(), listener());
+    let url = Address::http(here.local_addr().unwrap());
+    let end = end(id(7, 1), here, 2, &there);
+    let told = inquiry::ask(&url).await.unwrap();
+    assert_eq!(told.by, id(7, 1));
+    assert_eq!(told.members, [member(2, &there)]);
+    drop(end);
+    // Something else listens there.
+    let url = Address::http(there.local_addr().unwrap());
+    let stranger = std::thread::spawn(move || drop(there.accept()));
+    let error = inquiry::ask(&url).await.unwrap_err();
+    stranger.join().unwrap();
+    let refused = matches!(
+        error,
+        inquiry::AskError::Refused(_) | inquiry::AskError::Connect(_)
+    );
+    assert!(refused, "{error:?}");
 }

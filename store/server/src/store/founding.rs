@@ -3,12 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
+use store_machine::MemberRecord;
 use store_member::answer::MemberInfo;
 use store_wal::Identity;
 use thiserror::Error;
 
 use super::StoreConfig;
+use super::joining::{self, JoinError, addresses};
 use crate::config::cluster::ClusterState;
+use crate::config::cluster::same;
 use crate::identity;
 
 /// The list of members does not go with the data folder.
@@ -46,16 +49,9 @@ pub enum FoundingError {
         /// Id of the folder's cluster.
         found: u64,
     },
-    /// A cluster that runs is to be joined, without data.
-    #[error(
-        "--initial-cluster-state=existing, but data folder {} holds no data: joining a running cluster \
-         is not served by this version",
-        .dir.display()
-    )]
-    Joining {
-        /// The folder.
-        dir: PathBuf,
-    },
+    /// A cluster that runs cannot be joined.
+    #[error("join the cluster")]
+    Joining(#[from] JoinError),
 }
 
 impl FoundingError {
@@ -72,11 +68,7 @@ impl FoundingError {
                  --initial-cluster-state=existing"
                     .to_owned()
             }
-            Self::Joining { .. } => {
-                "to begin a new cluster, start all members with --initial-cluster-state=new; to go on with \
-                 one, point --data-dir at this member's folder"
-                    .to_owned()
-            }
+            Self::Joining(error) => error.hint(),
         }
     }
 }
@@ -85,6 +77,8 @@ impl FoundingError {
 pub(super) struct Founding {
     pub(super) identity: Identity,
     pub(super) members: Vec<MemberInfo>,
+    /// This member was not among the first ones, so it begins with what the others send it.
+    pub(super) joining: bool,
 }
 
 /// Settles who is who. `found` is what the folder says.
@@ -117,12 +111,12 @@ pub(super) fn settle(
     let expected = identity::of_member(&ids, own);
     let Some(found) = found else {
         if config.cluster_state == ClusterState::Existing {
-            let dir = config.data_dir.clone();
-            return Err(FoundingError::Joining { dir });
+            return Ok(joining::join(config, None)?);
         }
         return Ok(Founding {
             identity: expected,
             members,
+            joining: false,
         });
     };
     if config.members_given {
@@ -137,6 +131,8 @@ pub(super) fn settle(
     Ok(Founding {
         identity: found,
         members,
+        joining: config.cluster_state == ClusterState::Existing
+            || found.cluster != expected.cluster,
     })
 }
 
@@ -166,6 +162,35 @@ fn check(
         });
     }
     Ok(())
+}
+
+/// Refuses the folder of another member, as the cluster knows it: one that joined later is not told by
+/// the ids of the first list. A member that is merely called otherwise now is no other, nor is one that
+/// moved.
+pub(super) fn check_folder(
+    config: &StoreConfig,
+    found: u64,
+    members: &[MemberRecord],
+) -> Result<(), FoundingError> {
+    let listed = config.members.iter().find(|(name, _)| *name == config.name);
+    let ours = listed.map(|(_, urls)| addresses(urls)).unwrap_or_default();
+    let is_ours = |member: &MemberRecord| same(&addresses(&member.peer_urls), &ours);
+    let (Some(owner), Some(expected)) = (
+        members.iter().find(|member| member.id == found),
+        members.iter().find(|member| is_ours(member)),
+    ) else {
+        return Ok(());
+    };
+    if !config.members_given || expected.id == found {
+        return Ok(());
+    }
+    Err(FoundingError::OtherMember {
+        dir: config.data_dir.clone(),
+        name: config.name.clone(),
+        expected: expected.id,
+        found_name: owner.name.clone(),
+        found,
+    })
 }
 
 #[cfg(test)]
@@ -211,6 +236,7 @@ mod tests {
         };
         let added_later = of("a", "t").map(|found| Identity { member: 9, ..found });
         for (name, token, state, found, wanted) in [
+            ("a", "t", New, None, None),
             ("a", "t", New, of("a", "t"), None),
             ("a", "t", Existing, of("a", "t"), None),
             ("a", "t", Existing, added_later, None),
@@ -224,13 +250,43 @@ mod tests {
             ),
             ("a", "t", New, of("a", "u"), Some("belongs to cluster")),
             ("a", "t", Existing, of("a", "u"), None),
-            ("a", "t", Existing, None, Some("holds no data")),
         ] {
             let said = settle(&config(name, token, state), found).err();
             let said = said.map(|error| error.to_string());
             assert_eq!(said.is_some(), wanted.is_some(), "{said:?}");
             if let (Some(said), Some(wanted)) = (said, wanted) {
                 assert!(said.contains(wanted), "{said}");
+            }
+        }
+    }
+    #[test]
+    fn a_folder_of_one_who_joined_later_is_told_by_its_place() {
+        use ClusterState::Existing;
+        let record = |id, name: &str, url: &str| MemberRecord {
+            id,
+            name: name.to_owned(),
+            peer_urls: vec![url.to_owned()],
+            ..MemberRecord::default()
+        };
+        let members = [
+            record(1, "a", "http://a:2380"),
+            record(9, "later", "http://later:2380"),
+        ];
+        let a = config("a", "t", Existing);
+        for (config, found, fits) in [
+            (&a, 1, true),
+            (&a, 9, false),
+            // It moved, or is called otherwise.
+            (&config("b", "t", Existing), 9, true),
+            (&config("c", "t", Existing), 1, true),
+        ] {
+            let checked = check_folder(config, found, &members);
+            assert_eq!(checked.is_ok(), fits, "{} {found}", config.name);
+            if let Err(error) = checked {
+                assert!(
+                    error.to_string().contains("is that of member later"),
+                    "{error}"
+                );
             }
         }
     }
