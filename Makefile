@@ -57,6 +57,11 @@ fuzz: deps ## what comes in from outside, fuzzed (MINUTES=60 for each target, si
 fuzz-keep: ## merge what the fuzzer has learnt into fuzz/corpus
 	scripts/fuzz.sh keep
 
+.PHONY: torture
+torture: deps ## three real members killed, paused, cut off and filled up for MINUTES=10 per scenario, two at a time
+	cargo build --release --quiet -p muster
+	FAULT_MINUTES=$(or $(MINUTES),10) cargo test --release --test faults -- --nocapture
+
 .PHONY: fmt
 fmt: ## format the code
 	cargo fmt --all

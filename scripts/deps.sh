@@ -81,7 +81,9 @@ find_missing() {
     busybox_is_static || need "a static busybox" busybox-static
     [ -x /usr/bin/etcdctl ] || need "Debian's etcdctl" etcd-client
     have iptables || need "iptables" iptables
-    have setsid || need "setsid" util-linux
+    { have setsid && have setpriv && have mount; } || need "setsid, setpriv and mount" util-linux mount
+    { have ip && have tc; } || need "ip and tc" iproute2
+    have mkfs.ext4 || need "mkfs.ext4" e2fsprogs
     have docker || need "the docker command" "$(docker_cli_package)"
     engine=$(engine_state)
     [ "$engine" != absent ] || need "a Docker engine" docker.io

@@ -1,6 +1,7 @@
-//! Several `muster store` processes that are one cluster: each can be killed, paused and started again on its data.
+//! Several `muster store` processes that are one cluster: each can be killed, paused and started again on its data, and,
+//! where each has a network namespace of its own ([`Net`]), cut off from the others.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -8,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::etcdctl::{Etcdctl, Release};
+use crate::net::Net;
 use crate::process::Process;
 use crate::{http, port, wait};
 
@@ -20,8 +22,11 @@ const RECOVERED: &str = "recovered";
 /// One member.
 struct Member {
     name: String,
+    ip: IpAddr,
     port: u16,
     peer_port: u16,
+    /// Where it keeps its data, if not in the cluster's folder.
+    data: Option<PathBuf>,
     process: Option<Process>,
     /// It stands in the list that members are started with.
     listed: bool,
@@ -31,11 +36,17 @@ impl Member {
     fn new(number: usize) -> Self {
         Self {
             name: format!("m{number}"),
+            ip: Ipv4Addr::LOCALHOST.into(),
             port: port::free(),
             peer_port: port::free(),
+            data: None,
             process: None,
             listed: true,
         }
+    }
+
+    fn peer_url(&self) -> String {
+        format!("http://{}:{}", self.ip, self.peer_port)
     }
 }
 
@@ -44,6 +55,8 @@ pub struct Cluster {
     binary: PathBuf,
     folder: TempDir,
     members: Vec<Member>,
+    /// Last: taken away when the processes are gone.
+    net: Option<Net>,
 }
 
 /// What a member says about itself.
@@ -79,7 +92,38 @@ impl Cluster {
             binary: binary.to_owned(),
             folder: tempfile::tempdir().expect("temporary folder"),
             members: (0..members).map(Member::new).collect(),
+            net: None,
         }
+    }
+
+    /// Members yet to be started, one in each place of a network.
+    ///
+    /// # Panics
+    /// As [`Cluster::prepare`].
+    #[track_caller]
+    #[must_use]
+    pub fn prepare_in(net: Net, binary: &Path) -> Self {
+        let mut cluster = Self::prepare(binary, net.members());
+        for (number, member) in cluster.members.iter_mut().enumerate() {
+            member.ip = net.address(number).into();
+        }
+        cluster.net = Some(net);
+        cluster
+    }
+
+    /// The network its members are in.
+    ///
+    /// # Panics
+    /// When they are not in one of their own.
+    #[track_caller]
+    #[must_use]
+    pub fn net(&self) -> &Net {
+        self.net.as_ref().expect("the cluster has a network")
+    }
+
+    /// Puts a member's data elsewhere, before its first start.
+    pub fn put_data(&mut self, member: usize, folder: PathBuf) {
+        self.members[member].data = Some(folder);
     }
 
     /// Starts all members and waits until they serve.
@@ -101,7 +145,7 @@ impl Cluster {
     pub fn initial_cluster(&self) -> String {
         let members = self.members.iter().filter(|member| member.listed);
         let entries: Vec<String> = members
-            .map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.peer_port))
+            .map(|member| format!("{}={}", member.name, member.peer_url()))
             .collect();
         entries.join(",")
     }
@@ -110,10 +154,13 @@ impl Cluster {
     #[must_use]
     pub fn command(&self, member: usize) -> Command {
         let data = self.data(member);
+        let mut command = match &self.net {
+            Some(net) => net.command(member, &self.binary),
+            None => Command::new(&self.binary),
+        };
+        let client_url = format!("http://{}", self.address(member));
         let member = &self.members[member];
-        let client_url = format!("http://127.0.0.1:{}", member.port);
-        let peer_url = format!("http://127.0.0.1:{}", member.peer_port);
-        let mut command = Command::new(&self.binary);
+        let peer_url = member.peer_url();
         command
             .args(["store", "--name", &member.name, "--data-dir"])
             .arg(data)
@@ -134,7 +181,7 @@ impl Cluster {
     /// Where other members reach a member.
     #[must_use]
     pub fn peer_url(&self, member: usize) -> String {
-        format!("http://127.0.0.1:{}", self.members[member].peer_port)
+        self.members[member].peer_url()
     }
 
     /// The id of a member, as `at` knows it.
@@ -227,13 +274,16 @@ impl Cluster {
     /// The data folder of a member.
     #[must_use]
     pub fn data(&self, member: usize) -> PathBuf {
-        self.folder.path().join(&self.members[member].name)
+        let member = &self.members[member];
+        let default = || self.folder.path().join(&member.name);
+        member.data.clone().unwrap_or_else(default)
     }
 
     /// The client address of a member.
     #[must_use]
     pub fn address(&self, member: usize) -> SocketAddr {
-        ([127, 0, 0, 1], self.members[member].port).into()
+        let member = &self.members[member];
+        (member.ip, member.port).into()
     }
 
     /// A client of several members.
