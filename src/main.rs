@@ -67,6 +67,7 @@ struct CtlWords {
 
 fn main() -> ExitCode {
     let mut words = name::spelled_out(std::env::args_os().collect());
+    let notes = name::translated(&mut words);
     let logging = match Logging::taken_from(&mut words, |name| std::env::var(name).ok()) {
         Ok(logging) => logging,
         Err(failure) => return failure.report(),
@@ -75,13 +76,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match run(cli.command, &logging) {
+    match run(cli.command, &logging, &notes) {
         Ok(status) => status,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(command: Command, logging: &Logging) -> Result<ExitCode, Failure> {
+fn run(command: Command, logging: &Logging, notes: &[String]) -> Result<ExitCode, Failure> {
     match command {
         Command::Up(args) => {
             // Its status block tells the state; the log only what a person should look at.
@@ -102,6 +103,9 @@ fn run(command: Command, logging: &Logging) -> Result<ExitCode, Failure> {
                 .map_err(|error| Failure::of(&error).maybe_hint(error.hint()))?;
             // Its configuration file may name a level.
             logging.start(&config.log_level);
+            for note in notes {
+                tracing::warn!("{note}");
+            }
             Ok(runtime()?.block_on(confd::run_config(config)))
         }
         Command::Ctl(ctl) => Ok(runtime()?.block_on(store_ctl::run(ctl.words))),

@@ -24,8 +24,9 @@ pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {
     if let Some((_, subcommand)) = NAMES.iter().find(|(name, _)| Some(*name) == called) {
         arguments.insert(1, OsString::from(subcommand));
         // `etcd --version` asks for the program's version; a subcommand has none of its own.
-        if arguments.len() == 3 && arguments[2] == "--version" {
-            arguments.remove(1);
+        if arguments.len() == 3 && (arguments[2] == "--version" || arguments[2] == "-version") {
+            arguments[1] = OsString::from("--version");
+            arguments.pop();
         }
     } else if arguments.len() == 3
         && arguments[1] == "help"
@@ -35,6 +36,16 @@ pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {
         arguments[2] = OsString::from("--help");
     }
     arguments
+}
+
+/// Rewrites a command line of confd's into ours; what had no effect in it, a line each.
+pub(crate) fn translated(arguments: &mut Vec<OsString>) -> Vec<String> {
+    if arguments.get(1).is_none_or(|part| part != "confd") {
+        return Vec::new();
+    }
+    let translated = confd::dialect::translate(arguments.split_off(2));
+    arguments.extend(translated.words);
+    translated.notes
 }
 
 #[cfg(test)]
@@ -57,6 +68,7 @@ mod tests {
             (&["etcdctl", "get", "k"], &["etcdctl", "ctl", "get", "k"]),
             (&["./registrator"], &["./registrator", "registrator"]),
             (&["etcd", "--version"], &["etcd", "--version"]),
+            (&["confd", "-version"], &["confd", "--version"]),
             (&["muster", "help", "store"], &["muster", "store", "--help"]),
             (&["muster", "help", "up"], &["muster", "help", "up"]),
             (&[], &[]),

@@ -35,6 +35,8 @@ const PASSES_MAX: usize = 8;
 pub struct Options {
     /// One pass per resource, no retries.
     pub once: bool,
+    /// With `once`: begin no more passes after one has failed.
+    pub fail_fast: bool,
     /// Compare only, change nothing.
     pub noop: bool,
     /// Write files, but run neither checks nor reloads.
@@ -228,6 +230,9 @@ impl Machine {
     /// When [`Input::Tick`] is due, if at all.
     pub fn next_deadline(&self) -> Option<Duration> {
         self.snapshot.as_ref()?;
+        if self.gave_up() {
+            return None;
+        }
         self.units.values().filter_map(Unit::due).min()
     }
 
@@ -260,6 +265,9 @@ impl Machine {
         if !self.options.once || !self.loaded || (self.snapshot.is_none() && !self.units.is_empty())
         {
             return None;
+        }
+        if self.gave_up() && !self.units.values().any(Unit::is_busy) {
+            return Some(false);
         }
         let outcomes: Option<Vec<bool>> = self.units.values().map(Unit::outcome).collect();
         Some(outcomes?.into_iter().all(|good| good) && self.broken.is_empty())
@@ -324,6 +332,14 @@ impl Machine {
         self.units.retain(|_, unit| !unit.removed || unit.is_busy());
     }
 
+    /// A failure ends it all.
+    fn gave_up(&self) -> bool {
+        let failed = |unit: &Unit| unit.outcome() == Some(false);
+        self.options.once
+            && self.options.fail_fast
+            && (!self.broken.is_empty() || self.units.values().any(failed))
+    }
+
     /// Starts what is due, longest due first, within the bound.
     fn start_passes(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         let Some(snapshot) = &self.snapshot else {
@@ -331,7 +347,7 @@ impl Machine {
         };
         let free =
             PASSES_MAX.saturating_sub(self.units.values().filter(|unit| unit.is_busy()).count());
-        if free == 0 {
+        if free == 0 || self.gave_up() {
             return;
         }
         let mut due: Vec<(Duration, String)> = self

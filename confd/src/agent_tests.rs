@@ -46,10 +46,16 @@ fn loaded(name: &str, words: &[&str]) -> Loaded {
             "check" => text.push_str("check_cmd: check\n"),
             "reload" => text.push_str("reload_cmd: reload\n"),
             "hasty" => text.push_str("quiet_min: 0\n"),
+            "spaced" => text.push_str("min_reload_interval: 10s\n"),
             _ => {}
         }
     }
-    let resource = crate::resource::parse(&format!("{name}.yaml"), &text, "").unwrap();
+    let resource = crate::resource::parse(
+        &format!("{name}.yaml"),
+        &text,
+        &crate::defaults::Defaults::default(),
+    )
+    .unwrap();
     Loaded {
         resource: Arc::new(resource),
         version: ContentHash::of(words.concat().as_bytes()),
@@ -65,6 +71,7 @@ fn fault(message: &str) -> Fault {
 
 fn options() -> Options {
     Options {
+        fail_fast: false,
         once: false,
         noop: false,
         sync_only: false,
@@ -101,6 +108,7 @@ impl Script {
                 for word in rest {
                     match *word {
                         "once" => options.once = true,
+                        "fail-fast" => options.fail_fast = true,
                         "noop" => options.noop = true,
                         "sync-only" => options.sync_only = true,
                         other => panic!("option {other}"),
@@ -142,7 +150,7 @@ impl Script {
                 self.step(Input::Store(event))
             }
             "wait" => {
-                self.now += crate::resource::parse_duration(rest[0]).unwrap();
+                self.now += crate::duration::parse(rest[0]).unwrap();
                 self.step(Input::Tick)
             }
             "report" => {

@@ -2,6 +2,7 @@
 //! knows no difference between them.
 
 mod env;
+mod file;
 mod store;
 
 use std::task::{Context, Poll};
@@ -10,6 +11,7 @@ use store_client::mirror::{Event, FeedStatus, KeyRange};
 use tokio::sync::watch;
 
 pub use self::env::Environment;
+pub use self::file::{FileFault, Files};
 pub use self::store::Store;
 
 /// A kind of source.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::agent::{Fault, Loaded};
+use crate::defaults::Defaults;
 use crate::engine::{self, CompileOptions, Sources, Template};
 use crate::plan::ContentHash;
 use crate::resource::{self, Resource};
@@ -49,7 +50,7 @@ pub type Units = BTreeMap<String, Result<Unit, Fault>>;
 ///
 /// # Errors
 /// One of the two directories cannot be listed.
-pub fn load(confdir: &Path, global_prefix: &str) -> Result<Units, ConfdirError> {
+pub fn load(confdir: &Path, defaults: &Defaults) -> Result<Units, ConfdirError> {
     let (sources, unreadable) = sources(&confdir.join("templates"))?;
     let mut units = Units::new();
     for (name, path) in files(&confdir.join("conf.d"))? {
@@ -65,7 +66,7 @@ pub fn load(confdir: &Path, global_prefix: &str) -> Result<Units, ConfdirError> 
                 message: format!("resource {name}: {problem}"),
                 hint: None,
             })
-            .and_then(|text| unit(&name, &text, global_prefix, &sources, &unreadable));
+            .and_then(|text| unit(&name, &text, defaults, &sources, &unreadable));
         let short = name
             .rsplit_once('.')
             .map_or(name.as_str(), |(stem, _)| stem);
@@ -95,11 +96,11 @@ fn refuse_duplicates(units: &mut Units) {
 fn unit(
     name: &str,
     text: &str,
-    global_prefix: &str,
+    defaults: &Defaults,
     sources: &Sources,
     unreadable: &BTreeMap<String, String>,
 ) -> Result<Unit, Fault> {
-    let resource = resource::parse(name, text, global_prefix)?;
+    let resource = resource::parse(name, text, defaults)?;
     if let Some(problem) = unreadable.get(&resource.src) {
         return Err(Fault {
             message: format!("template {}: {problem}", resource.src),
@@ -114,7 +115,7 @@ fn unit(
         sources,
         &options,
     )?;
-    let mut all = format!("{global_prefix}\0{text}");
+    let mut all = format!("{defaults:?}\0{text}");
     for file in template.files() {
         all.push('\0');
         all.push_str(file);
@@ -251,7 +252,7 @@ mod tests {
         write(&conf("twice.yaml"), &resource("good.tera", "/d/a"));
         write(&conf("notes.txt"), b"not a resource");
         write(&conf(".hidden.yaml"), b"not a resource");
-        let units = load(home.path(), "").unwrap();
+        let units = load(home.path(), &Defaults::default()).unwrap();
         let shown: Vec<String> = units
             .iter()
             .map(|(name, unit)| match unit {
@@ -277,7 +278,7 @@ mod tests {
     fn the_version_covers_the_resource_and_its_templates_only() {
         let home = tempfile::tempdir().unwrap();
         let version = || {
-            load(home.path(), "").unwrap()["a"]
+            load(home.path(), &Defaults::default()).unwrap()["a"]
                 .as_ref()
                 .unwrap()
                 .version
@@ -301,7 +302,7 @@ mod tests {
     #[test]
     fn nothing_there_is_nothing_to_do() {
         assert!(
-            load(Path::new("/nonexistent/confd"), "")
+            load(Path::new("/nonexistent/confd"), &Defaults::default())
                 .unwrap()
                 .is_empty()
         );

@@ -1,6 +1,8 @@
 //! What the user asked for: command line and environment (one declaration, [`Args`]), the file `confd.toml`, and
 //! defaults, merged into [`Config`]. The command line wins over the environment, that over the file, that over defaults.
 
+mod file;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,8 +10,11 @@ use std::time::Duration;
 use store_client::connect::{self, Tls};
 use store_client::endpoint::{Endpoint, EndpointError};
 
-use crate::resource::parse_duration;
-use crate::spelling;
+use self::file::File;
+use crate::backends::Files;
+use crate::defaults::{Defaults, PrefixRule};
+use crate::duration;
+use crate::glob::Glob;
 
 /// Where the store is looked for unless told otherwise.
 pub const ENDPOINTS_DEFAULT: &str = "http://127.0.0.1:2379";
@@ -32,7 +37,7 @@ pub struct Args {
         env = "MUSTER_ENDPOINTS"
     )]
     pub endpoints: Option<String>,
-    /// Where keys come from: store (muster or etcd) or env [default: store]
+    /// Where keys come from: store (muster or etcd), file or env [default: store]
     #[arg(long, value_name = "NAME", env = "CONFD_BACKEND")]
     pub backend: Option<String>,
     /// Directory with conf.d/ and templates/ [default: /etc/confd]
@@ -41,21 +46,57 @@ pub struct Args {
     /// Configuration file [default: confd.toml in that directory, if it exists]
     #[arg(long, value_name = "FILE", env = "CONFD_CONFIG_FILE")]
     pub config_file: Option<PathBuf>,
-    /// Key prefix, replaces the prefix of every resource
+    /// Files and directories of YAML for the backend file, separated by commas; later ones win
+    #[arg(long, value_name = "PATHS", env = "CONFD_FILE")]
+    pub file: Option<String>,
+    /// Names of files in such directories that are read [default: *]
+    #[arg(long, value_name = "PATTERN", env = "CONFD_FILTER")]
+    pub filter: Option<String>,
+    /// Scheme of members that are named without one [default: http]
+    #[arg(long, value_name = "NAME", env = "CONFD_SCHEME")]
+    pub scheme: Option<String>,
+    /// Key prefix for all resources
     #[arg(long, value_name = "PATH", env = "CONFD_PREFIX")]
     pub prefix: Option<String>,
+    /// What it does to a resource's own prefix: replace (as confd) or join (as its fork) [default: replace]
+    #[arg(long, value_name = "RULE", env = "CONFD_PREFIX_RULE")]
+    pub prefix_rule: Option<String>,
     /// Render everything once and exit: 0, or 1 if a resource failed
-    #[arg(long)]
+    #[arg(long, env = "CONFD_ONETIME")]
     pub onetime: bool,
     /// Keep watching for changes (the default; --onetime wins over it)
-    #[arg(long)]
+    #[arg(long, env = "CONFD_WATCH")]
     pub watch: bool,
     /// Show what would change, change nothing
-    #[arg(long)]
+    #[arg(long, env = "CONFD_NOOP")]
     pub noop: bool,
     /// Write files, but run neither check_cmd nor reload_cmd
-    #[arg(long)]
+    #[arg(long, env = "CONFD_SYNC_ONLY")]
     pub sync_only: bool,
+    /// Leave a staged file that did not pass its check where it is, to be looked at
+    #[arg(long, env = "CONFD_KEEP_STAGE_FILE")]
+    pub keep_stage_file: bool,
+    /// Read resources and templates, say what is wrong with them, and exit: 0, or 1 if something is
+    #[arg(long, env = "CONFD_CHECK_CONFIG")]
+    pub check_config: bool,
+    /// Only this resource: its name, or its file in conf.d
+    #[arg(long, value_name = "NAME")]
+    pub resource: Option<PathBuf>,
+    /// With --onetime, after a resource failed: best-effort (do the others) or fail-fast [default: best-effort]
+    #[arg(long, value_name = "MODE", env = "CONFD_FAILURE_MODE")]
+    pub failure_mode: Option<String>,
+    /// Time to wait for more changes after one, unless a resource says otherwise [default: 50ms]
+    #[arg(long, value_name = "TIME", env = "CONFD_DEBOUNCE")]
+    pub quiet_min: Option<String>,
+    /// Longest a change waits while more keep coming [default: 1s]
+    #[arg(long, value_name = "TIME", env = "CONFD_BATCH_INTERVAL")]
+    pub quiet_max: Option<String>,
+    /// Longest a check_cmd may run, unless a resource says otherwise [default: 30s]
+    #[arg(long, value_name = "TIME", env = "CONFD_CHECK_CMD_TIMEOUT")]
+    pub check_cmd_timeout: Option<String>,
+    /// Longest a reload_cmd may run, unless a resource says otherwise [default: 60s]
+    #[arg(long, value_name = "TIME", env = "CONFD_RELOAD_CMD_TIMEOUT")]
+    pub reload_cmd_timeout: Option<String>,
     /// Compare every file with its render this often; 0 turns it off [default: 600s]
     #[arg(long, value_name = "TIME", env = "CONFD_INTERVAL")]
     pub interval: Option<String>,
@@ -100,6 +141,8 @@ pub enum BackendKind {
     Store(connect::Options),
     /// The environment.
     Environment,
+    /// Files of YAML.
+    Files(Files),
 }
 
 /// A checked configuration.
@@ -109,8 +152,16 @@ pub struct Config {
     pub backend: BackendKind,
     /// Directory with `conf.d/` and `templates/`.
     pub confdir: PathBuf,
-    /// Replaces the prefix of every resource unless empty.
-    pub prefix: String,
+    /// What resources that do not say otherwise have.
+    pub defaults: Defaults,
+    /// Only the resource of this name.
+    pub only: Option<String>,
+    /// Say what is wrong with the resources and end.
+    pub check_config: bool,
+    /// With `onetime`, begin nothing more once a resource failed.
+    pub fail_fast: bool,
+    /// Leave staged files that were not used.
+    pub keep_stage_file: bool,
     /// One pass per resource, then end.
     pub onetime: bool,
     /// Change nothing.
@@ -135,7 +186,11 @@ impl Config {
         Self {
             backend: BackendKind::Store(connect::Options::new(endpoints)),
             confdir: confdir.into(),
-            prefix: String::new(),
+            defaults: Defaults::default(),
+            only: None,
+            check_config: false,
+            fail_fast: false,
+            keep_stage_file: false,
             onetime: false,
             noop: false,
             sync_only: false,
@@ -192,7 +247,13 @@ impl ConfigError {
             Self::Unreadable { .. } => None,
             Self::File { hint, .. } => hint.clone(),
             Self::Value {
-                option: "--interval" | "--startup-timeout",
+                option:
+                    "--interval"
+                    | "--startup-timeout"
+                    | "--quiet-min"
+                    | "--quiet-max"
+                    | "--check-cmd-timeout"
+                    | "--reload-cmd-timeout",
                 ..
             } => Some("write a time like \"10m\" or \"30s\"".to_owned()),
             Self::Value {
@@ -201,33 +262,25 @@ impl ConfigError {
             Self::Value {
                 option: "--backend",
                 ..
-            } => Some("known: store (or etcd, etcdv3), env".to_owned()),
+            } => Some("known: store (or etcd, etcdv3), file, env".to_owned()),
+            Self::Value {
+                option: "--prefix-rule",
+                ..
+            } => Some("replace or join".to_owned()),
+            Self::Value {
+                option: "--failure-mode",
+                ..
+            } => Some("best-effort or fail-fast".to_owned()),
+            Self::Value {
+                option: "--file", ..
+            } => Some(
+                "name the files or directories with --file, or as `file` in confd.toml".to_owned(),
+            ),
             Self::Value { .. } => None,
             Self::Endpoint(error) => error.hint(),
         }
     }
 }
-
-/// Keys of `confd.toml` that are read; those of the original that have no meaning here are refused by name.
-const FILE_KEYS: &[&str] = &[
-    "backend",
-    "nodes",
-    "endpoints",
-    "confdir",
-    "prefix",
-    "interval",
-    "watch",
-    "noop",
-    "sync-only",
-    "log-level",
-    "state_dir",
-    "listen",
-    "username",
-    "password",
-    "client_cakeys",
-    "client_cert",
-    "client_key",
-];
 
 impl Args {
     /// Merges command line, environment and file.
@@ -249,7 +302,7 @@ impl Args {
             Some(text) => {
                 // confd writes plain seconds.
                 let time =
-                    parse_duration(&text).or_else(|| text.parse().ok().map(Duration::from_secs));
+                    duration::parse(&text).or_else(|| text.parse().ok().map(Duration::from_secs));
                 time.ok_or(ConfigError::Value {
                     option,
                     value: text,
@@ -257,6 +310,7 @@ impl Args {
                 })
             }
         };
+        let defaults = Defaults::default();
         let interval = time(
             "--interval",
             or(&self.interval, file.time("interval")?),
@@ -284,7 +338,29 @@ impl Args {
         Ok(Config {
             backend: self.backend(&file)?,
             confdir,
-            prefix: or(&self.prefix, file.text("prefix")?).unwrap_or_default(),
+            defaults: Defaults {
+                prefix: or(&self.prefix, file.text("prefix")?).unwrap_or_default(),
+                prefix_rule: self.prefix_rule(&file)?,
+                quiet_min: time("--quiet-min", self.quiet_min.clone(), defaults.quiet_min)?,
+                quiet_max: match &self.quiet_max {
+                    Some(given) => Some(time("--quiet-max", Some(given.clone()), Duration::ZERO)?),
+                    None => None,
+                },
+                check_cmd_timeout: time(
+                    "--check-cmd-timeout",
+                    self.check_cmd_timeout.clone(),
+                    defaults.check_cmd_timeout,
+                )?,
+                reload_cmd_timeout: time(
+                    "--reload-cmd-timeout",
+                    self.reload_cmd_timeout.clone(),
+                    defaults.reload_cmd_timeout,
+                )?,
+            },
+            only: self.only(),
+            check_config: self.check_config,
+            fail_fast: self.fail_fast()?,
+            keep_stage_file: self.keep_stage_file,
             onetime: self.onetime,
             noop: self.noop || file.flag("noop")?,
             sync_only: self.sync_only || file.flag("sync-only")?,
@@ -304,6 +380,7 @@ impl Args {
         {
             "store" | "etcd" | "etcdv3" => Ok(BackendKind::Store(self.connect(file)?)),
             "env" => Ok(BackendKind::Environment),
+            "file" => Ok(BackendKind::Files(self.files(file)?)),
             other => Err(ConfigError::Value {
                 option: "--backend",
                 value: other.to_owned(),
@@ -312,12 +389,82 @@ impl Args {
         }
     }
 
+    fn files(&self, file: &File) -> Result<Files, ConfigError> {
+        let paths = or(&self.file, file.list("file")?).unwrap_or_default();
+        let paths: Vec<PathBuf> = paths
+            .split(',')
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+            .collect();
+        let value = |option, value: String, problem| ConfigError::Value {
+            option,
+            value,
+            problem,
+        };
+        if paths.is_empty() {
+            return Err(value(
+                "--file",
+                String::new(),
+                "names no files for the backend file",
+            ));
+        }
+        let filter = or(&self.filter, file.text("filter")?).unwrap_or_else(|| "*".to_owned());
+        let filter =
+            Glob::parse(&filter).map_err(|_| value("--filter", filter, "is no pattern"))?;
+        Ok(Files { paths, filter })
+    }
+
+    fn prefix_rule(&self, file: &File) -> Result<PrefixRule, ConfigError> {
+        match or(&self.prefix_rule, file.text("prefix_rule")?).as_deref() {
+            None | Some("replace") => Ok(PrefixRule::Replace),
+            Some("join") => Ok(PrefixRule::Join),
+            Some(other) => Err(ConfigError::Value {
+                option: "--prefix-rule",
+                value: other.to_owned(),
+                problem: "is not known",
+            }),
+        }
+    }
+
+    fn fail_fast(&self) -> Result<bool, ConfigError> {
+        match self.failure_mode.as_deref() {
+            None | Some("best-effort") => Ok(false),
+            Some("fail-fast") => Ok(true),
+            Some(other) => Err(ConfigError::Value {
+                option: "--failure-mode",
+                value: other.to_owned(),
+                problem: "is not known",
+            }),
+        }
+    }
+
+    /// A name as it is; of a file, what stands behind `conf.d/`, without the ending.
+    fn only(&self) -> Option<String> {
+        let given = self.resource.as_ref()?.to_string_lossy().into_owned();
+        let name = given
+            .rsplit_once("conf.d/")
+            .map_or(given.as_str(), |(_, name)| name);
+        let ending = [".toml", ".yaml", ".yml"]
+            .iter()
+            .find_map(|ending| name.strip_suffix(ending));
+        Some(ending.unwrap_or(name).to_owned())
+    }
+
     fn connect(&self, file: &File) -> Result<connect::Options, ConfigError> {
         let nodes = match file.list("endpoints")? {
             Some(nodes) => Some(nodes),
             None => file.list("nodes")?,
         };
-        let endpoints = or(&self.endpoints, nodes).unwrap_or_else(|| ENDPOINTS_DEFAULT.to_owned());
+        let mut endpoints =
+            or(&self.endpoints, nodes).unwrap_or_else(|| ENDPOINTS_DEFAULT.to_owned());
+        if let Some(scheme) = or(&self.scheme, file.text("scheme")?) {
+            let with_scheme = |node: &str| match node.contains("://") {
+                true => node.to_owned(),
+                false => format!("{scheme}://{node}"),
+            };
+            let nodes: Vec<String> = endpoints.split(',').map(with_scheme).collect();
+            endpoints = nodes.join(",");
+        }
         let mut options = connect::Options::new(Endpoint::parse_list(&endpoints)?);
         let user = or(&self.user, file.text("username")?);
         options.user = user.map(|user| {
@@ -357,98 +504,6 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, ConfigError> {
         path: path.to_owned(),
         source,
     })
-}
-
-/// `confd.toml`.
-struct File {
-    name: String,
-    table: toml::Table,
-}
-
-impl File {
-    /// A file that was named must exist; the default one may be missing.
-    fn read(named: Option<&Path>, confdir: &Path) -> Result<Self, ConfigError> {
-        let path = named.map_or_else(|| confdir.join("confd.toml"), Path::to_owned);
-        let name = path.display().to_string();
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-                String::new()
-            }
-            Err(source) => return Err(ConfigError::Unreadable { path, source }),
-        };
-        let table: toml::Table = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| {
-                text.get(..span.start).unwrap_or("").matches('\n').count() + 1
-            });
-            ConfigError::File {
-                place: format!("{name}:{line}"),
-                message: format!("not TOML: {}", error.message()),
-                hint: None,
-            }
-        })?;
-        let file = Self { name, table };
-        match file
-            .table
-            .keys()
-            .find(|key| !FILE_KEYS.contains(&key.as_str()))
-        {
-            Some(unknown) => Err(ConfigError::File {
-                place: file.name.clone(),
-                message: format!("unknown key {unknown:?}"),
-                hint: Some(
-                    match spelling::nearest(unknown, FILE_KEYS.iter().copied()) {
-                        Some(near) => format!("did you mean {near:?}?"),
-                        None => format!("known: {}", FILE_KEYS.join(", ")),
-                    },
-                ),
-            }),
-            None => Ok(file),
-        }
-    }
-
-    fn fault(&self, key: &str, problem: &str) -> ConfigError {
-        ConfigError::File {
-            place: self.name.clone(),
-            message: format!("{key} {problem}"),
-            hint: None,
-        }
-    }
-
-    fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
-        match self.table.get(key) {
-            None => Ok(None),
-            Some(toml::Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(self.fault(key, "is not text")),
-        }
-    }
-
-    fn flag(&self, key: &str) -> Result<bool, ConfigError> {
-        match self.table.get(key) {
-            None => Ok(false),
-            Some(toml::Value::Boolean(flag)) => Ok(*flag),
-            Some(_) => Err(self.fault(key, "is neither true nor false")),
-        }
-    }
-
-    fn time(&self, key: &str) -> Result<Option<String>, ConfigError> {
-        match self.table.get(key) {
-            Some(toml::Value::Integer(seconds)) => Ok(Some(seconds.to_string())),
-            _ => self.text(key),
-        }
-    }
-
-    fn list(&self, key: &str) -> Result<Option<String>, ConfigError> {
-        match self.table.get(key) {
-            Some(toml::Value::Array(list)) => {
-                let texts: Option<Vec<&str>> = list.iter().map(toml::Value::as_str).collect();
-                texts
-                    .map(|texts| Some(texts.join(",")))
-                    .ok_or_else(|| self.fault(key, "is not a list of texts"))
-            }
-            _ => self.text(key),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ fn args(confdir: &Path) -> Args {
 fn endpoints(config: &Config) -> Vec<String> {
     match &config.backend {
         BackendKind::Store(options) => options.endpoints.iter().map(ToString::to_string).collect(),
-        BackendKind::Environment => Vec::new(),
+        BackendKind::Environment | BackendKind::Files(_) => Vec::new(),
     }
 }
 
@@ -20,7 +20,7 @@ fn defaults_without_a_file() {
     let config = args(home.path()).resolve().unwrap();
     assert_eq!(endpoints(&config), ["http://127.0.0.1:2379"]);
     assert_eq!(
-        (config.interval, config.prefix.as_str()),
+        (config.interval, config.defaults.prefix.as_str()),
         (INTERVAL_DEFAULT, "")
     );
     assert_eq!(config.state_dir, Some(PathBuf::from(STATE_DIR_DEFAULT)));
@@ -36,7 +36,11 @@ fn the_file_of_the_original_is_read_and_the_command_line_wins() {
     let config = args(home.path()).resolve().unwrap();
     assert_eq!(endpoints(&config), ["http://a:1", "http://b:2"]);
     assert_eq!(
-        (config.interval, config.prefix.as_str(), config.noop),
+        (
+            config.interval,
+            config.defaults.prefix.as_str(),
+            config.noop
+        ),
         (Duration::from_secs(30), "/file", true)
     );
     let BackendKind::Store(options) = &config.backend else {
@@ -53,7 +57,7 @@ fn the_file_of_the_original_is_read_and_the_command_line_wins() {
     let config = given.resolve().unwrap();
     assert_eq!(endpoints(&config), ["http://c:3"]);
     assert_eq!(
-        (config.interval, config.prefix.as_str()),
+        (config.interval, config.defaults.prefix.as_str()),
         (Duration::from_secs(5), "/flag")
     );
     let BackendKind::Store(options) = &config.backend else {

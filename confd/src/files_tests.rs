@@ -6,7 +6,7 @@ use crate::disk::OsDisk;
 
 fn resource(dest: &Path, extra: &str) -> Resource {
     let text = format!("src: a\ndest: {}\nkeys: [/]\n{extra}", dest.display());
-    crate::resource::parse("web.yaml", &text, "").unwrap()
+    crate::resource::parse("web.yaml", &text, &crate::defaults::Defaults::default()).unwrap()
 }
 
 fn mode(path: &Path) -> u32 {

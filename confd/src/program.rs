@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Args, Config};
 use crate::faults::chain;
-use crate::run::Agent;
+use crate::run::{self, Agent};
 
 /// It could not start.
 const FAILED: u8 = 1;
@@ -29,6 +29,9 @@ pub async fn main(args: Args) -> ExitCode {
 
 /// As [`main`], with a configuration already checked.
 pub async fn run(config: Config) -> ExitCode {
+    if config.check_config {
+        return check(&config);
+    }
     let (onetime, patience) = (config.onetime, config.startup_timeout);
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
@@ -53,6 +56,43 @@ pub async fn run(config: Config) -> ExitCode {
         () = agent.stop() => code,
         // A second signal: the person does not want to wait.
         () = signals.end() => ExitCode::from(130),
+    }
+}
+
+/// Says what is wrong with the resources and their templates.
+#[expect(clippy::print_stdout, reason = "the answer that was asked for")]
+fn check(config: &Config) -> ExitCode {
+    let units = match run::load(config) {
+        Ok(units) => units,
+        Err(error) => return refuse(FAILED, &error, error.hint().as_deref()),
+    };
+    let mut faults = 0;
+    for (name, unit) in &units {
+        match unit {
+            Ok(unit) => {
+                println!("{name}: good, keeps {}", unit.resource.dest.display());
+                for warning in &unit.resource.warnings {
+                    println!("{name}: warning: {warning}");
+                }
+            }
+            Err(fault) => {
+                faults += 1;
+                println!("{name}: {}", fault.message);
+                if let Some(hint) = &fault.hint {
+                    println!("{name}: hint: {hint}");
+                }
+            }
+        }
+    }
+    if let Some(only) = config.only.as_ref().filter(|_| units.is_empty()) {
+        println!("{only}: there is no resource of this name");
+        faults += 1;
+    }
+    println!("{} resources, {faults} with faults", units.len());
+    if faults == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
     }
 }
 

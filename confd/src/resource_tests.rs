@@ -1,7 +1,7 @@
 use super::*;
 
 fn yaml(text: &str) -> Result<Resource, ResourceError> {
-    parse("web.yaml", text, "")
+    parse("web.yaml", text, &Defaults::default())
 }
 
 const MINIMAL: &str = "src: a.tera\ndest: /etc/a\nkeys: [/a]\n";
@@ -41,15 +41,15 @@ template:
   quiet_max: 2s
   vars: {listen: "127.0.0.1:8080"}
 "#;
-    let a = parse("web.toml", toml, "").unwrap();
-    let b = parse("web.yaml", yaml, "").unwrap();
+    let a = parse("web.toml", toml, &Defaults::default()).unwrap();
+    let b = parse("web.yaml", yaml, &Defaults::default()).unwrap();
     assert_eq!(a, b);
     assert_eq!(a.name, "web");
     assert_eq!(a.mode, Some(0o640));
     assert_eq!(a.owner, Some(Account::Id(33)));
     assert_eq!(a.group, Some(Account::Name("www-data".to_owned())));
     assert_eq!(a.check_cmd_timeout, Duration::from_secs(5));
-    assert_eq!(a.reload_cmd_timeout, RELOAD_CMD_TIMEOUT_DEFAULT);
+    assert_eq!(a.reload_cmd_timeout, Duration::from_secs(60));
     assert_eq!(
         (a.quiet_min, a.quiet_max),
         (Duration::from_millis(200), Duration::from_secs(2))
@@ -67,7 +67,7 @@ fn defaults() {
     assert_eq!((resource.check_cmd, resource.reload_cmd), (None, None));
     assert_eq!(
         (resource.quiet_min, resource.quiet_max),
-        (QUIET_MIN_DEFAULT, QUIET_MAX_DEFAULT)
+        (Duration::from_millis(50), Duration::from_secs(1))
     );
     assert!(resource.trim_blocks && resource.warnings.is_empty());
     let patient = yaml(&format!("{MINIMAL}quiet_min: 1s\n")).unwrap();
@@ -79,8 +79,15 @@ fn defaults() {
 #[test]
 fn the_global_prefix_replaces_the_own_one() {
     let text = format!("{MINIMAL}prefix: /own\n");
-    assert_eq!(parse("a.yaml", &text, "").unwrap().prefix, "/own");
-    assert_eq!(parse("a.yaml", &text, "/global").unwrap().prefix, "/global");
+    assert_eq!(
+        parse("a.yaml", &text, &Defaults::default()).unwrap().prefix,
+        "/own"
+    );
+    let global = Defaults {
+        prefix: "/global".to_owned(),
+        ..Defaults::default()
+    };
+    assert_eq!(parse("a.yaml", &text, &global).unwrap().prefix, "/global");
 }
 
 #[test]
@@ -209,32 +216,15 @@ fn faults_name_their_line_and_what_to_do() {
             "resource a.toml: unknown section \"other\"",
         ),
     ] {
-        let shown = shown(parse(file, text, "").unwrap_err());
+        let shown = shown(parse(file, text, &Defaults::default()).unwrap_err());
         assert!(shown.starts_with(wanted), "{shown}\nwanted {wanted}");
     }
 }
 
 #[test]
-fn durations() {
-    for (text, millis) in [
-        ("50ms", 50.0),
-        ("2s", 2000.0),
-        ("1m30s", 90_000.0),
-        ("1.5s", 1500.0),
-        ("0", 0.0),
-        ("200us", 0.2),
-    ] {
-        let wanted = Duration::from_secs_f64(millis / 1000.0);
-        assert_eq!(parse_duration(text), Some(wanted), "{text}");
-    }
-    for text in ["", "5", "s", "5 s", "-1s", "1x", "1s5", "..s"] {
-        assert_eq!(parse_duration(text), None, "{text}");
-    }
-}
-
-#[test]
 fn one_destination_obeys_one_resource() {
-    let resource = |name: &str| parse(&format!("{name}.yaml"), MINIMAL, "").unwrap();
+    let resource =
+        |name: &str| parse(&format!("{name}.yaml"), MINIMAL, &Defaults::default()).unwrap();
     let losers = duplicates(&[resource("a"), resource("b")]);
     assert_eq!(losers.keys().collect::<Vec<_>>(), ["b"]);
     assert_eq!(

@@ -100,6 +100,7 @@ impl Agent {
                 seed: seed(unix_time()),
             }),
             BackendKind::Environment => Box::new(Environment::new(environment())),
+            BackendKind::Files(files) => Box::new(files.clone()),
         };
         Self::start_with(config, backend).await
     }
@@ -118,7 +119,7 @@ impl Agent {
         let address = listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
-        let units = confdir::load(&config.confdir, &config.prefix)?;
+        let units = load(&config)?;
         let (tell, status) = watch::channel(Status::default());
         // Orders are rare; two fit so that a stop never waits behind a reload.
         let (orders, receive) = mpsc::channel(2);
@@ -181,6 +182,15 @@ impl Agent {
     }
 }
 
+/// The resources that the configuration asks for.
+pub(crate) fn load(config: &Config) -> Result<Units, confdir::ConfdirError> {
+    let mut units = confdir::load(&config.confdir, &config.defaults)?;
+    if let Some(only) = &config.only {
+        units.retain(|name, _| name == only);
+    }
+    Ok(units)
+}
+
 struct Runner {
     config: Config,
     machine: Machine,
@@ -212,6 +222,7 @@ impl Runner {
         let started_unix = unix_time();
         let options = Options {
             once: config.onetime,
+            fail_fast: config.fail_fast,
             noop: config.noop,
             sync_only: config.sync_only,
             resync: config.interval,
@@ -225,7 +236,12 @@ impl Runner {
         };
         Self {
             machine: Machine::new(options, book),
-            jobs: Jobs::new(Arc::new(disk::OsDisk), Arc::new(state), globals),
+            jobs: Jobs::new(
+                Arc::new(disk::OsDisk),
+                Arc::new(state),
+                globals,
+                config.keep_stage_file,
+            ),
             backend,
             config,
             tell,
@@ -340,8 +356,8 @@ impl Runner {
     }
 
     async fn reload(&mut self, effects: &mut Vec<Effect>) {
-        let (confdir, prefix) = (self.config.confdir.clone(), self.config.prefix.clone());
-        let loaded = tokio::task::spawn_blocking(move || confdir::load(&confdir, &prefix)).await;
+        let config = self.config.clone();
+        let loaded = tokio::task::spawn_blocking(move || load(&config)).await;
         match loaded {
             Ok(Ok(units)) => self.loaded(units, effects),
             Ok(Err(error)) => {

@@ -126,7 +126,8 @@ impl Shipped {
         let folder = folder(name);
         let file = format!("{name}.yaml");
         let text = std::fs::read_to_string(folder.join(&file)).unwrap();
-        let resource = resource::parse(&file, &text, "").unwrap();
+        let resource =
+            resource::parse(&file, &text, &confd::defaults::Defaults::default()).unwrap();
         assert_eq!(resource.warnings, Vec::<String>::new());
         let sources = files(&folder, ".tera")
             .into_iter()

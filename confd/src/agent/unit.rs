@@ -58,6 +58,8 @@ pub(super) struct Unit {
     /// Content that the failed passes since the last good one tried to apply; other content starts the waits anew.
     attempted: Option<ContentHash>,
     retry_at: Option<Duration>,
+    /// No pass begins before: the reload of the last one is not long enough ago.
+    gate: Option<Duration>,
     resync: Duration,
     resync_at: Option<Duration>,
     stale: Option<(Step, Fault, Duration)>,
@@ -107,6 +109,7 @@ impl Unit {
             backoff: Backoff::new(RETRY_FLOOR, RETRY_CEILING, seed),
             attempted: None,
             retry_at: None,
+            gate: None,
             resync: options.resync,
             resync_at: None,
             stale: None,
@@ -141,10 +144,10 @@ impl Unit {
         if self.is_busy() || (self.once && self.outcome.is_some()) {
             return None;
         }
-        [self.urgent, self.quiet.due(), self.retry_at, self.resync_at]
-            .into_iter()
-            .flatten()
-            .min()
+        let wishes = [self.urgent, self.quiet.due(), self.retry_at, self.resync_at];
+        let due = wishes.into_iter().flatten().min()?;
+        // Held back, never dropped: the wish stays until a pass begins.
+        Some(self.gate.map_or(due, |gate| due.max(gate)))
     }
 
     /// A good version was loaded.
@@ -333,6 +336,8 @@ impl Unit {
             return self.settle(now, hash, book);
         }
         self.at = At::Reload(hash);
+        let interval = self.resource.min_reload_interval;
+        self.gate = (!interval.is_zero()).then(|| now + interval);
         Next::Do(Box::new(|name, pass| Effect::Reload { name, pass }))
     }
 

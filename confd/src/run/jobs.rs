@@ -50,6 +50,8 @@ pub(super) struct Jobs {
     disk: Arc<dyn Disk>,
     state: Arc<StateFile>,
     globals: Arc<Globals>,
+    /// Staged files that are not used stay where they are.
+    keep_staged: bool,
     /// Newest good version of each resource.
     units: BTreeMap<String, Unit>,
     jobs: BTreeMap<String, Job>,
@@ -66,12 +68,18 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    pub(super) fn new(disk: Arc<dyn Disk>, state: Arc<StateFile>, globals: Globals) -> Self {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        state: Arc<StateFile>,
+        globals: Globals,
+        keep_staged: bool,
+    ) -> Self {
         let (tell, answers) = mpsc::channel(ANSWERS_MAX);
         Self {
             disk,
             state,
             globals: Arc::new(globals),
+            keep_staged,
             units: BTreeMap::new(),
             jobs: BTreeMap::new(),
             tell,
@@ -223,8 +231,12 @@ impl Jobs {
                 });
             }
             Effect::Discard { name } => {
-                if let Some(staged) = self.jobs.get_mut(&name).and_then(|job| job.staged.take()) {
-                    files::discard(&*self.disk, &staged);
+                match self.jobs.get_mut(&name).and_then(|job| job.staged.take()) {
+                    Some(staged) if self.keep_staged => {
+                        tracing::info!(resource = name, path = %staged.path.display(), "staged file kept");
+                    }
+                    Some(staged) => files::discard(&*self.disk, &staged),
+                    None => {}
                 }
             }
             // A small file that nobody syncs: as fast as handing it to a thread, and in order.
@@ -372,8 +384,19 @@ fn render(unit: &Unit, snapshot: Snapshot, globals: &Globals) -> Output {
         ..globals.clone()
     };
     let rendered = unit.template.render(reader, &globals);
+    let result = rendered.result.map_err(Fault::from);
+    let result =
+        result.and_then(
+            |text| match resource.output_format.map(|format| format.check(&text)) {
+                Some(Err(message)) => Err(Fault {
+                    message: format!("template {}: {message}", resource.src),
+                    hint: None,
+                }),
+                _ => Ok(Arc::from(text)),
+            },
+        );
     Output {
-        result: rendered.result.map(Arc::from).map_err(Fault::from),
+        result,
         reads: rendered.reads,
         notes: rendered.notes,
     }

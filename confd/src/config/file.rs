@@ -1,0 +1,125 @@
+//! `confd.toml`: read once, its keys asked for one by one.
+
+use std::path::Path;
+
+use super::ConfigError;
+use crate::spelling;
+
+/// Keys of `confd.toml` that are read; those of the original that have no meaning here are refused by name.
+const FILE_KEYS: &[&str] = &[
+    "backend",
+    "nodes",
+    "endpoints",
+    "confdir",
+    "prefix",
+    "prefix_rule",
+    "interval",
+    "watch",
+    "noop",
+    "sync-only",
+    "log-level",
+    "state_dir",
+    "listen",
+    "scheme",
+    "file",
+    "filter",
+    "basic_auth",
+    "client_insecure",
+    "username",
+    "password",
+    "client_cakeys",
+    "client_cert",
+    "client_key",
+];
+
+/// `confd.toml`.
+pub(super) struct File {
+    name: String,
+    table: toml::Table,
+}
+
+impl File {
+    /// A file that was named must exist; the default one may be missing.
+    pub(super) fn read(named: Option<&Path>, confdir: &Path) -> Result<Self, ConfigError> {
+        let path = named.map_or_else(|| confdir.join("confd.toml"), Path::to_owned);
+        let name = path.display().to_string();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                String::new()
+            }
+            Err(source) => return Err(ConfigError::Unreadable { path, source }),
+        };
+        let table: toml::Table = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| {
+                text.get(..span.start).unwrap_or("").matches('\n').count() + 1
+            });
+            ConfigError::File {
+                place: format!("{name}:{line}"),
+                message: format!("not TOML: {}", error.message()),
+                hint: None,
+            }
+        })?;
+        let file = Self { name, table };
+        match file
+            .table
+            .keys()
+            .find(|key| !FILE_KEYS.contains(&key.as_str()))
+        {
+            Some(unknown) => Err(ConfigError::File {
+                place: file.name.clone(),
+                message: format!("unknown key {unknown:?}"),
+                hint: Some(
+                    match spelling::nearest(unknown, FILE_KEYS.iter().copied()) {
+                        Some(near) => format!("did you mean {near:?}?"),
+                        None => format!("known: {}", FILE_KEYS.join(", ")),
+                    },
+                ),
+            }),
+            None => Ok(file),
+        }
+    }
+
+    fn fault(&self, key: &str, problem: &str) -> ConfigError {
+        ConfigError::File {
+            place: self.name.clone(),
+            message: format!("{key} {problem}"),
+            hint: None,
+        }
+    }
+
+    pub(super) fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        match self.table.get(key) {
+            None => Ok(None),
+            Some(toml::Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(self.fault(key, "is not text")),
+        }
+    }
+
+    pub(super) fn flag(&self, key: &str) -> Result<bool, ConfigError> {
+        match self.table.get(key) {
+            None => Ok(false),
+            Some(toml::Value::Boolean(flag)) => Ok(*flag),
+            Some(_) => Err(self.fault(key, "is neither true nor false")),
+        }
+    }
+
+    pub(super) fn time(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        match self.table.get(key) {
+            Some(toml::Value::Integer(seconds)) => Ok(Some(seconds.to_string())),
+            _ => self.text(key),
+        }
+    }
+
+    pub(super) fn list(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        match self.table.get(key) {
+            Some(toml::Value::Array(list)) => {
+                let texts: Option<Vec<&str>> = list.iter().map(toml::Value::as_str).collect();
+                texts
+                    .map(|texts| Some(texts.join(",")))
+                    .ok_or_else(|| self.fault(key, "is not a list of texts"))
+            }
+            _ => self.text(key),
+        }
+    }
+}
