@@ -1,5 +1,5 @@
 //! Which program am I? Started through a link called `etcd`, `etcdctl`, `registrator` or `confd`, muster is that program: the name
-//! becomes the subcommand. Pure.
+//! becomes the subcommand, and gliderlabs registrator's flags become ours. Pure.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -35,6 +35,10 @@ pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {
         arguments[1] = arguments[2].clone();
         arguments[2] = OsString::from("--help");
     }
+    if arguments.get(1).is_some_and(|word| word == "registrator") {
+        let rest = arguments.split_off(2);
+        arguments.extend(registrator::upstream::spelled_out(rest));
+    }
     arguments
 }
 
@@ -67,6 +71,15 @@ mod tests {
             ),
             (&["etcdctl", "get", "k"], &["etcdctl", "ctl", "get", "k"]),
             (&["./registrator"], &["./registrator", "registrator"]),
+            (
+                &["registrator", "-ip", "10.0.0.5", "etcd://h:1/p"],
+                &[
+                    "registrator",
+                    "registrator",
+                    "--ip=10.0.0.5",
+                    "--registry=etcd://h:1/p",
+                ],
+            ),
             (&["etcd", "--version"], &["etcd", "--version"]),
             (&["confd", "-version"], &["confd", "--version"]),
             (&["muster", "help", "store"], &["muster", "store", "--help"]),

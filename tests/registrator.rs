@@ -320,6 +320,100 @@ fn a_docker_socket_that_is_not_there_is_waited_for() {
 }
 
 #[test]
+fn gliderlabs_command_line_writes_gliderlabs_keys() {
+    on_both(|scene| {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let link = folder.path().join("registrator");
+        std::os::unix::fs::symlink(MUSTER, &link).expect("link");
+        let endpoint = scene.store.endpoint();
+        let host = endpoint.trim_start_matches("http://");
+        let mut command = std::process::Command::new(&link);
+        command
+            .env("DOCKER_HOST", scene.engine.address())
+            .args([
+                "-internal",
+                "-ttl",
+                "20",
+                "-ttl-refresh=5",
+                "-resync",
+                "0",
+                "-cleanup",
+            ])
+            .args([
+                "-deregister",
+                "always",
+                "-retry-attempts",
+                "-1",
+                "-tags",
+                "a,b",
+            ])
+            .arg(format!("etcd://{host}/compat"));
+        let _agent = end_to_end::process::Process::spawn("registrator", &mut command);
+        let container = web::start_with(
+            &scene.engine,
+            &Spec::web(scene.service.name()).env("SERVICE_8080_TCP_REGION", "eu"),
+        );
+        let node = scene
+            .engine
+            .run(&["info", "--format", "{{.Name}}"])
+            .unwrap();
+        let name = container.inspect("{{.Name}}").unwrap();
+        let name = name.trim_start_matches('/');
+        let key = format!("/compat/{}/{node}:{name}:8080", scene.service.name());
+        let value = format!("{}:8080", container.address());
+        wait::until("upstream's key", wait::LONG, || {
+            let client = scene.store.client();
+            match client.value(&key)? {
+                Some(found) if found == value => Ok(()),
+                other => Err(format!(
+                    "{key} is {other:?}; {:?}",
+                    client.keys("/compat/")?
+                )),
+            }
+        });
+        container.does(&["kill"]);
+        wait::until("the key to go", wait::LONG, || {
+            match scene.store.client().value(&key)? {
+                None => Ok(()),
+                Some(_) => Err(key.clone()),
+            }
+        });
+    });
+}
+
+#[test]
+fn a_second_agent_for_one_node_stands_by() {
+    on_both(|scene| {
+        let mut first = scene.agent().started();
+        let container = scene.web();
+        scene.service.becomes(&[&container]);
+        let watch = scene.service.watch();
+        let mut second = scene.agent().started();
+        let says = "another agent speaks for node here";
+        second.process().wait_line(says, wait::LONG);
+        // It writes nothing and takes nothing away, also when the first one goes on working.
+        let newcomer = scene.web();
+        scene.service.becomes(&[&container, &newcomer]);
+        assert_eq!(watch.events().len(), 1, "{:?}", watch.events());
+        // When the first one dies, the second follows without anybody having asked it to.
+        first.kill();
+        let third = scene.web();
+        scene.service.becomes(&[&container, &newcomer, &third]);
+        assert_eq!(watch.events().len(), 2, "{:?}", watch.events());
+        // A third one takes over because it was told to; the second then stands by.
+        let mut heir = scene.agent().with(&["--takeover"]).started();
+        heir.process()
+            .wait_line("taking over from process", wait::LONG);
+        drop(third);
+        second
+            .process()
+            .wait_line("has taken over this node", wait::LONG);
+        scene.service.becomes(&[&container, &newcomer]);
+        assert_eq!(watch.events().len(), 3, "{:?}", watch.events());
+    });
+}
+
+#[test]
 fn wrong_flags_are_refused_with_a_suggestion() {
     let complaint =
         Complaint::of(std::process::Command::new(MUSTER).args(["registrator", "--endpoint", "x"]));

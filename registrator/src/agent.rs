@@ -12,12 +12,14 @@
 //! `agent/report.rs` the picture for people.
 
 mod damping;
+mod decision;
 mod effect;
 mod input;
 mod inspection;
 mod registry;
 mod report;
 mod timers;
+mod told;
 mod tracked;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,15 +29,15 @@ use store_client::backoff::Backoff;
 pub use effect::{Effect, Level, Note};
 pub use input::{Action, Event, Input, Inspected, Now, Summary, Token};
 
-use crate::container::{Health, Run};
-use crate::desired::{Evaluation, Outcome, Rules, evaluate};
+use crate::container::Health;
+use crate::desired::Rules;
 use crate::latency::Latency;
 use crate::plan::Held;
 use crate::status::Counts;
-use damping::{Damping, Standing};
 use inspection::Change;
 use registry::Flight;
 use timers::{Timer, Timers};
+use told::note;
 use tracked::{Look, ToldToStop, Tracked};
 
 /// 64: enough to fill the store's group commit, few enough not to trip its admission limit.
@@ -75,6 +77,8 @@ pub struct Agent {
     store_down: String,
     /// Everything on the lease, as last known.
     held: BTreeMap<String, Held>,
+    /// Containers on another one's network, with what they call that one.
+    followers: BTreeMap<String, String>,
     /// Which container answers for a key.
     owners: BTreeMap<String, String>,
     /// Containers that want a key another one answers for.
@@ -116,6 +120,7 @@ impl Agent {
             lease: None,
             store_down: "not connected yet".to_owned(),
             held: BTreeMap::new(),
+            followers: BTreeMap::new(),
             owners: BTreeMap::new(),
             contenders: BTreeSet::new(),
             to_write: VecDeque::new(),
@@ -149,7 +154,18 @@ impl Agent {
                 self.inspected(now, token, &id, answer, effects);
             }
             Input::Happened(event) => self.happened(now, &event, effects),
-            Input::HostAddresses(found) => self.host_addresses(now, found, effects),
+            Input::HostAddresses(found) => {
+                if self.rules.host.detected != found {
+                    self.rules.host.detected = found;
+                    self.evaluate_all(now, effects);
+                }
+            }
+            Input::Overrides(found) => {
+                if self.rules.overrides != found {
+                    self.rules.overrides = found;
+                    self.evaluate_all(now, effects);
+                }
+            }
             Input::Leased {
                 lease,
                 adopted,
@@ -264,6 +280,7 @@ impl Agent {
             return; // Nothing of it is registered, and nothing of it starts to run.
         }
         let live = event.time_nanos >= self.stream_nanos;
+        let keep_ms = self.rules.keep_failed_ms;
         let tracked = self.track(id);
         // Events of one container are ordered among themselves; one that is not newer is a replay
         // after a reconnect. It says "look again" like any other, but no more.
@@ -281,6 +298,7 @@ impl Agent {
         tracked.mark_nanos = event.time_nanos;
         match event.action {
             Action::Start => {
+                tracked.kept_until_ms = None;
                 // The engine tells of no return to "starting".
                 let checked = tracked.seen.as_mut().and_then(|seen| seen.health.as_mut());
                 let reset = checked
@@ -293,7 +311,12 @@ impl Agent {
                 self.look_again(id, Change::Process);
             }
             Action::Unpause => self.look_again(id, Change::Process),
-            Action::Die => {
+            Action::Fail if keep_ms.is_some() => {
+                tracked.died_nanos = Some(event.time_nanos);
+                tracked.kept_until_ms = keep_ms.map(|keep_ms| now.mono_ms.saturating_add(keep_ms));
+                self.evaluate(now, id, effects);
+            }
+            Action::Die | Action::Fail => {
                 tracked.died_nanos = Some(event.time_nanos);
                 if tracked.leaves_by_ms().is_none() {
                     tracked.damping.died(event.time_nanos);
@@ -303,6 +326,7 @@ impl Agent {
             Action::Destroy => {
                 // Ids are never used again, so there is nothing left to look at.
                 tracked.halted = Some("it was removed");
+                tracked.kept_until_ms = None;
                 tracked.seen = None;
                 let asked = matches!(tracked.look, Look::Asked { .. });
                 self.evaluate(now, id, effects);
@@ -355,22 +379,6 @@ impl Agent {
         }
     }
 
-    fn host_addresses(
-        &mut self,
-        now: Now,
-        found: Vec<std::net::IpAddr>,
-        effects: &mut Vec<Effect>,
-    ) {
-        if self.rules.host.detected == found {
-            return;
-        }
-        self.rules.host.detected = found;
-        let ids: Vec<String> = self.containers.keys().cloned().collect();
-        for id in ids {
-            self.evaluate(now, &id, effects);
-        }
-    }
-
     fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
         while let Some(timer) = self.timers.pop_due(now.mono_ms) {
             match timer {
@@ -390,7 +398,17 @@ impl Agent {
                         self.queue_write(&id);
                     }
                 }
-                Timer::Reconsider(id) => self.evaluate(now, &id, effects),
+                Timer::Reconsider(id) => {
+                    self.evaluate(now, &id, effects);
+                    if self
+                        .containers
+                        .get(&id)
+                        .is_some_and(|t| t.kept_until_ms.is_none() && !t.runs())
+                    {
+                        self.look_again(&id, Change::Content);
+                    }
+                }
+                Timer::Relook(id) => self.look_again(&id, Change::Content),
                 Timer::Drained(id) => {
                     if let Some(tracked) = self.containers.get_mut(&id) {
                         // It was told to stop and did not: look, and if it runs it is back.
@@ -400,62 +418,6 @@ impl Agent {
                 }
             }
         }
-    }
-
-    /// Decides anew what a container should have, and queues what follows from it.
-    fn evaluate(&mut self, now: Now, id: &str, effects: &mut Vec<Effect>) {
-        let Some(tracked) = self.containers.get_mut(id) else {
-            return;
-        };
-        let skipped = |why: &str| Evaluation {
-            skipped: Some(why.to_owned()),
-            ..Evaluation::default()
-        };
-        let mut again_ms = None;
-        let evaluation = match (&tracked.seen, tracked.halted) {
-            (_, Some(why)) => skipped(why),
-            (None, None) => return,
-            (Some(_), None) if tracked.leaves_by_ms().is_some_and(|by| by > now.mono_ms) => {
-                skipped("it was told to stop")
-            }
-            (Some(seen), None) => {
-                let wall_ms = u64::try_from(now.wall_nanos / 1_000_000).unwrap_or(0);
-                let stamp = registrator_catalog::timestamp::format_millis(wall_ms);
-                let passage = self.rules.gate.ask(seen, now.wall_nanos);
-                again_ms = passage.again_ms;
-                let evaluation = evaluate(seen, &self.rules, passage.state, &stamp);
-                let standing = match seen.run {
-                    Run::Running => tracked.damping.standing(seen, now.wall_nanos),
-                    _ => Standing::Free,
-                };
-                if standing == Standing::Freed {
-                    let text = "runs for long enough, no longer held back".to_owned();
-                    note(effects, Level::Info, &tracked.name, text);
-                }
-                let mut evaluation = match (standing, passage.closed) {
-                    _ if evaluation.skipped.is_some() => evaluation,
-                    (Standing::Held(left_ms), _) => {
-                        again_ms = Some(left_ms);
-                        skipped(&Damping::reason())
-                    }
-                    (_, Some(why)) => skipped(why),
-                    (_, None) => evaluation,
-                };
-                evaluation.warnings = passage.warnings;
-                evaluation
-            }
-        };
-        let again = Timer::Reconsider(id.to_owned());
-        match again_ms {
-            Some(wait_ms) => self.timers.set(again, now.mono_ms.saturating_add(wait_ms)),
-            None => self.timers.clear(&again),
-        }
-        if tracked.runs() {
-            tell_new(&tracked.name, &tracked.evaluation, &evaluation, effects);
-        }
-        tracked.evaluation = evaluation;
-        self.claim(id);
-        self.queue_write(id);
     }
 
     fn retry_in(&mut self, now: Now, id: &str, wait_ms: u64) {
@@ -472,52 +434,6 @@ impl Agent {
 /// 200 ms, 10 s: a list is one cheap call, and readiness hangs on it.
 const LIST_RETRY_FLOOR: std::time::Duration = std::time::Duration::from_millis(200);
 const LIST_RETRY_CEILING: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// Says once what is odd or left out about a running container.
-fn tell_new(name: &str, before: &Evaluation, after: &Evaluation, effects: &mut Vec<Effect>) {
-    // What was registered is reported when it is deregistered, with the same reason.
-    let known = |why: &&String| before.skipped.as_ref() == Some(*why) || !before.wanted.is_empty();
-    if let Some(why) = after.skipped.as_ref().filter(|why| !known(why)) {
-        note(effects, Level::Info, name, format!("not registered: {why}"));
-    }
-    for warning in &after.warnings {
-        if !before.warnings.contains(warning) {
-            note(effects, Level::Warn, name, warning.clone());
-        }
-    }
-    for verdict in after
-        .verdicts
-        .iter()
-        .filter(|verdict| !before.verdicts.contains(verdict))
-    {
-        if matches!(verdict.outcome, Outcome::Skipped(_)) {
-            note(effects, Level::Info, name, verdict.to_string());
-        }
-        let told = |warning| {
-            let mut of_port = before
-                .verdicts
-                .iter()
-                .filter(|known| known.port == verdict.port);
-            of_port.any(|known| known.warnings.contains(warning))
-        };
-        for warning in verdict.warnings.iter().filter(|warning| !told(warning)) {
-            note(
-                effects,
-                Level::Warn,
-                name,
-                format!("port {}: {warning}", verdict.port),
-            );
-        }
-    }
-}
-
-fn note(effects: &mut Vec<Effect>, level: Level, subject: &str, text: String) {
-    effects.push(Effect::Note(Note {
-        level,
-        subject: subject.to_owned(),
-        text,
-    }));
-}
 
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

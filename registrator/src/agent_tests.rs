@@ -11,8 +11,7 @@ use registrator_catalog::record::State;
 
 use super::*;
 use crate::container::{Container, Network, NetworkMode, Port, Run};
-use crate::desired::HostAddresses;
-use crate::gate::Gate;
+use crate::desired::evaluate;
 
 #[path = "agent_world.rs"]
 mod world;
@@ -20,11 +19,8 @@ mod world;
 /// Container addresses, upstream's short keys: `/s/<service>/n:<container>:<port>`.
 pub(super) fn rules(kind: Kind) -> Rules {
     Rules {
-        node: "n".into(),
         internal: true,
-        host: HostAddresses::default(),
-        layouts: vec![Layout::new(kind, "s")],
-        gate: Gate::default(),
+        ..Rules::new("n", vec![Layout::new(kind, "s")])
     }
 }
 
@@ -48,6 +44,7 @@ pub(crate) fn web(id: &str, started_ms: i64) -> Container {
         exposed: [Port::parse("80").unwrap()].into(),
         published: BTreeMap::new(),
         network_mode: NetworkMode::Own,
+        listening: None,
         networks: vec![Network {
             name: "bridge".into(),
             v4: Some([10, 0, 0, id.as_bytes()[0]].into()),
@@ -100,6 +97,10 @@ impl Story {
         let mut words = line.split_whitespace();
         let verb = words.next().unwrap();
         let rest: Vec<&str> = words.collect();
+        if verb == "keep-failed" {
+            self.agent.rules.keep_failed_ms = Some(rest[0].parse().unwrap());
+            return String::new();
+        }
         if verb == "at" {
             self.now_ms = rest[0].parse().unwrap();
             return String::new();
@@ -153,12 +154,23 @@ impl Story {
                 token: self.answer_to("list"),
                 why: text(),
             },
-            // found a [stopped|paused|restarting] [started=5] [name=x] [noport] [stop=3] [timeout=2]
+            // found a [on=b] [exposes=81] [host] [stopped|paused|restarting] [started=5] [name=x] [noport] [stop=3] [timeout=2]
             // [health=starting|healthy|unhealthy] [label=name=value]
             "found" => {
                 let mut container = web(rest[0], 0);
                 for word in &rest[1..] {
                     match word.split_once('=').unwrap_or((word, "")) {
+                        ("on", owner) => {
+                            container.network_mode = NetworkMode::Container(owner.into());
+                            container.networks.clear();
+                        }
+                        ("exposes", port) => {
+                            container.exposed = [Port::parse(port).unwrap()].into();
+                        }
+                        ("host", _) => {
+                            container.network_mode = NetworkMode::Host;
+                            container.listening = Some(BTreeSet::new());
+                        }
                         ("stopped", _) => container.run = Run::Stopped,
                         ("health", "starting") => container.health = Some(Health::Starting),
                         ("health", "healthy") => container.health = Some(Health::Healthy),
@@ -198,6 +210,7 @@ impl Story {
                 let action = match rest[1].split_once('=').unwrap_or((rest[1], "")) {
                     ("start", _) => Action::Start,
                     ("die", _) => Action::Die,
+                    ("fail", _) => Action::Fail,
                     ("stop", _) => Action::Stop,
                     ("kill", signal) => Action::Kill {
                         signal: signal.parse().unwrap(),
@@ -226,6 +239,18 @@ impl Story {
                     .map(|(key, held)| (key, held.unwrap()))
                     .collect(),
             },
+            // said node/n={"state":"draining"} …, below the prefix of overrides
+            "said" => {
+                let split = |word: &&str| {
+                    let (key, value) = word.split_once('=').unwrap();
+                    (format!("/muster/overrides/{key}"), value.to_owned())
+                };
+                let said: Vec<(String, String)> = rest.iter().map(split).collect();
+                let said = said
+                    .iter()
+                    .map(|(key, value)| (key.as_str(), value.as_bytes()));
+                Input::Overrides(registrator_catalog::overrides::Overrides::read(said))
+            }
             "on-lease" => Input::OnLease(rest.iter().map(|key| (*key).to_owned()).collect()),
             "store-away" => {
                 self.open.retain(|_, asked| asked != "commit");
@@ -300,7 +325,7 @@ fn retell(text: &str) -> String {
         out.push('\n');
         if !line.is_empty() && !line.starts_with('#') {
             let effects = story.run(line);
-            if !line.starts_with("at ") {
+            if !line.starts_with("at ") && !line.starts_with("keep-failed ") {
                 out.push_str("----\n");
                 out.push_str(&effects);
             }

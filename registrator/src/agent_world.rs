@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use registrator_catalog::layout::Kind;
 
 use super::*;
+use crate::desired::evaluate;
 use crate::plan::Txn;
 
 const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];

@@ -1,186 +1,29 @@
 //! What a person sets: flags, and a YAML file with the same names. A flag beats the file, the file
 //! beats the default. Reads the files that options name; everything after works on [`Config`] alone.
 
+mod args;
+mod error;
+mod file;
+mod uri;
+
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use registrator_catalog::layout::{Kind, Layout, LayoutError};
-use serde::Deserialize;
+use registrator_catalog::layout::{Kind, Layout};
 use store_client::connect::{Options, Tls};
-use store_client::endpoint::{Endpoint, EndpointError};
+use store_client::endpoint::Endpoint;
 
+pub use args::Args;
+pub use error::ConfigError;
+use file::{File, Text, read_file};
+
+use crate::address::{Families, Preference};
+use crate::desired::Admission;
 use crate::gate::Gate;
+use crate::labels::split_tags;
 use crate::span;
-
-/// Flags of `muster registrator`.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct Args {
-    /// YAML file with the same names as the flags
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Container engine: unix:///path, tcp://host:port or http://host:port
-    /// [default: unix:///var/run/docker.sock]
-    #[arg(
-        long,
-        visible_alias = "docker",
-        value_name = "URL",
-        env = "DOCKER_HOST"
-    )]
-    pub docker_host: Option<String>,
-    /// Store members, with commas [default: http://127.0.0.1:2379]
-    #[arg(long, value_name = "URLS")]
-    pub endpoints: Option<String>,
-    /// User of the store, as NAME or NAME:PASSWORD
-    #[arg(long, value_name = "NAME")]
-    pub user: Option<String>,
-    /// Password of that user
-    #[arg(
-        long,
-        value_name = "PASSWORD",
-        env = "MUSTER_PASSWORD",
-        hide_env_values = true
-    )]
-    pub password: Option<String>,
-    /// Certificates that may have signed the store's (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub cacert: Option<PathBuf>,
-    /// Our certificate towards the store (PEM)
-    #[arg(long, value_name = "FILE", requires = "key")]
-    pub cert: Option<PathBuf>,
-    /// Key of that certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    pub key: Option<PathBuf>,
-    /// How long keys outlive an agent that died, such as 15s [default: 30s]
-    #[arg(long, value_name = "TIME")]
-    pub ttl: Option<String>,
-    /// Forms of keys and values, with commas or repeated: native (JSON records), registrator
-    /// (ip:port), skydns=<domain>, grpc, traefik; each with =<prefix> for keys elsewhere
-    /// [default: native]
-    #[arg(long, value_name = "LAYOUTS", value_delimiter = ',')]
-    pub layout: Vec<String>,
-    /// Where keys of native and registrator begin [default: /services]
-    #[arg(long, value_name = "PATH")]
-    pub prefix: Option<String>,
-    /// What a container's HEALTHCHECK decides: off (nothing), wait (registered while healthy) or
-    /// mark (registered with its state); label muster.gate for one container [default: wait]
-    #[arg(long, value_name = "POLICY")]
-    pub gate: Option<String>,
-    /// Longest wait for a health check's first result before the container counts as healthy; label
-    /// muster.gate.timeout for one container [default: as long as the engine waits]
-    #[arg(long, value_name = "TIME")]
-    pub gate_timeout: Option<String>,
-    /// Name of this host in keys and records [default: the engine's host name]
-    #[arg(long, value_name = "NAME")]
-    pub node: Option<String>,
-    /// What tells this agent's lease from others' [default: the node's name]
-    #[arg(long, value_name = "ID")]
-    pub node_id: Option<String>,
-    /// Address of this host for published ports, with commas for several
-    /// [default: a specific binding's, else that of the default route]
-    #[arg(long, visible_alias = "host-ip", value_name = "ADDRESS")]
-    pub ip: Option<String>,
-    /// Register container addresses and ports instead of published ones
-    #[arg(long)]
-    pub internal: bool,
-    /// Time between two looks at everything, containers and keys, such as 60s [default: 60s]
-    #[arg(long, value_name = "TIME")]
-    pub resync: Option<String>,
-    /// What happens to the keys on SIGTERM: keep (for a fast restart; they go after the TTL) or
-    /// revoke (they go at once) [default: keep]
-    #[arg(long, value_name = "POLICY")]
-    pub on_stop: Option<String>,
-    /// Address to serve /livez, /readyz, /metrics and /status at [default: none]
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<String>,
-}
-
-/// The file, with the names of the flags.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct File {
-    docker_host: Option<Text>,
-    endpoints: Option<Text>,
-    user: Option<Text>,
-    password: Option<Text>,
-    cacert: Option<PathBuf>,
-    cert: Option<PathBuf>,
-    key: Option<PathBuf>,
-    ttl: Option<Text>,
-    layout: Option<Text>,
-    prefix: Option<Text>,
-    gate: Option<Text>,
-    gate_timeout: Option<Text>,
-    node: Option<Text>,
-    node_id: Option<Text>,
-    ip: Option<Text>,
-    internal: Option<bool>,
-    resync: Option<Text>,
-    on_stop: Option<Text>,
-    listen: Option<Text>,
-}
-
-const NAMES: [&str; 19] = [
-    "docker-host",
-    "endpoints",
-    "user",
-    "password",
-    "cacert",
-    "cert",
-    "key",
-    "ttl",
-    "layout",
-    "prefix",
-    "gate",
-    "gate-timeout",
-    "node",
-    "node-id",
-    "ip",
-    "internal",
-    "resync",
-    "on-stop",
-    "listen",
-];
-
-/// A text, a number, or a list of them joined with commas: what a flag would have been given.
-#[derive(Debug)]
-struct Text(String);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextVisitor)
-    }
-}
-
-struct TextVisitor;
-
-impl<'de> serde::de::Visitor<'de> for TextVisitor {
-    type Value = Text;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a text, a number or a list of them")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-        Ok(Text(text.to_owned()))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Text, E> {
-        Ok(Text(number.to_string()))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Text, E> {
-        Ok(Text(number.to_string()))
-    }
-
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Text, A::Error> {
-        let mut parts = Vec::new();
-        while let Some(Text(part)) = list.next_element()? {
-            parts.push(part);
-        }
-        Ok(Text(parts.join(",")))
-    }
-}
+use crate::template::Filter;
 
 /// Everything the agent needs to know, checked.
 #[derive(Clone, Debug)]
@@ -209,6 +52,20 @@ pub struct Config {
     pub on_stop: StopPolicy,
     /// Where to serve the HTTP API.
     pub listen: Option<SocketAddr>,
+    /// Which containers count.
+    pub admission: Admission,
+    /// Which of several addresses is taken.
+    pub preference: Preference,
+    /// Interface whose addresses are this host's; `None` takes that of the default route.
+    pub interface: Option<String>,
+    /// Tags of every instance; templates.
+    pub tags: Vec<String>,
+    /// Whether services are named as upstream names them.
+    pub upstream_names: bool,
+    /// Whether a container that failed stays registered for another TTL.
+    pub keep_failed: bool,
+    /// Whether to take the lease from a running agent with the same node id.
+    pub takeover: bool,
 }
 
 /// What happens to the keys when the agent is told to stop.
@@ -251,6 +108,13 @@ impl Config {
             resync: RESYNC_DEFAULT,
             on_stop: StopPolicy::Keep,
             listen: None,
+            admission: Admission::default(),
+            preference: Preference::default(),
+            interface: None,
+            tags: Vec::new(),
+            upstream_names: false,
+            keep_failed: false,
+            takeover: false,
         }
     }
 
@@ -263,9 +127,15 @@ impl Config {
             Some(path) => read_file(path)?,
             None => File::default(),
         };
-        let endpoints =
-            pick(&args.endpoints, file.endpoints).unwrap_or_else(|| ENDPOINTS_DEFAULT.to_owned());
-        let mut config = Self::new(Endpoint::parse_list(&endpoints)?);
+        let registry = pick(&args.registry, file.registry);
+        let registry = registry.map(|text| uri::parse(&text)).transpose()?;
+        let endpoints = match (pick(&args.endpoints, file.endpoints), &registry) {
+            (Some(text), _) => Endpoint::parse_list(&text)?,
+            (None, Some(registry)) => registry.endpoints.clone(),
+            (None, None) => Endpoint::parse_list(ENDPOINTS_DEFAULT)?,
+        };
+        let mut config = Self::new(endpoints);
+        config.upstream_names = registry.is_some();
         if let Some(host) = pick(&args.docker_host, file.docker_host) {
             config.docker_host = host;
         }
@@ -295,14 +165,30 @@ impl Config {
                 .and_then(|seconds| i64::try_from(seconds).ok())
                 .ok_or_else(|| wrong("ttl", &text, "a time from 1s to 24h, such as 30s"))?;
         }
-        if let Some(text) = pick(&args.resync, file.resync) {
+        if let Some(text) = &args.ttl_refresh {
+            let refresh = span::parse(text).filter(|refresh| refresh.as_secs() > 0);
+            let fits = args.ttl.is_some()
+                && refresh.is_some_and(|r| {
+                    i64::try_from(r.as_secs()).is_ok_and(|r| r < config.ttl_seconds)
+                });
+            if !fits {
+                return Err(wrong("ttl-refresh", text, "less than the --ttl beside it"));
+            }
+        }
+        // Upstream's 0 is "never"; the look here is cheap and writes nothing that is right.
+        let resync =
+            pick(&args.resync, file.resync).filter(|text| registry.is_none() || text != "0");
+        if let Some(text) = resync {
             config.resync = span::parse(&text)
                 .filter(|resync| *resync >= Duration::from_secs(1))
                 .ok_or_else(|| wrong("resync", &text, "a time of at least 1s, such as 60s"))?;
         }
         let prefix = pick(&args.prefix, file.prefix).unwrap_or_else(|| PREFIX_DEFAULT.to_owned());
         let flag = (!args.layout.is_empty()).then(|| args.layout.join(","));
-        config.layouts = layouts(pick(&flag, file.layout), &prefix)?;
+        config.layouts = match (pick(&flag, file.layout), registry) {
+            (None, Some(registry)) => vec![registry.layout],
+            (text, _) => layouts(text, &prefix)?,
+        };
         if let Some(text) = pick(&args.gate, file.gate) {
             let policy = text.parse();
             config.gate.policy = policy.map_err(|_| wrong("gate", &text, "off, wait or mark"))?;
@@ -329,6 +215,31 @@ impl Config {
             }
         }
         config.internal = args.internal || file.internal.unwrap_or(false);
+        config.admission = Admission {
+            opt_in: args.opt_in || file.opt_in.unwrap_or(false),
+            explicit: args.explicit || file.explicit.unwrap_or(false),
+            filter: match pick(&args.filter, file.filter) {
+                None => None,
+                Some(text) => {
+                    Some(Filter::parse(&text).map_err(|why| ConfigError::Filter { text, why })?)
+                }
+            },
+            address_label: pick(&args.use_ip_from_label, file.use_ip_from_label),
+        };
+        config.preference = preference(
+            pick(&args.network, file.network).as_deref(),
+            pick(&args.prefer, file.prefer).as_deref(),
+            pick(&args.family, file.family).as_deref(),
+        )?;
+        config.interface = pick(&args.interface, file.interface);
+        let tags = pick(&args.tags, file.tags);
+        config.tags = tags.map(|text| split_tags(&text)).unwrap_or_default();
+        config.takeover = args.takeover;
+        config.keep_failed = match pick(&args.deregister, file.deregister).as_deref() {
+            None | Some("always") => false,
+            Some("on-success") => true,
+            Some(other) => return Err(wrong("deregister", other, "always or on-success")),
+        };
         config.on_stop = match pick(&args.on_stop, file.on_stop).as_deref() {
             None | Some("keep") => StopPolicy::Keep,
             Some("revoke") => StopPolicy::Revoke,
@@ -366,6 +277,37 @@ fn layouts(text: Option<String>, prefix: &str) -> Result<Vec<Layout>, ConfigErro
         layouts.push(layout);
     }
     Ok(layouts)
+}
+
+fn preference(
+    networks: Option<&str>,
+    ranges: Option<&str>,
+    families: Option<&str>,
+) -> Result<Preference, ConfigError> {
+    let parts = |text: &str| -> Vec<String> {
+        let parts = text.split(',').map(|part| part.trim().to_owned());
+        parts.filter(|part| !part.is_empty()).collect()
+    };
+    let mut preference = Preference {
+        networks: networks.map(parts).unwrap_or_default(),
+        ..Preference::default()
+    };
+    for part in ranges.map(parts).unwrap_or_default() {
+        let range = part.parse();
+        preference.ranges.push(
+            range.map_err(|_| wrong("prefer", &part, "an address range such as 10.0.0.0/8"))?,
+        );
+    }
+    if let Some(text) = families {
+        preference.families = match text.replace(' ', "").as_str() {
+            "ipv4,ipv6" => Families::V4First,
+            "ipv6,ipv4" => Families::V6First,
+            "ipv4" => Families::V4,
+            "ipv6" => Families::V6,
+            _ => return Err(wrong("family", text, "ipv4, ipv6, ipv4,ipv6 or ipv6,ipv4")),
+        };
+    }
+    Ok(preference)
 }
 
 fn wrong(name: &'static str, text: &str, want: &'static str) -> ConfigError {
@@ -422,134 +364,6 @@ fn tls(
         identity_pem,
         server_name: None,
     }))
-}
-
-fn read_file(path: &Path) -> Result<File, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    if text.trim().is_empty() {
-        return Ok(File::default());
-    }
-    serde_yaml::from_str(&text).map_err(|source| match unknown_name(&source.to_string()) {
-        Some(name) => ConfigError::Unknown {
-            path: path.to_owned(),
-            line: line_of(&text, &name),
-            meant: meant(&name),
-            name,
-        },
-        None => ConfigError::File {
-            path: path.to_owned(),
-            source: Box::new(source),
-        },
-    })
-}
-
-/// The name in serde's "unknown field `x`, expected ...".
-fn unknown_name(error: &str) -> Option<String> {
-    let rest = error.split_once("unknown field `")?.1;
-    rest.split('`').next().map(str::to_owned)
-}
-
-/// The line, counted from 1, on which an option is set; 1 when it is written in another style.
-fn line_of(text: &str, name: &str) -> usize {
-    let sets = |line: &str| {
-        let rest = line
-            .trim_start()
-            .trim_start_matches(['"', '\'', '{'])
-            .strip_prefix(name);
-        rest.is_some_and(|rest| {
-            rest.trim_start_matches(['"', '\''])
-                .trim_start()
-                .starts_with(':')
-        })
-    };
-    text.lines().position(sets).map_or(1, |index| index + 1)
-}
-
-/// The known name nearest to an unknown one.
-fn meant(unknown: &str) -> Option<&'static str> {
-    NAMES
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(name, unknown), name))
-        // A third of the letters wrong is a typing error, more is another word.
-        .filter(|(distance, name)| *distance <= name.len() / 3)
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// What is wrong with the configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// An endpoint cannot be read.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    /// A layout cannot be read.
-    #[error("option layout: {0}")]
-    Layout(#[from] LayoutError),
-    /// A value does not fit its option.
-    #[error("option {name}: {text:?} is not {want}")]
-    Value {
-        /// Name of the option.
-        name: &'static str,
-        /// What was given.
-        text: String,
-        /// What would fit.
-        want: &'static str,
-    },
-    /// A file cannot be read.
-    #[error("read {path}: {source}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The configuration file sets something that does not exist.
-    #[error("{path}:{line}: unknown option {name:?}", path = path.display())]
-    Unknown {
-        /// The file.
-        path: PathBuf,
-        /// Line, counted from 1.
-        line: usize,
-        /// What it sets.
-        name: String,
-        /// The option that was probably meant.
-        meant: Option<&'static str>,
-    },
-    /// The configuration file is no YAML, or a value has another type.
-    #[error("read configuration {path}: {source}", path = path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What and where.
-        source: Box<serde_yaml::Error>,
-    },
-}
-
-impl ConfigError {
-    /// What a person can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Endpoint(error) => error.hint(),
-            Self::Layout(_) => Some(
-                "--layout native,registrator=/compat,skydns=cluster.local,grpc,traefik would be all of them"
-                    .to_owned(),
-            ),
-            Self::Value { name, .. } => Some(format!(
-                "it is set by --{name} or in the file of --config; --help shows what fits"
-            )),
-            Self::Read { .. } => Some("check the path and that this user may read it".to_owned()),
-            Self::Unknown {
-                meant: Some(name), ..
-            } => Some(format!("did you mean {name}?")),
-            Self::Unknown { .. } | Self::File { .. } => {
-                Some(format!("known options: {}", NAMES.join(", ")))
-            }
-        }
-    }
 }
 
 #[cfg(test)]

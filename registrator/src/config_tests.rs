@@ -118,3 +118,52 @@ fn several_layouts() {
     let listed = file("layout: [native, skydns=cluster.local, grpc]\nprefix: x\n").unwrap();
     assert_eq!(listed.layouts, want);
 }
+
+fn words(line: &str) -> Result<Config, String> {
+    #[derive(clap::Parser)]
+    struct Program {
+        #[command(flatten)]
+        args: Args,
+    }
+    let words = line
+        .split_whitespace()
+        .map(std::ffi::OsString::from)
+        .collect();
+    let mut all = vec![std::ffi::OsString::from("registrator")];
+    all.extend(crate::upstream::spelled_out(words));
+    let program =
+        <Program as clap::Parser>::try_parse_from(all).map_err(|error| error.to_string())?;
+    Config::resolve(&program.args).map_err(|error| error.to_string())
+}
+
+#[test]
+fn upstream_s_command_line() {
+    let config = words(
+        "-ip 10.0.0.7 -internal -explicit -tags a,b -useIpFromLabel addr -ttl 40 -ttl-refresh 20 -resync 0 \
+         -deregister on-success -cleanup -retry-attempts -1 -retry-interval 500 etcd://h1:1/services",
+    )
+    .unwrap();
+    assert_eq!(config.layouts, [Layout::new(Kind::Registrator, "services")]);
+    assert_eq!(config.store.endpoints[0].to_string(), "http://h1:1");
+    assert_eq!((config.ttl_seconds, config.resync), (40, RESYNC_DEFAULT));
+    assert_eq!(config.ips, ["10.0.0.7".parse::<IpAddr>().unwrap()]);
+    assert!(config.internal && config.keep_failed && config.upstream_names);
+    assert_eq!(config.tags, ["a", "b"]);
+    assert_eq!(config.admission.address_label.as_deref(), Some("addr"));
+    assert!(config.admission.explicit && !config.admission.opt_in);
+    for (line, part) in [
+        ("-ttl 10 -ttl-refresh 10 etcd://h", "ttl-refresh"),
+        ("-ttl-refresh 10 etcd://h", "ttl-refresh"),
+        ("-deregister never etcd://h", "always or on-success"),
+        ("etcd://h etcd://i", "unexpected argument"),
+        ("skydns2://h", "is no DNS name"),
+        ("zookeeper://h/x", "can write"),
+        ("-internal=maybe etcd://h", "--internal"),
+        ("--family ipv5", "ipv4, ipv6"),
+        ("--prefer 10.0.0.0/99", "an address range"),
+        ("--filter (", "option filter"),
+    ] {
+        let why = words(line).map(|_| ()).unwrap_err();
+        assert!(why.contains(part), "{line}: {why}");
+    }
+}

@@ -34,6 +34,9 @@ pub struct Container {
     pub published: BTreeMap<Port, Vec<Binding>>,
     /// How it is attached to the network.
     pub network_mode: NetworkMode,
+    /// Ports of its network on which something listens that others can reach; `None` when nobody could look. Only
+    /// looked at in the host's network, where declared ports say nothing.
+    pub listening: Option<BTreeSet<Port>>,
     /// Its addresses, one entry per network, in the order the engine prefers them: highest gateway
     /// priority first, then by name.
     pub networks: Vec<Network>,
@@ -140,5 +143,27 @@ impl Container {
     #[must_use]
     pub fn short_id(&self) -> &str {
         self.id.get(..12).unwrap_or(&self.id)
+    }
+
+    /// Whether the engine or a person calls it that: by id, by the part of it that people see, or by name.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name.trim_start_matches('/')
+            || self.id == name
+            || (name.len() >= 12 && self.id.starts_with(name))
+    }
+
+    /// It with the network of `owner`, whose network it shares: addresses are the owner's, and of the owner's published
+    /// ports those that `ports` holds or it declares itself.
+    #[must_use]
+    pub fn on_network_of(&self, owner: &Self, ports: &BTreeSet<Port>) -> Self {
+        let mut own = self.clone();
+        own.network_mode = owner.network_mode.clone();
+        own.networks.clone_from(&owner.networks);
+        own.listening.clone_from(&owner.listening);
+        own.published.clone_from(&owner.published);
+        own.published
+            .retain(|port, _| self.exposed.contains(port) || ports.contains(port));
+        own
     }
 }

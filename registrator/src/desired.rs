@@ -3,18 +3,25 @@
 //! Every port gets a verdict with its reason, because "why is my container not there?" is the most
 //! frequent question. Knows no store, no clock; `agent` decides when to ask.
 
+mod draft;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use registrator_catalog::instance::instance;
-use registrator_catalog::layout::{Layout, registrator_id};
-use registrator_catalog::record::{self, Proto, Record, State};
+use registrator_catalog::layout::Layout;
+use registrator_catalog::overrides::Overrides;
+use registrator_catalog::record::{Record, State};
 
-use crate::container::{Binding, Container, NetworkMode, Port, Run};
+pub use crate::address::{HostAddresses, Preference};
+use crate::address::{Place, places};
+use crate::container::{Container, NetworkMode, Port, Run};
 use crate::gate::Gate;
 use crate::labels::{Labels, PortLabels};
+use crate::scheme::{Scheme, Source};
+use crate::template::{Filter, Subject};
+use draft::Draft;
 
 /// What holds for all containers of one agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,19 +32,56 @@ pub struct Rules {
     pub internal: bool,
     /// The host's own addresses.
     pub host: HostAddresses,
+    /// Which of several addresses is taken.
+    pub preference: Preference,
     /// Where and how records are written. Never empty.
     pub layouts: Vec<Layout>,
     /// What a health check decides, unless a container's labels say otherwise.
     pub gate: Gate,
+    /// Which containers count.
+    pub admission: Admission,
+    /// Tags of every instance; templates.
+    pub tags: Vec<String>,
+    /// Whether services are named as gliderlabs registrator names them: an ignored port still counts when it decides
+    /// whether a container has several.
+    pub upstream_names: bool,
+    /// For how many milliseconds a container that failed stays registered; `None` is not at all.
+    pub keep_failed_ms: Option<u64>,
+    /// What people said over the heads of all rules.
+    pub overrides: Overrides,
 }
 
-/// Addresses under which others reach this host.
+impl Rules {
+    /// Rules for a host called `node` that writes `layouts`, everything else as it is by default.
+    #[must_use]
+    pub fn new(node: &str, layouts: Vec<Layout>) -> Self {
+        Self {
+            node: node.to_owned(),
+            internal: false,
+            host: HostAddresses::default(),
+            preference: Preference::default(),
+            layouts,
+            gate: Gate::default(),
+            admission: Admission::default(),
+            tags: Vec::new(),
+            upstream_names: false,
+            keep_failed_ms: None,
+            overrides: Overrides::default(),
+        }
+    }
+}
+
+/// Which containers count, and which of their ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostAddresses {
-    /// Addresses a person named. They replace whatever a port is bound to.
-    pub told: Vec<IpAddr>,
-    /// Addresses of the interface with the default route. Never loopback or unspecified.
-    pub detected: Vec<IpAddr>,
+pub struct Admission {
+    /// Only containers with the label `muster.enable=true`.
+    pub opt_in: bool,
+    /// Only ports with a name somebody gave them.
+    pub explicit: bool,
+    /// Only containers this lets through.
+    pub filter: Option<Filter>,
+    /// Label whose value is the address of a container's services.
+    pub address_label: Option<String>,
 }
 
 /// Everything decided about one container.
@@ -54,6 +98,14 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// Whether a port is only left out because nothing listens on it yet.
+    #[must_use]
+    pub fn waits_for_listener(&self) -> bool {
+        let waits =
+            |outcome: &Outcome| matches!(outcome, Outcome::Skipped(why) if why == NOT_LISTENING);
+        self.verdicts.iter().any(|verdict| waits(&verdict.outcome))
+    }
+
     /// Why keys that were wanted are not any more.
     #[must_use]
     pub fn why_fewer(&self) -> String {
@@ -81,6 +133,10 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// What is odd about its settings.
     pub warnings: Vec<String>,
+    /// The keys that come of it.
+    pub keys: Vec<String>,
+    /// What decided: where the name and the address come from, what keeps it out.
+    pub because: Vec<String>,
 }
 
 /// A decision about a port.
@@ -104,15 +160,11 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A place where a port can be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
-    /// Preferred first; never empty.
-    addresses: Vec<IpAddr>,
-    port: u16,
-    /// Whether the container port is reachable at further places, so that this one needs a name of
-    /// its own.
-    further: bool,
+/// A port to decide about.
+struct Candidate {
+    port: Port,
+    settings: PortLabels,
+    places: Vec<Place>,
 }
 
 /// Decides about every port of `container`. `state` and `updated_at` go into the records.
@@ -128,54 +180,153 @@ pub fn evaluate(
         evaluation.skipped = Some(why);
         return evaluation;
     }
+    let scheme = Scheme::new(&container.labels);
+    evaluation.warnings.clone_from(&scheme.faults);
+    let subject = Subject::new(container, &rules.node);
+    if let Some(why) = not_admitted(&rules.admission, &scheme, &subject) {
+        evaluation.skipped = Some(why);
+        return evaluation;
+    }
     let labels = Labels::new(&container.labels, &container.env);
-    let ports = candidates(container, rules, &labels);
+    let ports = candidates(container, rules, &labels, &scheme);
     if ports.is_empty() {
         evaluation.skipped = Some("it exposes and publishes no port".to_owned());
         return evaluation;
     }
-    let mut eligible: Vec<(Port, PortLabels, Vec<Place>)> = Vec::new();
-    for port in ports {
-        let settings = labels.of_port(port.number);
-        let skip = |why: String, warnings| Verdict {
-            port,
-            outcome: Outcome::Skipped(why),
-            warnings,
+    let layouts = layouts(rules, &scheme, &mut evaluation.warnings);
+    let mut eligible: Vec<Candidate> = Vec::new();
+    let mut ignored = 0;
+    for (name, port) in ports {
+        let settings = scheme.apply(name.as_deref(), &subject, labels.of_port(port));
+        let (settings, fault) = match settings {
+            Ok(settings) => (settings, None),
+            Err(why) => (labels.of_port(port), Some(why)),
         };
-        if settings.ignore {
-            let why = "SERVICE_IGNORE is set".to_owned();
-            evaluation.verdicts.push(skip(why, settings.warnings));
-            continue;
-        }
-        match places(container, port, rules) {
-            Ok(places) => eligible.push((port, settings, places)),
-            Err(why) => evaluation.verdicts.push(skip(why, settings.warnings)),
+        ignored += usize::from(settings.ignore.is_some() && rules.upstream_names);
+        let decided = match fault.map_or_else(|| left_out(&settings, &rules.admission), Some) {
+            Some(why) => Err(why),
+            None => places_of(container, port, &settings, rules, &labels),
+        };
+        match decided {
+            Ok(places) => eligible.push(Candidate {
+                port,
+                settings,
+                places,
+            }),
+            Err(why) => evaluation.verdicts.push(Verdict {
+                port,
+                outcome: Outcome::Skipped(why),
+                warnings: settings.warnings,
+                keys: Vec::new(),
+                because: Vec::new(),
+            }),
         }
     }
-    let several = eligible.len() > 1;
-    for (port, settings, places) in eligible {
-        for place in places {
-            let mut record = record_of(
-                container, rules, port, &settings, &place, several, updated_at,
-            );
-            record.state = state;
-            let mut warnings = settings.warnings.clone();
-            let outcome = match write(&record, &rules.layouts, &mut evaluation.wanted) {
-                Ok(faults) => {
-                    warnings.extend(faults);
-                    Outcome::Registered(Arc::new(record))
-                }
-                Err(why) => Outcome::Skipped(why),
-            };
-            evaluation.verdicts.push(Verdict {
-                port,
-                outcome,
-                warnings,
-            });
+    let several = eligible.len() + ignored > 1;
+    let draft = Draft {
+        container,
+        rules,
+        subject: &subject,
+        several,
+        state,
+        updated_at,
+    };
+    for candidate in eligible {
+        for place in &candidate.places {
+            let verdict = decide(&draft, &candidate, place, &layouts, &mut evaluation.wanted);
+            evaluation.verdicts.push(verdict);
         }
     }
     evaluation.verdicts.sort_by_key(|verdict| verdict.port);
     evaluation
+}
+
+fn decide(
+    draft: &Draft<'_>,
+    candidate: &Candidate,
+    place: &Place,
+    layouts: &[&Layout],
+    wanted: &mut BTreeMap<String, String>,
+) -> Verdict {
+    let mut verdict = Verdict {
+        port: candidate.port,
+        outcome: Outcome::Skipped(String::new()),
+        warnings: candidate.settings.warnings.clone(),
+        keys: Vec::new(),
+        because: vec![match &candidate.settings.name_origin {
+            Some(origin) => format!("name from {origin}"),
+            None => "name from the image, or from Compose where the image has none".to_owned(),
+        }],
+    };
+    verdict.because.push(format!("address: {}", place.how));
+    let (record, out) = match draft.record(candidate.port, &candidate.settings, place) {
+        Ok(made) => made,
+        Err(why) => {
+            verdict.outcome = Outcome::Skipped(why);
+            return verdict;
+        }
+    };
+    verdict.because.extend(out);
+    verdict.outcome = match write(&record, layouts, wanted) {
+        Ok((keys, faults)) => {
+            verdict.warnings.extend(faults);
+            verdict.keys = keys;
+            Outcome::Registered(Arc::new(record))
+        }
+        Err(why) => Outcome::Skipped(why),
+    };
+    verdict
+}
+
+/// Why the container does not count, if so.
+fn not_admitted(admission: &Admission, scheme: &Scheme, subject: &Subject) -> Option<String> {
+    match scheme.enable {
+        Some(false) => return Some("its label muster.enable says no".to_owned()),
+        None if admission.opt_in => {
+            let text = "it has no label muster.enable=true, which --opt-in asks for";
+            return Some(text.to_owned());
+        }
+        Some(true) | None => {}
+    }
+    let filter = admission.filter.as_ref()?;
+    match filter.passes(subject) {
+        Ok(true) => None,
+        Ok(false) => Some(format!(
+            "the filter {} does not let it through",
+            filter.text()
+        )),
+        Err(why) => Some(format!(
+            "the filter {} cannot be asked: {why}",
+            filter.text()
+        )),
+    }
+}
+
+/// Why a port does not count, if so.
+fn left_out(settings: &PortLabels, admission: &Admission) -> Option<String> {
+    if let Some(label) = &settings.ignore {
+        return Some(format!("{label} is set"));
+    }
+    (admission.explicit && settings.name.is_none())
+        .then(|| "nobody gave it a name, which --explicit asks for".to_owned())
+}
+
+/// The agent's layouts, or those among them that a label chose.
+fn layouts<'a>(rules: &'a Rules, scheme: &Scheme, warnings: &mut Vec<String>) -> Vec<&'a Layout> {
+    let Some(names) = &scheme.layouts else {
+        return rules.layouts.iter().collect();
+    };
+    for name in names {
+        if !rules.layouts.iter().any(|layout| layout.name() == name) {
+            warnings.push(format!(
+                "label muster.layout: the agent does not write {name}"
+            ));
+        }
+    }
+    let chosen = rules.layouts.iter();
+    chosen
+        .filter(|layout| names.iter().any(|name| name == layout.name()))
+        .collect()
 }
 
 /// Why the container cannot serve at all, if so.
@@ -186,250 +337,110 @@ fn not_serving(container: &Container) -> Option<String> {
         (Run::Paused, _) => Some("it is paused".to_owned()),
         (Run::Running, NetworkMode::None) => Some("it has no network".to_owned()),
         (Run::Running, NetworkMode::Container(owner)) => Some(format!(
-            "it shares the network of container {owner}; publish and label the port there"
+            "it shares the network of container {owner}, which does not run"
         )),
         (Run::Running, NetworkMode::Own | NetworkMode::Host) => None,
     }
 }
 
-/// The ports to decide about: declared, published, or named by a label.
-fn candidates(container: &Container, rules: &Rules, labels: &Labels) -> BTreeSet<Port> {
+/// The ports to decide about, with their names where labels give some: those that labels of the scheme name, else the
+/// declared, the published and those that a `SERVICE_<port>_` label names.
+fn candidates(
+    container: &Container,
+    rules: &Rules,
+    labels: &Labels,
+    scheme: &Scheme,
+) -> Vec<(Option<String>, Port)> {
+    let named: Vec<(Option<String>, Port)> = scheme
+        .ports()
+        .map(|(name, port)| (name.map(str::to_owned), port))
+        .collect();
+    if !named.is_empty() {
+        return named;
+    }
     let mut ports: BTreeSet<Port> = container.exposed.clone();
     ports.extend(container.published.keys());
     // A label may name a port nobody declared: true in host mode and between containers, where any
     // listening port is reachable; a published port must be declared to be published.
     if rules.internal || container.network_mode == NetworkMode::Host {
-        for number in labels.ports().filter(|number| *number > 0) {
-            if !ports.iter().any(|port| port.number == number) {
-                ports.insert(Port {
-                    number,
-                    proto: Proto::Tcp,
-                });
+        for port in labels.ports() {
+            if !ports.iter().any(|known| known.number == port.number) {
+                ports.insert(port);
             }
         }
     }
-    ports
+    ports.into_iter().map(|port| (None, port)).collect()
 }
 
-/// Where `port` can be reached, or why nowhere.
-fn places(container: &Container, port: Port, rules: &Rules) -> Result<Vec<Place>, String> {
-    if container.network_mode == NetworkMode::Host {
-        let addresses = rules.host.of_host();
-        if addresses.is_empty() {
-            return Err(NO_HOST_ADDRESS.to_owned());
-        }
-        return Ok(vec![Place {
-            addresses,
-            port: port.number,
-            further: false,
-        }]);
-    }
-    if rules.internal {
-        let network = container
-            .networks
-            .iter()
-            .find(|network| network.v4.is_some() || network.v6.is_some())
-            .ok_or("the container has no address on any network")?;
-        let v4 = network.v4.map(IpAddr::V4);
-        let v6 = network.v6.map(IpAddr::V6);
-        return Ok(vec![Place {
-            addresses: v4.into_iter().chain(v6).collect(),
-            port: port.number,
-            further: false,
-        }]);
-    }
-    let bindings = container
-        .published
-        .get(&port)
-        .ok_or("it is not published (publish it with -p, or start the agent with --internal)")?;
-    let mut by_port: BTreeMap<u16, Vec<Binding>> = BTreeMap::new();
-    for binding in bindings {
-        by_port.entry(binding.port).or_default().push(*binding);
-    }
-    let mut found: Vec<Place> = Vec::new();
-    let mut refused = String::new();
-    for (host_port, bindings) in by_port {
-        match rules.host.of_bindings(&bindings) {
-            Ok(addresses) => found.push(Place {
-                addresses,
-                port: host_port,
-                further: !found.is_empty(),
-            }),
-            Err(why) => refused = why,
-        }
-    }
-    if found.is_empty() {
-        Err(refused)
-    } else {
-        Ok(found)
-    }
+/// Ports that the container's labels name.
+#[must_use]
+pub fn labelled_ports(container: &Container) -> BTreeSet<Port> {
+    let scheme = Scheme::new(&container.labels);
+    let labels = Labels::new(&container.labels, &container.env);
+    labels
+        .ports()
+        .chain(scheme.ports().map(|(_, port)| port))
+        .collect()
 }
 
-const NO_HOST_ADDRESS: &str = "no address of this host is known (name one with --ip)";
-
-impl HostAddresses {
-    /// Addresses of a service that listens in the host's network.
-    fn of_host(&self) -> Vec<IpAddr> {
-        let source = if self.told.is_empty() {
-            &self.detected
-        } else {
-            &self.told
-        };
-        source.clone()
-    }
-
-    /// Addresses under which bindings of one host port are reachable from elsewhere.
-    fn of_bindings(&self, bindings: &[Binding]) -> Result<Vec<IpAddr>, String> {
-        let local_only = bindings.iter().all(|binding| binding.address.is_loopback());
-        if !self.told.is_empty() {
-            // A person may mean an address in front of this host (NAT), so it need not be the
-            // bound one; but the family must be served, and loopback bindings reach nobody else.
-            if local_only && !self.told.iter().any(IpAddr::is_loopback) {
-                return Err(only_local(bindings));
-            }
-            let served: Vec<IpAddr> = self
-                .told
-                .iter()
-                .copied()
-                .filter(|told| {
-                    bindings
-                        .iter()
-                        .any(|b| b.address.is_ipv4() == told.is_ipv4())
-                })
-                .collect();
-            return if served.is_empty() {
-                Err("it is published for another address family than that of --ip".to_owned())
-            } else {
-                Ok(served)
-            };
-        }
-        if local_only {
-            return Err(only_local(bindings));
-        }
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for binding in bindings {
-            let family = |address: &&IpAddr| address.is_ipv4() == binding.address.is_ipv4();
-            let address = if binding.address.is_unspecified() {
-                self.detected.iter().find(family).copied()
-            } else {
-                Some(binding.address).filter(|address| !address.is_loopback())
-            };
-            addresses.extend(address);
-        }
-        // IPv4 first: every consumer understands it.
-        addresses.sort_by_key(|address| (address.is_ipv6(), *address));
-        addresses.dedup();
-        if addresses.is_empty() {
-            return Err(NO_HOST_ADDRESS.to_owned());
-        }
-        Ok(addresses)
-    }
-}
-
-fn only_local(bindings: &[Binding]) -> String {
-    let at: Vec<String> = bindings
-        .iter()
-        .map(|binding| binding.address.to_string())
-        .collect();
-    format!(
-        "it is published on {} only, which other hosts cannot reach (--ip 127.0.0.1 registers it all the same)",
-        at.join(" and ")
-    )
-}
-
-fn record_of(
+/// Where a port can be reached, or why nowhere.
+fn places_of(
     container: &Container,
-    rules: &Rules,
     port: Port,
     settings: &PortLabels,
-    place: &Place,
-    several: bool,
-    updated_at: &str,
-) -> Record {
-    let mut port_name = match port.proto {
-        Proto::Tcp => port.number.to_string(),
-        other => format!("{}-{other}", port.number),
+    rules: &Rules,
+    labels: &Labels,
+) -> Result<Vec<Place>, String> {
+    let default = if rules.internal {
+        Source::Container
+    } else {
+        Source::Host
     };
-    let mut id = settings
-        .id
-        .clone()
-        .unwrap_or_else(|| registrator_id(&rules.node, &container.name, port.number, port.proto));
-    if place.further {
-        port_name = format!("{port_name}-{}", place.port);
-        id = format!("{id}-{}", place.port);
+    if container.network_mode == NetworkMode::Host && settings.port_name.is_none() {
+        let labelled = labels.ports().any(|own| own.number == port.number)
+            || (container.exposed.len() == 1 && settings.name.is_some());
+        let listens = container
+            .listening
+            .as_ref()
+            .map(|found| found.contains(&port));
+        match (labelled, listens) {
+            (true, _) | (false, Some(true)) => {}
+            (false, Some(false)) => return Err(NOT_LISTENING.to_owned()),
+            (false, None) => {
+                return Err(format!(
+                    "it shares the host's network, and the agent cannot see whether it listens (label SERVICE_{}_NAME registers it)",
+                    port.number
+                ));
+            }
+        }
     }
-    let mut name = settings
-        .name
-        .clone()
-        .unwrap_or_else(|| default_name(container));
-    if several && !settings.name_is_of_port {
-        name = format!("{name}-{}", port.number);
+    let source = settings.source.as_ref().unwrap_or(&default);
+    let mut found = places(container, port, source, &rules.host, &rules.preference)?;
+    let label = rules.admission.address_label.as_ref();
+    if let Some(text) = label.and_then(|label| container.labels.get(label)) {
+        // An address with a prefix length or a path behind it, as some tools write it.
+        let address = text.split('/').next().unwrap_or_default().trim();
+        let address: IpAddr = address
+            .parse()
+            .map_err(|_| format!("the label with its address says {text:?}, which is none"))?;
+        for place in &mut found {
+            place.addresses = vec![address];
+            "the address its label says".clone_into(&mut place.how);
+        }
     }
-    let mut tags = settings.tags.clone();
-    if port.proto == Proto::Udp && !tags.iter().any(|tag| tag == "udp") {
-        tags.push("udp".to_owned());
-    }
-    let compose = |key: &str| {
-        container
-            .labels
-            .get(&format!("com.docker.compose.{key}"))
-            .cloned()
-    };
-    Record {
-        version: record::VERSION,
-        instance: instance(&rules.node, &container.id, &port_name),
-        id,
-        name,
-        node: rules.node.clone(),
-        address: place.addresses[0],
-        addresses: place.addresses.iter().copied().map(Into::into).collect(),
-        port: place.port,
-        proto: port.proto,
-        port_name,
-        weight: record::WEIGHT_DEFAULT,
-        priority: record::PRIORITY_DEFAULT,
-        state: State::Up,
-        health: None,
-        tags,
-        meta: settings.attributes.clone(),
-        container: Some(record::Container {
-            id: container.id.clone(),
-            name: container.name.clone(),
-            image: container.image.clone(),
-            port: port.number,
-            project: compose("project"),
-            service: compose("service"),
-            started_at: container.started_at.clone(),
-        }),
-        updated_at: updated_at.to_owned(),
-    }
+    Ok(found)
 }
 
-/// Upstream's default, the image's last path segment; an image given by its id has no name, so the
-/// Compose service or the container's own name stands in (upstream registered a service `sha256`).
-fn default_name(container: &Container) -> String {
-    let image = container.image.split('@').next().unwrap_or_default();
-    let last = image.rsplit('/').next().unwrap_or_default();
-    let name = last.split(':').next().unwrap_or_default();
-    let is_id = container.image.starts_with("sha256:")
-        || (name.len() >= 12 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    if !is_id && !name.is_empty() {
-        return name.to_owned();
-    }
-    container
-        .labels
-        .get("com.docker.compose.service")
-        .unwrap_or(&container.name)
-        .clone()
-}
+/// Said of a declared port in the host's network on which nothing listens yet.
+pub const NOT_LISTENING: &str = "nothing of it listens in the host's network yet (a SERVICE_<port>_NAME label registers it all the same)";
 
-/// Adds the record's entries to `wanted`, and returns which layouts could not take it, and why. A
+/// Adds the record's entries to `wanted`, and returns their keys and which layouts could not take it, and why. A
 /// record without a place in any of them, or whose key another port has, is refused.
 fn write(
     record: &Record,
-    layouts: &[Layout],
+    layouts: &[&Layout],
     wanted: &mut BTreeMap<String, String>,
-) -> Result<Vec<String>, String> {
+) -> Result<(Vec<String>, Vec<String>), String> {
     let mut entries = Vec::with_capacity(layouts.len());
     let mut faults = Vec::new();
     for layout in layouts {
@@ -440,6 +451,11 @@ fn write(
         }
     }
     if faults.len() == layouts.len() {
+        faults.extend(
+            layouts
+                .is_empty()
+                .then(|| "its label muster.layout leaves no layout".to_owned()),
+        );
         return Err(faults.join("; "));
     }
     if entries.is_empty() && record.state == State::Up {
@@ -452,8 +468,9 @@ fn write(
             taken.key
         ));
     }
+    let keys = entries.iter().map(|entry| entry.key.clone()).collect();
     wanted.extend(entries.into_iter().map(|entry| (entry.key, entry.value)));
-    Ok(faults)
+    Ok((keys, faults))
 }
 
 #[cfg(test)]

@@ -3,8 +3,11 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use registrator_catalog::layout::Kind;
 
+use registrator_catalog::record::Proto;
+
+use super::draft::default_name;
 use super::*;
-use crate::container::Network;
+use crate::container::{Binding, Network};
 
 fn port(text: &str) -> Port {
     Port::parse(text).unwrap()
@@ -33,6 +36,7 @@ fn base() -> Container {
         exposed: BTreeSet::new(),
         published: BTreeMap::new(),
         network_mode: NetworkMode::Own,
+        listening: None,
         networks: vec![Network {
             name: "bridge".into(),
             v4: Some([172, 17, 0, 2].into()),
@@ -46,14 +50,11 @@ fn base() -> Container {
 fn rules(told: &[&str], detected: &[&str]) -> Rules {
     let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
     Rules {
-        node: "h1".into(),
-        internal: false,
         host: HostAddresses {
             told: parse(told),
             detected: parse(detected),
         },
-        layouts: vec![Layout::new(Kind::Registrator, "s")],
-        gate: Gate::default(),
+        ..Rules::new("h1", vec![Layout::new(Kind::Registrator, "s")])
     }
 }
 
@@ -269,12 +270,12 @@ fn names() {
         // Upstream counts the ignored port and calls the other one web-80.
         (
             &[("SERVICE_NAME", "web"), ("SERVICE_443_IGNORE", "1")],
-            "/s/web/h1:front:80 = 10.0.0.1:1080\n443/tcp: SERVICE_IGNORE is set",
+            "/s/web/h1:front:80 = 10.0.0.1:1080\n443/tcp: SERVICE_443_IGNORE is set",
         ),
         (
             &[("SERVICE_80_ID", "one"), ("SERVICE_443_IGNORE", "x")],
-            "/s/nginx/one = 10.0.0.1:1080\n443/tcp: SERVICE_IGNORE is set\n\
-             warning: SERVICE_IGNORE=x is no boolean; taken as true, as registrator does",
+            "/s/nginx/one = 10.0.0.1:1080\n443/tcp: SERVICE_443_IGNORE is set\n\
+             warning: SERVICE_443_IGNORE=x is no boolean; taken as true, as registrator does",
         ),
         (
             &[("SERVICE_NAME", "a\nb"), ("SERVICE_443_NAME", "good")],
@@ -375,11 +376,14 @@ fn other_ways_to_be_attached() {
     let mut container = base();
     container.exposed.insert(port("80"));
     for (mode, want) in [
-        (NetworkMode::Host, "/s/nginx/h1:front:80 = 10.0.0.1:80"),
+        (
+            NetworkMode::Host,
+            "80/tcp: it shares the host's network, and the agent cannot see whether it listens (label SERVICE_80_NAME registers it)",
+        ),
         (NetworkMode::None, "skipped: it has no network"),
         (
             NetworkMode::Container("abc".into()),
-            "skipped: it shares the network of container abc; publish and label the port there",
+            "skipped: it shares the network of container abc, which does not run",
         ),
         (
             NetworkMode::Own,
@@ -390,6 +394,26 @@ fn other_ways_to_be_attached() {
         assert_eq!(decide(&container, &told), want);
     }
     container.network_mode = NetworkMode::Host;
+    container.listening = Some(BTreeSet::new());
+    assert_eq!(
+        decide(&container, &told),
+        format!("80/tcp: {NOT_LISTENING}")
+    );
+    assert!(evaluate(&container, &told, State::Up, "now").waits_for_listener());
+    container.listening = Some([port("80")].into());
+    let want = "/s/nginx/h1:front:80 = 10.0.0.1:80";
+    assert_eq!(decide(&container, &told), want);
+    // A label on the port, or a name where only one port can be meant, says the same.
+    container.listening = None;
+    for (label, want) in [
+        ("SERVICE_80_X", "/s/nginx/h1:front:80 = 10.0.0.1:80"),
+        ("SERVICE_NAME", "/s/x/h1:front:80 = 10.0.0.1:80"),
+    ] {
+        container.labels = BTreeMap::from([(label.to_owned(), "x".to_owned())]);
+        assert_eq!(decide(&container, &told), want);
+    }
+    container.labels.clear();
+    container.listening = Some([port("80")].into());
     assert_eq!(
         decide(&container, &rules(&[], &[])),
         "80/tcp: no address of this host is known (name one with --ip)"
@@ -560,4 +584,272 @@ proptest! {
         prop_assert_eq!(keys, evaluation.wanted.len());
         prop_assert!(!evaluation.verdicts.is_empty() || evaluation.skipped.is_some());
     }
+}
+
+fn labelled(container: &Container, labels: &[(&str, &str)]) -> Container {
+    let mut container = container.clone();
+    for (name, value) in labels {
+        container.labels.insert((*name).into(), (*value).into());
+    }
+    container
+}
+
+#[test]
+fn names_as_upstream_gives_them() {
+    let mut container = base();
+    for (text, at) in [("80", "0.0.0.0:1080"), ("443", "0.0.0.0:1443")] {
+        container.published.insert(port(text), vec![binding(at)]);
+    }
+    let mut upstream = rules(&["10.0.0.1"], &[]);
+    upstream.upstream_names = true;
+    // An ignored port still counts, so the other one keeps its suffix.
+    let container = labelled(
+        &container,
+        &[("SERVICE_443_IGNORE", "1"), ("SERVICE_NAME", "web")],
+    );
+    let want = "/s/web-80/h1:front:80 = 10.0.0.1:1080\n443/tcp: SERVICE_443_IGNORE is set";
+    assert_eq!(decide(&container, &upstream), want);
+    upstream.admission.explicit = true;
+    assert_eq!(decide(&container, &upstream), want);
+    let named = labelled(
+        &container,
+        &[
+            ("SERVICE_443_IGNORE", ""),
+            ("SERVICE_NAME", ""),
+            ("SERVICE_80_NAME", "x"),
+        ],
+    );
+    let want = "/s/x/h1:front:80 = 10.0.0.1:1080\n443/tcp: nobody gave it a name, which --explicit asks for";
+    assert_eq!(decide(&named, &upstream), want);
+}
+
+#[test]
+fn who_is_admitted() {
+    let mut container = base();
+    container
+        .published
+        .insert(port("80"), vec![binding("0.0.0.0:1080")]);
+    let key = "/s/nginx/h1:front:80 = 10.0.0.1:1080";
+    let filter = |text: &str| Admission {
+        filter: Some(Filter::parse(text).unwrap()),
+        ..Admission::default()
+    };
+    let opt_in = Admission {
+        opt_in: true,
+        ..Admission::default()
+    };
+    let on = &[("muster.enable", "true")][..];
+    let off = &[("muster.enable", "no")][..];
+    for (admission, labels, want) in [
+        (Admission::default(), &[][..], key.to_owned()),
+        (
+            Admission::default(),
+            off,
+            "skipped: its label muster.enable says no".to_owned(),
+        ),
+        (
+            opt_in.clone(),
+            &[],
+            "skipped: it has no label muster.enable=true, which --opt-in asks for".to_owned(),
+        ),
+        (opt_in, on, key.to_owned()),
+        (filter("name == \"front\""), &[], key.to_owned()),
+        (
+            filter("labels.tier == \"x\""),
+            &[],
+            "skipped: the filter labels.tier == \"x\" does not let it through".to_owned(),
+        ),
+    ] {
+        let mut rules = rules(&["10.0.0.1"], &[]);
+        rules.admission = admission;
+        assert_eq!(decide(&labelled(&container, labels), &rules), want);
+    }
+}
+
+#[test]
+fn addresses_from_where_labels_say() {
+    let mut container = base();
+    container
+        .published
+        .insert(port("80"), vec![binding("0.0.0.0:1080")]);
+    container.networks.push(Network {
+        name: "shop_back".into(),
+        v4: Some([10, 9, 0, 2].into()),
+        v6: Some("fd00::9".parse().unwrap()),
+    });
+    container
+        .labels
+        .insert("com.docker.compose.project".into(), "shop".into());
+    let on = |name: &str, value: &str| {
+        let container = labelled(&container, &[(name, value)]);
+        let text = decide(&container, &rules(&["10.0.0.1"], &[]));
+        text.trim_start_matches("/s/nginx/h1:front:80 = ")
+            .to_owned()
+    };
+    for (name, value, want) in [
+        ("muster.source", "host", "10.0.0.1:1080"),
+        ("muster.source", "container", "172.17.0.2:80"),
+        ("muster.network", "shop_back", "10.9.0.2:80"),
+        ("muster.network", "back", "10.9.0.2:80"),
+        (
+            "muster.network",
+            "front",
+            "80/tcp: the container has no address on network front",
+        ),
+        ("muster.address", "192.0.2.7", "192.0.2.7:1080"),
+        ("muster.address", "192.0.2.7:8", "192.0.2.7:8"),
+        ("muster.address", "127.0.0.1", "127.0.0.1:1080"),
+    ] {
+        assert_eq!(on(name, value), want, "{name}={value}");
+    }
+    let mut internal = rules(&[], &[]);
+    internal.internal = true;
+    let mut with = |networks: &[&str], ranges: &[&str], families| {
+        internal.preference = Preference {
+            networks: networks.iter().map(|name| (*name).to_owned()).collect(),
+            ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(),
+            families,
+        };
+        let Outcome::Registered(record) =
+            &evaluate(&container, &internal, State::Up, "").verdicts[0].outcome
+        else {
+            panic!("not registered");
+        };
+        let all: Vec<String> = record
+            .addresses
+            .iter()
+            .map(|a| a.address.to_string())
+            .collect();
+        all.join(" ")
+    };
+    use crate::address::Families;
+    assert_eq!(with(&[], &[], Families::V4First), "172.17.0.2");
+    assert_eq!(
+        with(&["none", "shop_back"], &[], Families::V4First),
+        "10.9.0.2 fd00::9"
+    );
+    assert_eq!(
+        with(&["shop_back"], &[], Families::V6First),
+        "fd00::9 10.9.0.2"
+    );
+    assert_eq!(
+        with(&[], &["fd00::/8", "10.0.0.0/8"], Families::V4First),
+        "fd00::9 10.9.0.2"
+    );
+    assert_eq!(
+        with(&[], &["10.0.0.0/8"], Families::V4First),
+        "10.9.0.2 fd00::9"
+    );
+    assert_eq!(with(&["bridge"], &[], Families::V6), "fd00::9");
+}
+
+#[test]
+fn an_address_from_a_label_the_agent_was_told_of() {
+    let mut container = base();
+    container
+        .published
+        .insert(port("80"), vec![binding("0.0.0.0:1080")]);
+    let mut rules = rules(&["10.0.0.1"], &[]);
+    rules.admission.address_label = Some("ip".into());
+    for (text, want) in [
+        ("192.168.9.9/24", "/s/nginx/h1:front:80 = 192.168.9.9:1080"),
+        ("fd00::3", "/s/nginx/h1:front:80 = [fd00::3]:1080"),
+        (
+            "me",
+            "80/tcp: the label with its address says \"me\", which is none",
+        ),
+    ] {
+        assert_eq!(decide(&labelled(&container, &[("ip", text)]), &rules), want);
+    }
+    assert_eq!(
+        decide(&container, &rules),
+        "/s/nginx/h1:front:80 = 10.0.0.1:1080"
+    );
+}
+
+#[test]
+fn a_broken_template_keeps_only_its_own_port_out() {
+    let mut container = base();
+    for (text, at) in [("80", "0.0.0.0:1080"), ("81", "0.0.0.0:1081")] {
+        container.published.insert(port(text), vec![binding(at)]);
+    }
+    let container = labelled(
+        &container,
+        &[
+            ("muster.ports.a.port", "80"),
+            ("muster.ports.a.name", "{{ labels.none }}"),
+            ("muster.ports.b.port", "81"),
+            ("muster.ports.b.name", "{{ name }}-x"),
+        ],
+    );
+    let text = decide(&container, &rules(&["10.0.0.1"], &[]));
+    let (key, fault) = text.split_once('\n').unwrap();
+    assert_eq!(key, "/s/front-x/h1:front:81 = 10.0.0.1:1081");
+    assert!(
+        fault.starts_with("80/tcp: label muster.ports.a.name: "),
+        "{fault}"
+    );
+}
+
+#[test]
+fn overrides_and_maintenance_take_out_of_layouts_without_states() {
+    let mut container = base();
+    container
+        .published
+        .insert(port("80"), vec![binding("0.0.0.0:1080")]);
+    let mut rules = rules(&["10.0.0.1"], &[]);
+    rules.layouts = vec![
+        Layout::new(Kind::Native, "n"),
+        Layout::new(Kind::Registrator, "s"),
+    ];
+    let state = |container: &Container, rules: &Rules| {
+        let evaluation = evaluate(container, rules, State::Up, "");
+        let Outcome::Registered(record) = &evaluation.verdicts[0].outcome else {
+            panic!("{evaluation:?}");
+        };
+        (record.state, record.weight, evaluation.wanted.len())
+    };
+    assert_eq!(state(&container, &rules), (State::Up, 100, 2));
+    let sick = labelled(
+        &container,
+        &[("muster.maintenance", "true"), ("muster.weight", "5")],
+    );
+    assert_eq!(state(&sick, &rules), (State::Maintenance, 5, 1));
+    let said = [(
+        "/muster/overrides/container/h1/front",
+        &br#"{"state":"draining","weight":1}"#[..],
+    )];
+    rules.overrides = Overrides::read(said);
+    assert_eq!(state(&container, &rules), (State::Draining, 1, 1));
+    let chosen = labelled(&container, &[("muster.layout", "registrator,grpc")]);
+    let evaluation = evaluate(&chosen, &rules, State::Up, "");
+    assert_eq!(
+        evaluation.warnings,
+        ["label muster.layout: the agent does not write grpc"]
+    );
+}
+
+#[test]
+fn a_container_on_another_one_s_network_is_reached_through_it() {
+    let mut owner = base();
+    owner
+        .published
+        .insert(port("80"), vec![binding("0.0.0.0:1080")]);
+    owner
+        .published
+        .insert(port("9000"), vec![binding("0.0.0.0:19000")]);
+    let mut own = base();
+    own.name = "side".into();
+    own.network_mode = NetworkMode::Container("front".into());
+    own.networks.clear();
+    own.exposed.insert(port("9000"));
+    let attached = own.on_network_of(&owner, &labelled_ports(&own));
+    let want = "/s/nginx/h1:side:9000 = 10.0.0.1:19000";
+    assert_eq!(decide(&attached, &rules(&["10.0.0.1"], &[])), want);
+    let mut internal = rules(&[], &[]);
+    internal.internal = true;
+    assert_eq!(
+        decide(&attached, &internal),
+        "/s/nginx/h1:side:9000 = 172.17.0.2:9000"
+    );
 }

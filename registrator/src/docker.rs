@@ -19,6 +19,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{sleep, timeout};
 
 use crate::agent::{Input, Inspected, Token};
+use crate::container::NetworkMode;
+use crate::listening;
 
 /// 5 s of events are replayed on every reconnect: more than publishing can lag behind the clock.
 const OVERLAP_NANOS: i64 = 5_000_000_000;
@@ -147,10 +149,19 @@ impl Engine {
                 .ask(async |client| client.inspect_container(name, None).await)
                 .await;
             let answer = match answer {
-                Ok(found) => match inspect::container(found) {
-                    Some(container) => Inspected::Found(Box::new(container)),
-                    None => Inspected::Failed("the engine's answer has no id".to_owned()),
-                },
+                Ok(found) => {
+                    let pid = found.state.as_ref().and_then(|state| state.pid);
+                    match inspect::container(found) {
+                        Some(mut container) => {
+                            if container.network_mode == NetworkMode::Host {
+                                let pid = pid.unwrap_or(0);
+                                container.listening = listening::ports(pid, &container.id);
+                            }
+                            Inspected::Found(Box::new(container))
+                        }
+                        None => Inspected::Failed("the engine's answer has no id".to_owned()),
+                    }
+                }
                 Err(failure) if failure.not_found => Inspected::Gone,
                 Err(failure) => Inspected::Failed(failure.why),
             };

@@ -1,17 +1,55 @@
 //! [pure] Names and metadata from `SERVICE_*` labels and environment, with the precedence of
-//! gliderlabs registrator: labels beat the environment, a port's own key beats the general one.
+//! gliderlabs registrator: labels beat the environment, a port's own key beats the general one. A range
+//! of ports and a port with its protocol, which a fork brought, stand between and above.
 //! Where upstream was surprising (`SERVICE_IGNORE=false` ignored the service) the value is read for
 //! what it says and a warning tells so. Knows no ports of its own; it answers for the ones asked.
 
 use std::collections::BTreeMap;
 
+use registrator_catalog::record::Proto;
+
+use crate::container::Port;
+use crate::scheme::Source;
+
 /// All `SERVICE_*` settings of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// `SERVICE_<KEY>`, keys in lower case.
-    general: BTreeMap<String, String>,
+    /// In rising order of precedence among those of one scope; keys in lower case.
+    settings: Vec<Setting>,
+}
+
+/// One label or variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Setting {
+    scope: Scope,
+    key: String,
+    value: String,
+    /// As it was written, for people.
+    origin: String,
+}
+
+/// Which ports a setting is about; a later kind beats an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    /// `SERVICE_<KEY>`.
+    All,
+    /// `SERVICE_<low>-<high>_<KEY>`, both ends included.
+    Range(u16, u16),
     /// `SERVICE_<port>_<KEY>`.
-    by_port: BTreeMap<u16, BTreeMap<String, String>>,
+    Number(u16),
+    /// `SERVICE_<port>_<proto>_<KEY>`.
+    Port(Port),
+}
+
+impl Scope {
+    fn covers(self, port: Port) -> bool {
+        match self {
+            Self::All => true,
+            Self::Range(low, high) => (low..=high).contains(&port.number),
+            Self::Number(number) => number == port.number,
+            Self::Port(own) => own == port,
+        }
+    }
 }
 
 /// What the settings say about one port.
@@ -21,14 +59,28 @@ pub struct PortLabels {
     pub name: Option<String>,
     /// Whether the name came from a key of this very port; such a name gets no port suffix.
     pub name_is_of_port: bool,
+    /// The label or variable the name came from.
+    pub name_origin: Option<String>,
     /// `ID`, when given.
     pub id: Option<String>,
     /// `TAGS`, split, in order.
     pub tags: Vec<String>,
-    /// `IGNORE`.
-    pub ignore: bool,
+    /// `IGNORE`: the label that says so.
+    pub ignore: Option<String>,
     /// Everything else.
     pub attributes: BTreeMap<String, String>,
+    /// Name of the port, when it has one beside its number.
+    pub port_name: Option<String>,
+    /// Where address and port come from, when somebody said so.
+    pub source: Option<Source>,
+    /// Share of traffic, when somebody said so.
+    pub weight: Option<u32>,
+    /// Rank, when somebody said so.
+    pub priority: Option<u32>,
+    /// Whether it is taken out by a label.
+    pub maintenance: bool,
+    /// How it is checked: the kind of check with what it asks for, and its numbers.
+    pub check: BTreeMap<String, String>,
     /// Settings that are right enough to go on but not what upstream would have done.
     pub warnings: Vec<String>,
 }
@@ -39,83 +91,125 @@ impl Labels {
     /// Collects the settings of a container.
     #[must_use]
     pub fn new(labels: &BTreeMap<String, String>, env: &[String]) -> Self {
-        let mut found = Self::default();
+        let mut settings = Vec::new();
         let env = env.iter().filter_map(|pair| pair.split_once('='));
-        for (key, value) in env.chain(labels.iter().map(|(k, v)| (k.as_str(), v.as_str()))) {
-            let Some(rest) = key.strip_prefix(PREFIX) else {
+        let labels = labels.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+        for (origin, value) in env.chain(labels) {
+            let Some(rest) = origin.strip_prefix(PREFIX) else {
                 continue;
             };
             let rest = rest.to_lowercase();
-            match port_key(&rest) {
-                Some((port, key)) => {
-                    let keys = found.by_port.entry(port).or_default();
-                    keys.insert(key.to_owned(), value.to_owned());
-                }
-                None if rest.is_empty() => {}
-                None => {
-                    found.general.insert(rest, value.to_owned());
-                }
+            let (scope, key) = scoped(&rest).unwrap_or((Scope::All, &rest));
+            if !key.is_empty() {
+                settings.push(Setting {
+                    scope,
+                    key: key.to_owned(),
+                    value: value.to_owned(),
+                    origin: origin.to_owned(),
+                });
             }
         }
-        found
+        // Stable: among settings of one scope the later one, a label, beats the environment.
+        settings.sort_by_key(|setting| setting.scope);
+        Self { settings }
     }
 
-    /// Ports that have settings of their own.
-    pub fn ports(&self) -> impl Iterator<Item = u16> + '_ {
-        self.by_port.keys().copied()
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.settings.is_empty()
+    }
+
+    /// Ports that have settings of their own; a number without a protocol is of TCP.
+    pub fn ports(&self) -> impl Iterator<Item = Port> + '_ {
+        self.settings.iter().filter_map(|setting| {
+            let port = match setting.scope {
+                Scope::Number(number) => Port {
+                    number,
+                    proto: Proto::Tcp,
+                },
+                Scope::Port(port) => port,
+                Scope::All | Scope::Range(..) => return None,
+            };
+            (port.number > 0).then_some(port)
+        })
     }
 
     /// The settings that apply to `port`.
     #[must_use]
-    pub fn of_port(&self, port: u16) -> PortLabels {
-        let own = self.by_port.get(&port);
-        let mut merged = self.general.clone();
-        if let Some(own) = own {
-            merged.extend(own.iter().map(|(key, value)| (key.clone(), value.clone())));
+    pub fn of_port(&self, port: Port) -> PortLabels {
+        let mut merged: BTreeMap<&str, &Setting> = BTreeMap::new();
+        for setting in self.settings.iter().filter(|s| s.scope.covers(port)) {
+            merged.insert(&setting.key, setting);
         }
-        let mut take = |key: &str| merged.remove(key).filter(|value| !value.is_empty());
+        let mut take = |key: &str| merged.remove(key).filter(|s| !s.value.is_empty());
+        let name = take("name");
         let mut labels = PortLabels {
-            name: take("name"),
-            name_is_of_port: own.is_some_and(|own| own.get("name").is_some_and(|n| !n.is_empty())),
-            id: take("id"),
+            name: name.map(|setting| setting.value.clone()),
+            name_is_of_port: name.is_some_and(|setting| setting.scope != Scope::All),
+            name_origin: name.map(|setting| setting.origin.clone()),
+            id: take("id").map(|setting| setting.value.clone()),
             tags: take("tags")
-                .map(|text| split_tags(&text))
+                .map(|setting| split_tags(&setting.value))
                 .unwrap_or_default(),
             ..PortLabels::default()
         };
-        if let Some(text) = take("ignore") {
-            labels.ignore = match text.trim().to_ascii_lowercase().as_str() {
-                "true" | "1" | "yes" | "on" | "t" | "y" => true,
-                "false" | "0" | "no" | "off" | "f" | "n" => {
+        if let Some(Setting { origin, value, .. }) = take("ignore") {
+            match boolean(value) {
+                Some(true) => labels.ignore = Some(origin.clone()),
+                Some(false) => labels.warnings.push(format!(
+                    "{origin}={value} keeps the service; registrator would have ignored it"
+                )),
+                None => {
                     labels.warnings.push(format!(
-                        "SERVICE_IGNORE={text} keeps the service; registrator would have ignored it"
+                        "{origin}={value} is no boolean; taken as true, as registrator does"
                     ));
-                    false
+                    labels.ignore = Some(origin.clone());
                 }
-                _ => {
-                    labels.warnings.push(format!(
-                        "SERVICE_IGNORE={text} is no boolean; taken as true, as registrator does"
-                    ));
-                    true
-                }
-            };
+            }
         }
-        labels.attributes = merged;
+        let attribute = |(key, setting): (&str, &Setting)| (key.to_owned(), setting.value.clone());
+        labels.attributes = merged.into_iter().map(attribute).collect();
         labels
     }
 }
 
-/// `80_name` as (80, `name`).
-fn port_key(rest: &str) -> Option<(u16, &str)> {
-    let (digits, key) = rest.split_once('_')?;
-    if key.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+/// `80_name` as the settings of port 80 and `name`; `None` when no port is named.
+fn scoped(rest: &str) -> Option<(Scope, &str)> {
+    let (ports, key) = rest.split_once('_').filter(|(_, key)| !key.is_empty())?;
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u16>().ok().filter(|_| digits)
+    };
+    if let Some((low, high)) = ports.split_once('-') {
+        let (low, high) = (number(low)?, number(high)?);
+        return (low <= high).then_some((Scope::Range(low, high), key));
     }
-    Some((digits.parse().ok()?, key))
+    let number = number(ports)?;
+    for (name, proto) in [
+        ("tcp_", Proto::Tcp),
+        ("udp_", Proto::Udp),
+        ("sctp_", Proto::Sctp),
+    ] {
+        if let Some(key) = key.strip_prefix(name).filter(|key| !key.is_empty()) {
+            return Some((Scope::Port(Port { number, proto }), key));
+        }
+    }
+    Some((Scope::Number(number), key))
+}
+
+/// What people write for yes and no; `None` for anything else.
+#[must_use]
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" | "t" | "y" => Some(true),
+        "false" | "0" | "no" | "off" | "f" | "n" => Some(false),
+        _ => None,
+    }
 }
 
 /// Splits at commas; `\,` is a comma inside a tag. Blanks around a tag and empty tags are dropped.
-fn split_tags(text: &str) -> Vec<String> {
+pub(crate) fn split_tags(text: &str) -> Vec<String> {
     let mut tags = vec![String::new()];
     let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {
@@ -141,141 +235,5 @@ fn push(tags: &mut [String], char: char) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn labels(labels: &[(&str, &str)], env: &[&str]) -> Labels {
-        Labels::new(
-            &labels
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
-            &env.iter().map(|e| (*e).to_owned()).collect::<Vec<_>>(),
-        )
-    }
-
-    #[test]
-    fn precedence() {
-        type Case<'a> = (
-            &'a [(&'a str, &'a str)],
-            &'a [&'a str],
-            Option<&'a str>,
-            bool,
-        );
-        let all: &[Case] = &[
-            (&[], &[], None, false),
-            (&[], &["SERVICE_NAME=env"], Some("env"), false),
-            (
-                &[("SERVICE_NAME", "label")],
-                &["SERVICE_NAME=env"],
-                Some("label"),
-                false,
-            ),
-            (
-                &[("SERVICE_NAME", "label")],
-                &["SERVICE_80_NAME=port"],
-                Some("port"),
-                true,
-            ),
-            (
-                &[("SERVICE_80_NAME", "port")],
-                &["SERVICE_NAME=env"],
-                Some("port"),
-                true,
-            ),
-            (
-                &[("SERVICE_80_NAME", "label")],
-                &["SERVICE_80_NAME=env"],
-                Some("label"),
-                true,
-            ),
-            (&[("SERVICE_81_NAME", "other")], &[], None, false),
-            (
-                &[("SERVICE_80_NAME", "")],
-                &["SERVICE_NAME=env"],
-                None,
-                false,
-            ),
-            (&[("service_name", "lower")], &[], None, false),
-            (&[("SERVICE_Name", "mixed")], &[], Some("mixed"), false),
-        ];
-        for (label, env, name, own) in all {
-            let got = labels(label, env).of_port(80);
-            assert_eq!(
-                (got.name.as_deref(), got.name_is_of_port),
-                (*name, *own),
-                "{label:?} {env:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn ignore_means_what_it_says() {
-        for (text, ignore, warnings) in [
-            ("true", true, 0),
-            ("1", true, 0),
-            ("Yes", true, 0),
-            ("false", false, 1),
-            ("0", false, 1),
-            ("", false, 0),
-            ("please", true, 1),
-        ] {
-            let got = labels(&[("SERVICE_IGNORE", text)], &[]).of_port(80);
-            assert_eq!(
-                (got.ignore, got.warnings.len()),
-                (ignore, warnings),
-                "{text:?}"
-            );
-        }
-        let got = labels(
-            &[("SERVICE_IGNORE", "true"), ("SERVICE_80_IGNORE", "false")],
-            &[],
-        );
-        assert!(!got.of_port(80).ignore && got.of_port(81).ignore);
-    }
-
-    #[test]
-    fn tags_split_at_commas_that_are_not_escaped() {
-        for (text, want) in [
-            ("a,b", vec!["a", "b"]),
-            (" a , b ,", vec!["a", "b"]),
-            (r"a\,b,c", vec!["a,b", "c"]),
-            (r"a\b", vec![r"a\b"]),
-            (r"\", vec![r"\"]),
-            ("", vec![]),
-            ("a=1;\"x\"\n,z", vec!["a=1;\"x\"", "z"]),
-        ] {
-            assert_eq!(
-                labels(&[("SERVICE_TAGS", text)], &[]).of_port(80).tags,
-                want,
-                "{text:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn everything_else_is_an_attribute_of_the_ports_it_names() {
-        let found = labels(
-            &[
-                ("SERVICE_REGION", "us2"),
-                ("SERVICE_80_REGION", "us3"),
-                ("SERVICE_", "x"),
-            ],
-            &[
-                "SERVICE_80_CHECK_HTTP=/up",
-                "SERVICE_99999_A=b",
-                "SERVICE_80_=c",
-                "OTHER=1",
-                "SERVICE_X",
-            ],
-        );
-        let of = |port| found.of_port(port).attributes;
-        assert_eq!(of(80)["region"], "us3");
-        assert_eq!(of(80)["check_http"], "/up");
-        assert_eq!(of(81)["region"], "us2");
-        assert!(!of(81).contains_key("check_http"));
-        // Upstream treats a number that is no port as part of the name; so do we.
-        assert_eq!(of(81)["99999_a"], "b");
-        assert_eq!(found.ports().collect::<Vec<_>>(), [80]);
-    }
-}
+#[path = "labels_tests.rs"]
+mod tests;

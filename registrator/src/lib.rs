@@ -5,6 +5,7 @@
 //! `registry` writes to the store, `api` answers HTTP, `config` reads flags and files, `run` ties
 //! them together. Keys and values are defined in the `registrator-catalog` crate.
 
+pub mod address;
 pub mod agent;
 mod api;
 pub mod config;
@@ -15,12 +16,16 @@ pub mod gate;
 mod host;
 pub mod labels;
 pub mod latency;
+mod listening;
 pub mod plan;
 mod registry;
 mod run;
+pub mod scheme;
 pub mod signal;
 mod span;
 pub mod status;
+pub mod template;
+pub mod upstream;
 
 pub use config::{Args, Config, ConfigError, StopPolicy};
 pub use run::{Agent, StartError, main};

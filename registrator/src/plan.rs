@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use registrator_catalog::record::same_apart_from_time;
 
-/// etcd's default for `--max-txn-ops`: compares, successes and failures of one transaction may each
-/// be at most this many.
-pub const OPS_MAX: usize = 128;
+/// etcd's default for `--max-txn-ops` is 128: compares, successes and failures of one transaction may each be at most so
+/// many. One compare and one read are for the key that says who speaks for the node.
+pub const OPS_MAX: usize = 127;
 
 /// A key as the store was last known to hold it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::{Agent as Machine, Effect, Input, Level, Now, Settings};
 use crate::api;
 use crate::config::{Args, Config, StopPolicy};
-use crate::desired::{HostAddresses, Rules};
+use crate::desired::{HostAddresses, Preference, Rules};
 use crate::docker::{Engine, rand_seed, wall_nanos};
 use crate::host;
-use crate::registry::{Order, Registry, Task};
+use crate::registry::{Order, Presence, Registry, Task};
 use crate::status::{Fault, Status};
 
 /// 20 ms between two pictures: people and tests see a change at once, and a thousand changes in a
@@ -142,17 +142,24 @@ async fn run(
     let id = config.node_id.as_deref().unwrap_or(&node);
     let lease = lease_id(&format!("registrator/{id}"), config.ttl_seconds);
     let connector = Connector::new(config.store.clone());
-    let mut registry = Registry::new(connector, lease, config.ttl_seconds, facts.clone(), todo);
-    let rules = Rules {
-        node,
-        internal: config.internal,
-        host: HostAddresses {
-            told: config.ips.clone(),
-            detected: host::addresses(),
-        },
-        layouts: config.layouts.clone(),
-        gate: config.gate,
+    let presence = Presence::new(id, rand_seed(), config.takeover);
+    let terms = (lease, config.ttl_seconds);
+    let mut registry = Registry::new(connector, terms, presence, facts.clone(), todo);
+    let mut rules = Rules::new(&node, config.layouts.clone());
+    rules.internal = config.internal;
+    rules.host = HostAddresses {
+        told: config.ips.clone(),
+        detected: host::addresses(config.interface.as_deref(), &config.preference),
     };
+    rules.preference = config.preference.clone();
+    rules.gate = config.gate;
+    rules.admission = config.admission.clone();
+    rules.tags.clone_from(&config.tags);
+    rules.upstream_names = config.upstream_names;
+    let ttl_ms = u64::try_from(config.ttl_seconds)
+        .unwrap_or(0)
+        .saturating_mul(1_000);
+    rules.keep_failed_ms = config.keep_failed.then_some(ttl_ms);
     let settings = Settings {
         resync_ms: u64::try_from(config.resync.as_millis()).unwrap_or(u64::MAX),
         seed: rand_seed(),
@@ -164,6 +171,8 @@ async fn run(
         orders,
         seen: 0,
         began: Instant::now(),
+        interface: config.interface.clone(),
+        preference: config.preference.clone(),
     };
     tokio::select! {
         // All three are safe to cancel: what they had under way, a later session finds out.
@@ -172,11 +181,13 @@ async fn run(
         () = registry.run() => {}
         () = stop.cancelled() => {}
     }
-    if *policy.borrow() == StopPolicy::Revoke {
-        match tokio::time::timeout(FAREWELL, registry.revoke()).await {
-            Ok(Ok(())) => tracing::info!("revoked the lease: all keys are gone"),
-            Ok(Err(error)) => tracing::warn!("{error}: keys go when their time is over"),
-            Err(_) => tracing::warn!("revoke lease: no answer; keys go when their time is over"),
+    let revoke = *policy.borrow() == StopPolicy::Revoke;
+    match tokio::time::timeout(FAREWELL, registry.leave(revoke)).await {
+        Ok(Ok(())) if revoke => tracing::info!("revoked the lease: all keys are gone"),
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("{error}: keys go when their time is over"),
+        Err(_) => {
+            tracing::warn!("farewell to the store: no answer; keys go when their time is over");
         }
     }
 }
@@ -209,6 +220,9 @@ struct Loop {
     seen: u64,
     /// Zero of the machine's clock.
     began: Instant,
+    /// Where the host's addresses are looked for.
+    interface: Option<String>,
+    preference: Preference,
 }
 
 impl Loop {
@@ -254,7 +268,8 @@ impl Loop {
         self.seen += u64::from(matches!(fact, Input::Leased { .. }));
         if matches!(fact, Input::EngineUp | Input::Listed { .. }) {
             // Routes change rarely, and looking costs microseconds.
-            self.step(Input::HostAddresses(host::addresses()), effects);
+            let addresses = host::addresses(self.interface.as_deref(), &self.preference);
+            self.step(Input::HostAddresses(addresses), effects);
         }
         self.step(fact, effects);
         for effect in effects.drain(..) {

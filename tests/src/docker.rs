@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use crate::programs;
 
 /// On everything that is started here; the value is the pid of the owner.
-pub const OWNER_LABEL: &str = "muster.test.owner";
+pub const OWNER_LABEL: &str = "test.muster.owner";
 
 /// An engine that answers.
 #[derive(Clone, Debug)]

@@ -116,6 +116,18 @@ impl Layout {
         self.kind
     }
 
+    /// The word a person writes for its form.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Native => "native",
+            Kind::Registrator => "registrator",
+            Kind::SkyDns => "skydns",
+            Kind::Grpc => "grpc",
+            Kind::Traefik => "traefik",
+        }
+    }
+
     /// What every key begins with, ending in a slash.
     #[must_use]
     pub fn root(&self) -> String {

@@ -4,6 +4,7 @@
 
 pub mod instance;
 pub mod layout;
+pub mod overrides;
 pub mod prometheus;
 pub mod record;
 pub mod timestamp;

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use registrator_catalog::overrides::Overrides;
+
 use crate::container::Container;
 use crate::plan::Held;
 
@@ -52,6 +54,8 @@ pub enum Input {
     },
     /// The engine said that something happened.
     Happened(Event),
+    /// What people said over the heads of all rules, as the store has it. Replaces what was said before.
+    Overrides(Overrides),
     /// The host's own addresses, where they were found by looking at its routes.
     HostAddresses(Vec<IpAddr>),
     /// The lease is held, and this is all that hangs on it. Replaces everything known of the store.
@@ -137,6 +141,8 @@ pub enum Action {
     Start,
     /// Its process ended.
     Die,
+    /// Its process ended by itself with a status that says it failed.
+    Fail,
     /// `docker stop` finished.
     Stop,
     /// A signal was delivered.

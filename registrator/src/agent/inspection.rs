@@ -62,6 +62,7 @@ impl Agent {
                 self.retry_in(now, id, wait);
             }
             Inspected::Gone => {
+                tracked.kept_until_ms = None;
                 tracked.halted = Some("it was removed");
                 tracked.seen = None;
                 self.evaluate(now, id, effects);

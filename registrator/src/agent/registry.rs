@@ -277,17 +277,20 @@ impl Agent {
             let leaving = tracked
                 .leaves_by_ms()
                 .is_some_and(|by_ms| by_ms > now.mono_ms);
-            let ended = tracked.halted == Some("it was removed")
-                || id == LEFT_OVER
-                || tracked
-                    .seen
-                    .as_ref()
-                    .is_none_or(|seen| seen.run == Run::Stopped);
+            let ended = tracked.kept_until_ms.is_none()
+                && (tracked.halted == Some("it was removed")
+                    || id == LEFT_OVER
+                    || tracked
+                        .seen
+                        .as_ref()
+                        .is_none_or(|seen| seen.run == Run::Stopped));
             if ended && !leaving && tracked.claims.is_empty() {
                 self.containers.remove(id);
                 self.timers.clear(&Timer::Drained(id.to_owned()));
                 self.timers.clear(&Timer::Retry(id.to_owned()));
                 self.timers.clear(&Timer::Reconsider(id.to_owned()));
+                self.timers.clear(&Timer::Relook(id.to_owned()));
+                self.followers.remove(id);
             }
         }
         if !free.is_empty() {

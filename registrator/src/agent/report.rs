@@ -49,6 +49,9 @@ impl Agent {
                             "engine" => {
                                 "check that Docker runs and --docker-host; what is registered stays"
                             }
+                            _ if link.detail.starts_with("another agent") => {
+                                "give each agent a --node-id of its own, or start this one with --takeover; it stands by"
+                            }
                             _ => {
                                 "check that the store runs and --endpoints; the agent keeps trying"
                             }

@@ -37,6 +37,8 @@ pub(super) struct Tracked {
     pub(super) halted: Option<&'static str>,
     /// Set by a signal that will end it, until it has or its time is over.
     pub(super) told: Option<ToldToStop>,
+    /// Until when it stays registered although it failed, on the agent's clock.
+    pub(super) kept_until_ms: Option<u64>,
     /// Answers in a row that contradicted an event.
     pub(super) doubts: u8,
     /// What it should have in the store, and why.
@@ -100,6 +102,7 @@ impl Tracked {
             died_nanos: None,
             halted: None,
             told: None,
+            kept_until_ms: None,
             doubts: 0,
             evaluation: Evaluation::default(),
             claims: BTreeSet::new(),

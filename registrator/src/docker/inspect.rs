@@ -78,6 +78,7 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Option<Container> {
             },
             None => NetworkMode::Own,
         },
+        listening: None,
         networks: networks(network.networks.unwrap_or_default()),
         stop_signal: stop_signal.unwrap_or(signal::TERM),
         stop_timeout_seconds: stop_timeout.unwrap_or(STOP_TIMEOUT_SECONDS_DEFAULT),
@@ -217,7 +218,13 @@ pub(super) fn event(message: EventMessage) -> Option<Event> {
         action: match action.as_str() {
             "start" => Action::Start,
             // Podman wrote "died" for a while.
-            "die" | "died" => Action::Die,
+            "die" | "died" => match attributes
+                .get("exitCode")
+                .or(attributes.get("containerExitCode"))
+            {
+                Some(status) if failed(status) => Action::Fail,
+                _ => Action::Die,
+            },
             "stop" => Action::Stop,
             "kill" => Action::Kill {
                 signal: attributes
@@ -234,6 +241,11 @@ pub(super) fn event(message: EventMessage) -> Option<Event> {
             _ => return None,
         },
     })
+}
+
+/// Whether a status says that the process failed by itself: not zero, and not the 128 and more of one that a signal ended.
+fn failed(status: &str) -> bool {
+    matches!(status.trim().parse::<u8>(), Ok(1..=127))
 }
 
 #[cfg(test)]

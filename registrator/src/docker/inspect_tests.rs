@@ -199,7 +199,14 @@ fn events() {
     };
     for (action, attributes, want) in [
         ("start", json!({}), Some(Action::Start)),
-        ("die", json!({"exitCode": "1"}), Some(Action::Die)),
+        ("die", json!({"exitCode": "0"}), Some(Action::Die)),
+        ("die", json!({"exitCode": "1"}), Some(Action::Fail)),
+        ("die", json!({"exitCode": "143"}), Some(Action::Die)),
+        (
+            "died",
+            json!({"containerExitCode": "2"}),
+            Some(Action::Fail),
+        ),
         ("died", json!({}), Some(Action::Die)),
         (
             "kill",

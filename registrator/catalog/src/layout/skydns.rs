@@ -53,15 +53,21 @@ pub(super) fn entries(prefix: &str, record: &Record) -> Result<Vec<Entry>, Layou
     if record.weight == 0 {
         return Ok(Vec::new());
     }
-    check_segment("instance", &record.instance, false)?;
-    if !is_label(&record.instance) {
+    // An id that somebody chose as a host name is kept; the default one with its colons is none.
+    let instance = if is_label(&record.id) {
+        &record.id
+    } else {
+        &record.instance
+    };
+    check_segment("instance", instance, false)?;
+    if !is_label(instance) {
         return Err(LayoutError::Segment {
             what: "instance",
-            text: record.instance.chars().take(80).collect(),
+            text: instance.chars().take(80).collect(),
             why: "is no DNS label",
         });
     }
-    let key = format!("{prefix}/{}/{}", service_label(record)?, record.instance);
+    let key = format!("{prefix}/{}/{instance}", service_label(record)?);
     if key.len() > NAME_BYTES_MAX {
         return Err(LayoutError::Segment {
             what: "host name",

@@ -1,0 +1,55 @@
+//! What the agent says about its decisions, each thing once.
+
+use super::effect::{Effect, Level, Note};
+use crate::desired::{Evaluation, Outcome};
+
+/// Says once what is odd or left out about a running container.
+pub(super) fn tell_new(
+    name: &str,
+    before: &Evaluation,
+    after: &Evaluation,
+    effects: &mut Vec<Effect>,
+) {
+    // What was registered is reported when it is deregistered, with the same reason.
+    let known = |why: &&String| before.skipped.as_ref() == Some(*why) || !before.wanted.is_empty();
+    if let Some(why) = after.skipped.as_ref().filter(|why| !known(why)) {
+        note(effects, Level::Info, name, format!("not registered: {why}"));
+    }
+    for warning in &after.warnings {
+        if !before.warnings.contains(warning) {
+            note(effects, Level::Warn, name, warning.clone());
+        }
+    }
+    for verdict in after
+        .verdicts
+        .iter()
+        .filter(|verdict| !before.verdicts.contains(verdict))
+    {
+        if matches!(verdict.outcome, Outcome::Skipped(_)) {
+            note(effects, Level::Info, name, verdict.to_string());
+        }
+        let told = |warning| {
+            let mut of_port = before
+                .verdicts
+                .iter()
+                .filter(|known| known.port == verdict.port);
+            of_port.any(|known| known.warnings.contains(warning))
+        };
+        for warning in verdict.warnings.iter().filter(|warning| !told(warning)) {
+            note(
+                effects,
+                Level::Warn,
+                name,
+                format!("port {}: {warning}", verdict.port),
+            );
+        }
+    }
+}
+
+pub(super) fn note(effects: &mut Vec<Effect>, level: Level, subject: &str, text: String) {
+    effects.push(Effect::Note(Note {
+        level,
+        subject: subject.to_owned(),
+        text,
+    }));
+}
