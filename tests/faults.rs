@@ -32,18 +32,24 @@ const DISK_MEBIBYTES: u64 = 256;
 struct Trial {
     cluster: Cluster,
     traffic: Traffic,
+    /// Those that should be up when all is well.
+    members: Vec<usize>,
     /// Unmounted when the members are gone.
     disk: Option<SmallDisk>,
 }
 
 impl Trial {
     fn start(cluster: Cluster) -> Self {
-        let mut cluster = cluster;
-        cluster.start_all();
-        let endpoints: Vec<SocketAddr> = cluster
-            .all()
-            .into_iter()
-            .map(|member| cluster.address(member))
+        let members = cluster.all();
+        Self::start_of(cluster, &members)
+    }
+
+    /// Starts some of the members; clients know these only.
+    fn start_of(mut cluster: Cluster, members: &[usize]) -> Self {
+        cluster.start_some(members);
+        let endpoints: Vec<SocketAddr> = members
+            .iter()
+            .map(|&member| cluster.address(member))
             .collect();
         let traffic = Traffic::start(&endpoints);
         traffic.more(ENOUGH);
@@ -51,6 +57,7 @@ impl Trial {
         Self {
             cluster,
             traffic,
+            members: members.to_vec(),
             disk,
         }
     }
@@ -79,7 +86,7 @@ impl Trial {
     }
 
     fn leader(&self) -> usize {
-        self.cluster.leader_among(&self.cluster.all())
+        self.cluster.leader_among(&self.members)
     }
 
     /// A fault that the others are to live with: they elect a leader, and writes go on.
@@ -92,7 +99,7 @@ impl Trial {
     /// Everything is repaired: all members serve.
     fn all_go_on(&self) {
         let _ = self.leader();
-        for member in self.cluster.all() {
+        for member in 0..self.traffic.members() {
             self.traffic.more_of(member, 20);
         }
         self.traffic.more(ENOUGH);
@@ -282,6 +289,60 @@ fn a_member_whose_disk_is_full() {
         disk.empty();
         trial.all_go_on();
         trial.keep(disk)
+    });
+}
+
+/// Adds a member as a learner, and promotes it when it has caught up.
+fn join(trial: &mut Trial, member: usize, at: usize) {
+    let cluster = &mut trial.cluster;
+    cluster.join(member, at, &["--learner"]);
+    let id = wait::until("its id", wait::LONG, || cluster.id_of(member, at));
+    ask(trial, at, &["member", "promote", &id]);
+    trial.cluster.wait_ready(member);
+    trial.members.push(member);
+}
+
+fn remove(trial: &mut Trial, member: usize, at: usize) {
+    trial.members.retain(|other| *other != member);
+    let id = wait::until("its id", wait::LONG, || trial.cluster.id_of(member, at));
+    ask(trial, at, &["member", "remove", &id]);
+    trial.cluster.list(member, false);
+}
+
+/// Asks until it is done: a change waits for the one before, and for members to be heard of.
+fn ask(trial: &Trial, at: usize, words: &[&str]) {
+    let client = trial.cluster.client(at);
+    wait::until(&format!("{words:?}"), wait::LONG, || client.try_run(words));
+}
+
+#[test]
+fn members_that_come_and_go() {
+    let [first, second, third, fourth, fifth] = [0, 1, 2, 3, 4];
+    scenario("come and go", || {
+        let mut cluster = Cluster::prepare_in(Net::new(5), Path::new(MUSTER));
+        cluster.list(fourth, false);
+        cluster.list(fifth, false);
+        let mut trial = Trial::start_of(cluster, &[first, second, third]);
+        join(&mut trial, fourth, first);
+        trial.traffic.more(ENOUGH);
+        join(&mut trial, fifth, second);
+        trial.all_go_on();
+        // The leader goes, then one that is dead.
+        trial.lead(fourth, true);
+        remove(&mut trial, fourth, first);
+        trial.cluster.process(fourth).wait_exit(wait::LONG);
+        trial.all_go_on();
+        trial.cluster.kill(fifth);
+        trial.traffic.more(ENOUGH);
+        remove(&mut trial, fifth, third);
+        trial.all_go_on();
+        // A dead one is replaced by one without data, in its place.
+        trial.cluster.kill(first);
+        remove(&mut trial, first, second);
+        std::fs::remove_dir_all(trial.cluster.data(first)).expect("remove its data");
+        join(&mut trial, first, second);
+        trial.all_go_on();
+        trial
     });
 }
 

@@ -132,10 +132,19 @@ impl Cluster {
     /// When one does not.
     #[track_caller]
     pub fn start_all(&mut self) {
-        for member in self.all() {
+        self.start_some(&self.all());
+    }
+
+    /// Starts members and waits until they serve.
+    ///
+    /// # Panics
+    /// When one does not.
+    #[track_caller]
+    pub fn start_some(&mut self, members: &[usize]) {
+        for &member in members {
             self.spawn(member);
         }
-        for member in self.all() {
+        for &member in members {
             self.wait_ready(member);
         }
     }

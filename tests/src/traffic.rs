@@ -2,7 +2,10 @@
 //! and write down what they ask and are told. Half of them stay with their member whatever happens to it, so that a
 //! member cut off from the others is asked all along; half go elsewhere when they are failed.
 
+mod asker;
 mod asking;
+mod burning;
+mod reading;
 mod watching;
 
 use std::net::SocketAddr;
@@ -18,6 +21,7 @@ use tokio::task::JoinHandle;
 use crate::history::History;
 use crate::wait;
 use asking::Worker;
+use reading::Reader;
 use watching::Watcher;
 
 /// What keys that clients compete for start with; there are few, so that they do.
@@ -26,7 +30,7 @@ const KEYS: &str = "k";
 /// What keys under leases start with.
 const LEASED: &str = "lease/";
 
-/// Clients that ask, for each member: one that stays and one that goes elsewhere.
+/// Clients that do everything, for each member: one that stays and one that goes elsewhere.
 const WORKERS_PER_MEMBER: usize = 2;
 
 /// 1 s: a member that does not accept a connection by then is not there.
@@ -96,6 +100,11 @@ impl Traffic {
             let task = worker.run(Arc::clone(&traffic.stop));
             traffic.workers.push(traffic.runtime.spawn(task));
         }
+        for member in 0..endpoints.len() {
+            let reader = Reader::new(member, traffic.clients(), traffic.history.clone());
+            let task = reader.run(Arc::clone(&traffic.stop));
+            traffic.workers.push(traffic.runtime.spawn(task));
+        }
         for number in 0..endpoints.len() {
             let watcher = Watcher::new(number, traffic.clients(), traffic.history.clone());
             let task = watcher.run(Arc::clone(&traffic.stop));
@@ -109,6 +118,12 @@ impl Traffic {
             endpoints: self.endpoints.clone(),
             made: vec![None; self.endpoints.len()],
         }
+    }
+
+    /// How many members clients know.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.endpoints.len()
     }
 
     /// What has been recorded.
@@ -154,7 +169,7 @@ impl Traffic {
         self.runtime.block_on(async move {
             let mut member = 0;
             for _ in 0..megabytes {
-                if asking::burn(&mut clients, member).await.is_err() {
+                if burning::burn(&mut clients, member).await.is_err() {
                     member = (member + 1) % clients.members();
                 }
             }
@@ -179,7 +194,7 @@ impl Traffic {
                 for worker in workers {
                     worker.await.map_err(|cause| cause.to_string())?;
                 }
-                let mut look = asking::Look::new(clients, history);
+                let mut look = reading::Look::new(clients, history);
                 look.until_leases_are_gone(LEASED).await;
                 let last = look.last_revision().await;
                 stop.last.store(last, Ordering::Relaxed);

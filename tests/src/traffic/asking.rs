@@ -6,89 +6,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::{
-    Client, CompareOp, DeleteOptions, Error, GetOptions, LeaseGrantOptions, PutOptions, Txn, TxnOp,
-    WatchOptions,
+    Client, CompareOp, DeleteOptions, Error, LeaseGrantOptions, PutOptions, Txn, TxnOp,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use store_sim::recorded::{
-    self as record, Body, Command, Compare, CompareTarget, Consistency, DeleteRequest, Event,
-    Failure, Header, KeyRange, LeaseId, PutRequest, RangeEnd, RangeRequest, Relation, Reply,
-    Revision, TxnRequest, WatchId, WatchSpec, What,
+    self as record, Body, Command, Compare, CompareTarget, Consistency, DeleteRequest, Failure,
+    Header, KeyRange, LeaseId, PutRequest, RangeRequest, Relation, Reply, TxnRequest, What,
 };
 
+use super::asker::{Asker, KEY_COUNT, PACE_MS, Told, prefix};
 use super::{Clients, KEYS, LEASE_SECONDS, LEASED, Stop};
 use crate::history::{History, wire};
 
-/// Keys that all compete for.
-const KEY_COUNT: u32 = 8;
-
 /// Milliseconds a client waits for an answer: from less than an election takes to longer than a member tries.
 const PATIENCE_MS: std::ops::Range<u64> = 400..8_000;
-
-/// Milliseconds between an answer and the next request: 300 requests in a second from six clients.
-const PACE_MS: std::ops::Range<u64> = 10..30;
-
-/// 5 s: what is asked at the end is asked of members that serve.
-const LAST_PATIENCE: Duration = Duration::from_secs(5);
-
-/// What came of a request, as far as its client knows.
-type Told = Option<Result<Body, Failure>>;
-
-/// Asks and writes down what is asked.
-struct Asker {
-    clients: Clients,
-    history: History,
-}
-
-impl Asker {
-    /// Asks a member. `None`: nobody knows what has happened.
-    async fn ask<F>(
-        &mut self,
-        member: usize,
-        patience: Duration,
-        what: What,
-        call: impl FnOnce(Client) -> F,
-    ) -> Told
-    where
-        F: Future<Output = Result<(Header, Body), Error>>,
-    {
-        let client = self.clients.of(member).await.ok()?;
-        let number = self.history.ask(what);
-        let (header, outcome) = match tokio::time::timeout(patience, call(client)).await {
-            Ok(Ok((header, body))) => (header, Ok(body)),
-            Ok(Err(error)) => match wire::failure(&error) {
-                Some(failure) => (Header::default(), Err(failure)),
-                None => (Header::default(), Err(Failure::TimedOut)),
-            },
-            Err(_) => (Header::default(), Err(Failure::TimedOut)),
-        };
-        if outcome == Err(Failure::TimedOut) {
-            self.clients.forget(member);
-            return None;
-        }
-        self.history.answer(number, member, header, outcome.clone());
-        Some(outcome)
-    }
-
-    async fn range(
-        &mut self,
-        member: usize,
-        patience: Duration,
-        range: RangeRequest,
-        consistency: Consistency,
-    ) -> Told {
-        let options = get_options(&range, consistency);
-        let key = range.keys.start.clone();
-        let call = |mut client: Client| async move {
-            let response = client.get(key, Some(options)).await?;
-            let header = wire::header(response.header());
-            Ok((header, Body::Range(wire::range(&response))))
-        };
-        let what = What::Range(range, consistency);
-        self.ask(member, patience, what, call).await
-    }
-}
 
 /// A client that asks.
 pub(super) struct Worker {
@@ -377,154 +309,5 @@ impl Worker {
         };
         let what = What::KeepAlive(LeaseId(id));
         self.asker.ask(self.member, patience, what, call).await
-    }
-}
-
-/// A megabyte in the log that changes nothing.
-pub(super) async fn burn(clients: &mut Clients, member: usize) -> Result<(), Error> {
-    let mut client = clients.of(member).await?;
-    let never = etcd_client::Compare::version(KEYS, CompareOp::Less, 0);
-    let put = TxnOp::put(KEYS, vec![0; 1_000_000], None);
-    let ask = client.txn(Txn::new().when([never]).and_then([put]));
-    match tokio::time::timeout(LAST_PATIENCE, ask).await {
-        Ok(done) => done.map(|_| ()),
-        Err(_) => Err(Error::WatchError("no answer".to_owned())),
-    }
-}
-
-/// Looks at what is left when all is over.
-pub(super) struct Look {
-    asker: Asker,
-}
-
-impl Look {
-    pub(super) fn new(clients: Clients, history: History) -> Self {
-        Self {
-            asker: Asker { clients, history },
-        }
-    }
-
-    /// A read that is asked until it is answered.
-    async fn read(
-        &mut self,
-        member: usize,
-        keys: KeyRange,
-        consistency: Consistency,
-    ) -> (i64, usize) {
-        loop {
-            let range = RangeRequest::latest(keys.clone());
-            let history = self.asker.history.clone();
-            let told = self
-                .asker
-                .range(member, LAST_PATIENCE, range, consistency)
-                .await;
-            if let Some(Ok(Body::Range(reply))) = told {
-                return (history.known(), reply.kvs.len());
-            }
-            super::breathe().await;
-        }
-    }
-
-    /// Every lease that nobody keeps alive ends.
-    pub(super) async fn until_leases_are_gone(&mut self, start: &str) {
-        while self
-            .read(0, prefix(start), Consistency::Linearizable)
-            .await
-            .1
-            > 0
-        {
-            super::breathe().await;
-        }
-    }
-
-    /// The revision all members have come to, by a linearizable read of each.
-    pub(super) async fn last_revision(&mut self) -> i64 {
-        let mut last = 0;
-        for member in 0..self.asker.clients.members() {
-            last = self
-                .read(member, everything(), Consistency::Linearizable)
-                .await
-                .0;
-        }
-        last
-    }
-
-    /// What each member shows of all that has happened, and what it holds; the events of the first.
-    pub(super) async fn everything(&mut self, last: i64) -> Result<Vec<Event>, String> {
-        let mut log = None;
-        for member in 0..self.asker.clients.members() {
-            let events = self
-                .log_of(member, last)
-                .await
-                .map_err(|cause| format!("member {member}: {cause}"))?;
-            log.get_or_insert(events);
-            self.read(member, everything(), Consistency::Serializable)
-                .await;
-        }
-        Ok(log.unwrap_or_default())
-    }
-
-    async fn log_of(&mut self, member: usize, last: i64) -> Result<Vec<Event>, Error> {
-        let history = self.asker.history.clone();
-        let watcher = history.watch(WatchSpec {
-            keys: everything(),
-            start: Revision(1),
-            id: WatchId(0),
-            no_put: false,
-            no_delete: false,
-            prev_kv: true,
-            progress_notify: false,
-            fragment: false,
-        });
-        let mut client = self.asker.clients.of(member).await?;
-        let options = WatchOptions::new()
-            .with_all_keys()
-            .with_start_revision(1)
-            .with_prev_key();
-        let mut stream = client.watch("", Some(options)).await?;
-        let mut events: Vec<Event> = Vec::new();
-        // An empty store is at revision 1.
-        while events.last().map_or(1, |event| event.kv.mod_revision.0) < last {
-            let Some(response) = stream.message().await? else {
-                break;
-            };
-            history.show(watcher, wire::batch(&response, true));
-            events.extend(response.events().iter().map(wire::event));
-        }
-        history.finish(watcher);
-        Ok(events)
-    }
-}
-
-fn get_options(range: &RangeRequest, consistency: Consistency) -> GetOptions {
-    let mut options = GetOptions::new().with_limit(i64::try_from(range.limit).unwrap_or(0));
-    options = match &range.keys.end {
-        RangeEnd::Single => options,
-        RangeEnd::Open => options.with_from_key(),
-        RangeEnd::Before(end) => options.with_range(end.clone()),
-    };
-    match consistency {
-        Consistency::Linearizable => options,
-        Consistency::Serializable => options.with_serializable(),
-    }
-}
-
-/// Every key there can be.
-pub(super) fn everything() -> KeyRange {
-    KeyRange {
-        start: Bytes::from_static(b"\0"),
-        end: RangeEnd::Open,
-    }
-}
-
-/// Keys that start so.
-pub(super) fn prefix(start: &str) -> KeyRange {
-    let mut end = start.as_bytes().to_vec();
-    if let Some(last) = end.last_mut() {
-        *last += 1;
-    }
-    KeyRange {
-        start: Bytes::copy_from_slice(start.as_bytes()),
-        end: RangeEnd::Before(Bytes::from(end)),
     }
 }

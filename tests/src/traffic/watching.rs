@@ -7,7 +7,7 @@ use bytes::Bytes;
 use etcd_client::{Error, WatchOptions};
 use store_sim::recorded::{Batch, KeyRange, RangeEnd, Revision, WatchId, WatchSpec};
 
-use super::asking::{everything, prefix};
+use super::asker::{everything, prefix};
 use super::{Clients, KEYS, Stop};
 use crate::history::{History, wire};
 
