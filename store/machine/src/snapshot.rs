@@ -12,6 +12,7 @@
 //!   3  end       once, last: CRC-32C of everything before this frame, little-endian
 //! ```
 
+mod parts;
 mod restore;
 mod state;
 #[cfg(test)]
@@ -25,7 +26,9 @@ use bytes::Bytes;
 use crate::Machine;
 use crate::mvcc::Segment;
 use crate::revision::{Index, Revision};
+pub use parts::Rebuild;
 pub use restore::{Restore, RestoreError};
+pub use state::State;
 
 /// First bytes of every snapshot.
 const MAGIC: &[u8; 8] = b"muster-s";
@@ -50,10 +53,12 @@ mod kind {
 
 /// A snapshot on its way out. Owns all it needs: it may move to another thread, and dropping it
 /// ends the snapshot. Until then it keeps alive what has been compacted since it began.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SnapshotCursor {
     applied: Index,
     revision: Revision,
+    /// Content of the state frame.
+    state: Bytes,
     /// What comes next, bytes shared with the machine where possible.
     pieces: VecDeque<Bytes>,
     segments: std::vec::IntoIter<Arc<Segment>>,
@@ -82,6 +87,7 @@ impl Machine {
         SnapshotCursor {
             applied: self.applied,
             revision: self.revision(),
+            state: Bytes::from(state),
             bytes_left: (opening.len() + records + FRAME_HEAD_BYTES + END_BYTES) as u64,
             pieces: VecDeque::from([Bytes::from(opening)]),
             segments: segments.into_iter(),

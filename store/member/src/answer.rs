@@ -10,6 +10,7 @@ use store_machine::auth::Auth;
 use store_machine::error::Refusal;
 use store_machine::reply::{RangeReply, Reply, TxnReply};
 use store_machine::revision::{LeaseId, Revision};
+use store_machine::snapshot::SnapshotCursor;
 
 /// What every answer carries beside its body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,4 +159,6 @@ pub enum Body {
     HashKv(u32, Revision, Revision),
     /// Users, roles and permissions.
     Auth(Arc<Auth>),
+    /// All there is: the shell takes it out bit by bit.
+    Snapshot(Box<SnapshotCursor>),
 }

@@ -119,6 +119,8 @@ pub enum Read {
         /// Not itself one of these.
         read: Box<Self>,
     },
+    /// All there is, as it is now.
+    Snapshot,
 }
 
 impl Read {
@@ -160,9 +162,12 @@ impl Read {
             Self::LeaseLife { id, keys: true } => Access::LeaseKeys(*id),
             Self::Leases => Access::Leases,
             // Guarded where the method comes in; one inside another does not exist.
-            Self::Members | Self::Status | Self::HashKv(_) | Self::Auth | Self::As { .. } => {
-                Access::Guarded
-            }
+            Self::Members
+            | Self::Status
+            | Self::HashKv(_)
+            | Self::Snapshot
+            | Self::Auth
+            | Self::As { .. } => Access::Guarded,
         }
     }
 }

@@ -125,6 +125,7 @@ impl Member {
                 .hash_kv(revision)
                 .map(|(hash, compacted, hashed)| Body::HashKv(hash, compacted, hashed))
                 .map_err(Failure::Refused),
+            Read::Snapshot => Ok(Body::Snapshot(Box::new(self.machine.snapshot_begin()))),
         };
         self.answer(asker, outcome, out);
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::absence::Absence;
@@ -20,6 +21,8 @@ pub(crate) struct Api {
     pub(crate) closing: CancellationToken,
     /// Other members could reach this one.
     pub(crate) peer_port: bool,
+    /// Places for snapshots on their way out.
+    pub(crate) snapshots: Arc<Semaphore>,
     /// For streams that want a leader.
     pub(crate) absence: Absence,
 }

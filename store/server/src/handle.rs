@@ -8,6 +8,7 @@ use store_machine::command::Command;
 use store_machine::reply::{RangeReply, Reply, TxnReply};
 use store_machine::request::{RangeRequest, TxnRequest};
 use store_machine::revision::{LeaseId, Revision};
+use store_machine::snapshot::SnapshotCursor;
 use store_member::answer::Body;
 use store_member::command_bytes;
 use store_member::input::{Read, StreamEvent};
@@ -231,6 +232,19 @@ impl Handle {
         let read = Read::HashKv(revision);
         self.read(read, Consistency::Serializable, |body| match body {
             Body::HashKv(hash, compacted, hashed) => Some((hash, compacted, hashed)),
+            _ => None,
+        })
+        .await
+    }
+
+    /// All there is, as this member has it now; never waits for the cluster.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn snapshot(&self) -> Result<Answer<SnapshotCursor>, Failure> {
+        let local = Consistency::Serializable;
+        self.read(Read::Snapshot, local, |body| match body {
+            Body::Snapshot(content) => Some(*content),
             _ => None,
         })
         .await

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::config::address::Address;
 use crate::connection::{self, Settings};
 use crate::grpc::account::Accounts;
+use crate::grpc::snapshot;
 use crate::handle::{Failure, Handle};
 use crate::occupant;
 use crate::store::{self, Store, StoreConfig};
@@ -134,6 +135,7 @@ impl Server {
             .map_err(|_| StartError::Interrupted)??;
         let (absence, looks) = Absence::new(store.handle(), config.election);
         let api = Arc::new(Api {
+            snapshots: snapshot::places(),
             handle: store.handle(),
             limits: Limits {
                 request_bytes_max: config.request_bytes_max,

@@ -38,6 +38,12 @@ pub enum OpenError {
         /// What was asked for.
         expected: Identity,
     },
+    /// A restore into the folder began and did not end.
+    #[error("data folder {} holds a restore that was interrupted", .dir.display())]
+    HalfRestored {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// A file of the folder, or a stretch of it, is missing.
     #[error("data folder {}: {what} is missing", .dir.display())]
     Missing {
@@ -95,6 +101,9 @@ impl OpenError {
                 "point this member at its own data folder, or start it with the name and cluster the folder \
                  was made with"
                     .to_owned()
+            }
+            Self::HalfRestored { .. } => {
+                "restore again into the same folder, which clears it first; or remove the folder".to_owned()
             }
             Self::Missing { .. } | Self::Damaged { .. } => {
                 "keep a copy of the folder; then, in a cluster, remove this member and add it again with an \

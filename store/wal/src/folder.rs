@@ -19,8 +19,12 @@ const IDENTITY: &str = "identity";
 /// Stands from the first step of making a folder to the last: a folder with this and without
 /// `identity` never held anything.
 const IDENTITY_NEW: &str = "identity.new";
+/// Stands in its place while a snapshot is restored: no store starts on a folder with this.
+const IDENTITY_RESTORING: &str = "identity.restoring";
 const LOCK: &str = "lock";
 const SNAPSHOTS: &str = "snap";
+/// The folder that checks of ext file systems put at their root, which may be our folder.
+const FOUND_BY_CHECKS: &str = "lost+found";
 
 /// Where things are in the folder.
 #[derive(Clone, Debug)]
@@ -130,6 +134,10 @@ impl Folder {
         let names = disk
             .list(&self.dir)
             .map_err(|e| OpenError::io("list", &self.dir, e))?;
+        if names.iter().any(|name| name == IDENTITY_RESTORING) {
+            let dir = self.dir.clone();
+            return Err(OpenError::HalfRestored { dir });
+        }
         let interrupted = names.iter().any(|name| name == IDENTITY_NEW);
         if !interrupted && !Self::segment_numbers(&names).is_empty() {
             return Err(OpenError::Missing {
@@ -137,13 +145,60 @@ impl Folder {
                 what: format!("the file {IDENTITY}"),
             });
         }
+        self.write_identity(disk, IDENTITY_NEW, identity)
+    }
+
+    /// First step of a restore, which may follow one that was interrupted. Refuses a folder that holds anything
+    /// else; the name of that is the error within.
+    pub(crate) fn begin_restore<D: Disk>(
+        &self,
+        disk: &D,
+        identity: Identity,
+    ) -> Result<Result<(), String>, OpenError> {
+        let list = |dir: &Path| disk.list(dir).map_err(|e| OpenError::io("list", dir, e));
+        let names = list(&self.dir)?;
+        let ours = [LOCK, FOUND_BY_CHECKS];
+        if !names.iter().any(|name| name == IDENTITY_RESTORING) {
+            let other = names.into_iter().find(|name| !ours.contains(&&**name));
+            if let Some(other) = other {
+                return Ok(Err(other));
+            }
+            self.write_identity(disk, IDENTITY_RESTORING, identity)?;
+            return Ok(Ok(()));
+        }
+        // What an interrupted one has left goes before anything new comes, the mark last of all.
+        self.write_identity(disk, IDENTITY_RESTORING, identity)?;
+        let snapshots = self.snapshots();
+        let left = list(&snapshots)?
+            .into_iter()
+            .map(|name| snapshots.join(name));
+        let segments = Self::segment_numbers(&names);
+        let segments = segments.into_iter().map(|number| self.segment(number));
+        for path in left.chain(segments) {
+            disk.remove(&path)
+                .map_err(|e| OpenError::io("remove", &path, e))?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Last step of a restore: from here on the folder counts.
+    pub(crate) fn commit_restore<D: Disk>(&self, disk: &D) -> Result<(), OpenError> {
+        self.rename_identity(disk, IDENTITY_RESTORING)
+    }
+
+    fn write_identity<D: Disk>(
+        &self,
+        disk: &D,
+        name: &str,
+        identity: Identity,
+    ) -> Result<(), OpenError> {
         let mut bytes = Vec::with_capacity(IDENTITY_BYTES);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&identity.cluster.to_le_bytes());
         bytes.extend_from_slice(&identity.member.to_le_bytes());
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
-        let path = self.dir.join(IDENTITY_NEW);
+        let path = self.dir.join(name);
         let write = || {
             let file = disk.create(&path)?;
             file.write_at(&bytes, 0)?;
@@ -158,8 +213,12 @@ impl Folder {
 
     /// Last step: from here on the folder counts.
     pub(crate) fn commit<D: Disk>(&self, disk: &D) -> Result<(), OpenError> {
+        self.rename_identity(disk, IDENTITY_NEW)
+    }
+
+    fn rename_identity<D: Disk>(&self, disk: &D, from: &str) -> Result<(), OpenError> {
         let path = self.dir.join(IDENTITY);
-        disk.rename(&self.dir.join(IDENTITY_NEW), &path)
+        disk.rename(&self.dir.join(from), &path)
             .and_then(|()| disk.sync_dir(&self.dir))
             .map_err(|e| OpenError::io("rename", &path, e))
     }

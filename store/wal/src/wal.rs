@@ -31,7 +31,10 @@ use crate::snapshot::RecoveredSnapshot;
 use crate::terms::Terms;
 
 mod open;
+mod restore;
 mod snapshots;
+
+pub use restore::RestoreError;
 
 /// What an entry takes besides its body, at most: its record, and a frame if it is appended alone.
 pub const ENTRY_BYTES_MAX: u64 = (ENTRY_BYTES + HEAD_BYTES + ALIGN) as u64;

@@ -28,7 +28,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(super) fn deleted(key: Bytes, modified: i64) -> Self {
+    pub(crate) fn deleted(key: Bytes, modified: i64) -> Self {
         Self {
             key,
             value: Bytes::new(),
@@ -97,7 +97,7 @@ impl Record {
         }
     }
 
-    pub(super) fn into_pair(self) -> KeyValue {
+    pub(crate) fn into_pair(self) -> KeyValue {
         KeyValue {
             key: self.key,
             create_revision: Revision(self.created),

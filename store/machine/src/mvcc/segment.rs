@@ -121,7 +121,7 @@ impl Segment {
     }
 
     /// Visits address and record of each record that was not dropped and is not older than `from`.
-    pub(super) fn walk(&self, from: i64, mut visit: impl FnMut(u32, Record) -> ControlFlow<()>) {
+    pub(crate) fn walk(&self, from: i64, mut visit: impl FnMut(u32, Record) -> ControlFlow<()>) {
         self.heads(|at, head, _| {
             if head.modified < from {
                 return ControlFlow::Continue(());

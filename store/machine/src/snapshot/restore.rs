@@ -110,7 +110,7 @@ pub struct Restore {
 }
 
 /// The machine as far as it has arrived.
-struct Building {
+pub(super) struct Building {
     machine: Machine,
     /// What the snapshot says the revision is; no record may lie above.
     revision: Revision,
@@ -264,7 +264,7 @@ impl Restore {
 }
 
 impl Building {
-    fn new(limits: Limits, state: State) -> Self {
+    pub(super) fn new(limits: Limits, state: State) -> Self {
         let mut machine = Machine::new(limits);
         machine.applied = state.applied;
         machine.leases.restore(state.lease_term, state.leases);
@@ -285,19 +285,28 @@ impl Building {
     fn records(&mut self, content: &Bytes) -> Result<(), &'static str> {
         let mut at = 0;
         while at < content.len() {
-            let record = Record::unpack(content, &mut at).ok_or("a whole record")?;
-            if record.modified < self.last || record.modified > self.revision.0 {
-                return Err("records in the order of their revisions");
-            }
-            self.last = record.modified;
-            let (key, lease) = (record.key.clone(), record.lease);
-            let lease_before = self.machine.keyspace.restore(record);
-            self.machine.leases.attach(&key, lease_before, lease);
+            self.record(Record::unpack(content, &mut at).ok_or("a whole record")?)?;
         }
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), &'static str> {
+    /// Adds a record; as above.
+    pub(super) fn record(&mut self, record: Record) -> Result<(), &'static str> {
+        if record.modified < self.last || record.modified > self.revision.0 {
+            return Err("records in the order of their revisions");
+        }
+        self.last = record.modified;
+        let (key, lease) = (record.key.clone(), record.lease);
+        let lease_before = self.machine.keyspace.restore(record);
+        self.machine.leases.attach(&key, lease_before, lease);
+        Ok(())
+    }
+
+    pub(super) fn machine(self) -> Machine {
+        self.machine
+    }
+
+    pub(super) fn finish(&mut self) -> Result<(), &'static str> {
         self.machine.keyspace.restore_end(self.revision);
         if self.machine.leases.all_attached_exist() {
             Ok(())

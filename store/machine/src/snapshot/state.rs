@@ -11,22 +11,56 @@ use crate::revision::{Index, LeaseId, Revision};
 use crate::varint::{Reader, put_bytes, put_i64, put_u64};
 use crate::{LeaseRecord, Machine, MemberRecord};
 
-/// What the state frame says.
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) applied: Index,
-    pub(super) revision: Revision,
-    /// -1 when nothing was ever compacted.
-    pub(super) compacted: i64,
-    pub(super) lease_term: u64,
-    pub(super) leases: Vec<LeaseRecord>,
-    pub(super) alarms: Vec<Alarm>,
-    pub(super) members: Vec<MemberRecord>,
+/// What the state frame says: all but the keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Last entry of the log it contains.
+    pub applied: Index,
+    /// Current revision.
+    pub revision: Revision,
+    /// Last compaction; -1 when nothing was ever compacted.
+    pub compacted: i64,
+    /// Highest term a lease command carried.
+    pub lease_term: u64,
+    /// By id.
+    pub leases: Vec<LeaseRecord>,
+    /// In order.
+    pub alarms: Vec<Alarm>,
+    /// By id.
+    pub members: Vec<MemberRecord>,
     /// Ids of former members. Stands here only if there are any or more follows: older bytes end
     /// before.
-    pub(super) removed: Vec<u64>,
+    pub removed: Vec<u64>,
     /// Users, roles and permissions; a section of its own behind the rest.
-    pub(super) auth: Auth,
+    pub auth: Auth,
+}
+
+impl Default for State {
+    /// That of an empty store.
+    fn default() -> Self {
+        Self {
+            applied: Index(0),
+            revision: Revision::FIRST,
+            compacted: -1,
+            lease_term: 0,
+            leases: Vec::new(),
+            alarms: Vec::new(),
+            members: Vec::new(),
+            removed: Vec::new(),
+            auth: Auth::default(),
+        }
+    }
+}
+
+/// Highest revision a snapshot may have: far from where adding one would fail, and from what any store reaches.
+const REVISION_MAX: i64 = 1 << 62;
+
+impl State {
+    /// Whether its numbers go together.
+    pub(super) fn is_sane(&self) -> bool {
+        (Revision::FIRST.0..=REVISION_MAX).contains(&self.revision.0)
+            && (-1..=self.revision.0).contains(&self.compacted)
+    }
 }
 
 /// Kinds of what may follow the rest, each with its length; only what there is stands there.
@@ -131,9 +165,7 @@ pub(super) fn decode(bytes: Bytes) -> Option<State> {
             _ => return None,
         }
     }
-    let sane =
-        state.revision >= Revision::FIRST && (-1..=state.revision.0).contains(&state.compacted);
-    sane.then_some(state)
+    state.is_sane().then_some(state)
 }
 
 fn list<T>(reader: &mut Reader, item: impl Fn(&mut Reader) -> Option<T>) -> Option<Vec<T>> {

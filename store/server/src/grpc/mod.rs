@@ -13,6 +13,7 @@ pub(crate) mod maintenance;
 pub(crate) mod metadata;
 pub(crate) mod method;
 mod range_stream;
+pub(crate) mod snapshot;
 mod stream;
 mod translate;
 mod txn;
@@ -85,18 +86,18 @@ async fn serve_other(
         M::MemberAdd | M::MemberRemove | M::MemberUpdate | M::MemberPromote | M::MemberList => {
             serve_cluster(api, method, request).await
         }
-        M::Alarm => unary(api, method, request, maintenance::alarm).await,
-        M::Status => unary(api, method, request, maintenance::member_status).await,
-        M::Defragment => unary(api, method, request, maintenance::defragment).await,
-        M::Hash => unary(api, method, request, maintenance::hash).await,
-        M::HashKv => unary(api, method, request, maintenance::hash_kv).await,
-        M::MoveLeader => unary(api, method, request, maintenance::move_leader).await,
+        M::Alarm
+        | M::Status
+        | M::Defragment
+        | M::Hash
+        | M::HashKv
+        | M::Snapshot
+        | M::MoveLeader => serve_maintenance(api, method, request).await,
         M::AuthStatus => unary(api, method, request, auth::auth_status).await,
         M::Authenticate => unary(api, method, request, auth::authenticate).await,
         M::HealthCheck => unary(api, method, request, health::check).await,
         M::HealthWatch => server(api, method, request, health::watch).await,
-        M::Snapshot
-        | M::Downgrade
+        M::Downgrade
         | M::AuthEnable
         | M::AuthDisable
         | M::UserAdd
@@ -134,5 +135,24 @@ async fn serve_cluster(
         M::MemberUpdate => unary(api, method, request, cluster::update).await,
         M::MemberPromote => unary(api, method, request, cluster::promote).await,
         _ => unary(api, method, request, cluster::list).await,
+    }
+}
+
+/// The part of [`serve_other`] that an operator asks for.
+async fn serve_maintenance(
+    api: Arc<Api>,
+    method: Method,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    use Method as M;
+    match method {
+        M::Alarm => unary(api, method, request, maintenance::alarm).await,
+        M::Status => unary(api, method, request, maintenance::member_status).await,
+        M::Defragment => unary(api, method, request, maintenance::defragment).await,
+        M::Hash => unary(api, method, request, maintenance::hash).await,
+        M::HashKv => unary(api, method, request, maintenance::hash_kv).await,
+        M::Snapshot => server(api, method, request, snapshot::snapshot).await,
+        M::MoveLeader => unary(api, method, request, maintenance::move_leader).await,
+        _ => refuse(&api, method, &errors::not_served(method.name())),
     }
 }

@@ -174,9 +174,4 @@ async fn what_is_not_served_says_so() {
         refusal(lock.lock(LockRequest::default()).await),
         "Unimplemented: muster: Lock is not served by this version"
     );
-    let snapshot = store.maintenance().snapshot(pb::SnapshotRequest {}).await;
-    assert_eq!(
-        refusal(snapshot),
-        "Unimplemented: muster: Snapshot is not served by this version"
-    );
 }

@@ -13,4 +13,5 @@ mod lease;
 mod life;
 mod raw;
 mod running;
+mod snapshot;
 mod watch;

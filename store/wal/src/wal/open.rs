@@ -25,13 +25,9 @@ impl<D: Disk> Wal<D> {
         config: WalConfig,
         identity: Identity,
     ) -> Result<(Self, Recovered<D>), OpenError> {
+        let segment_bytes = segment_bytes(&config);
         let folder = Folder::new(config.dir);
         let dir = folder.dir().to_owned();
-        let segment_bytes = config
-            .segment_bytes
-            .clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
-            / ALIGN as u64
-            * ALIGN as u64;
         disk.create_dir(&dir)
             .map_err(|e| OpenError::io("create", &dir, e))?;
         let lock = disk
@@ -48,8 +44,29 @@ impl<D: Disk> Wal<D> {
                 });
             }
             Some(_) => {}
-            None => make(&disk, &folder, identity, segment_bytes)?,
+            None => {
+                folder.begin(&disk, identity)?;
+                make(&disk, &folder, identity, segment_bytes)?;
+                folder.commit(&disk)?;
+            }
         }
+        let (wal, mut recovered) = Self::read(
+            disk,
+            folder,
+            lock,
+            (identity, segment_bytes, config.snapshots_max),
+        )?;
+        recovered.fresh = found.is_none();
+        Ok((wal, recovered))
+    }
+
+    /// Reads a folder that is ours and was made.
+    pub(super) fn read(
+        disk: D,
+        folder: Folder,
+        lock: D::Lock,
+        (identity, segment_bytes, snapshots_max): (Identity, u64, usize),
+    ) -> Result<(Self, Recovered<D>), OpenError> {
         let Found {
             replay,
             sealed,
@@ -92,7 +109,7 @@ impl<D: Disk> Wal<D> {
             folder,
             identity,
             segment_bytes,
-            snapshots_max: config.snapshots_max.max(1),
+            snapshots_max: snapshots_max.max(1),
             active,
             sealed: sealed.into(),
             sequence_next,
@@ -110,11 +127,10 @@ impl<D: Disk> Wal<D> {
             .into_iter()
             .skip_while(|e| e.index <= above)
             .collect();
-        let fresh = found.is_none();
         Ok((
             wal,
             Recovered {
-                fresh,
+                fresh: false,
                 snapshot,
                 snapshots_refused,
                 vote,
@@ -193,14 +209,21 @@ fn rewrite<F: DiskFile>(file: &F, mut from: u64, to: u64) -> std::io::Result<()>
     Ok(())
 }
 
-/// Makes a new folder with an empty first segment.
-fn make<D: Disk>(
+/// The size of a segment, in bounds.
+pub(super) fn segment_bytes(config: &WalConfig) -> u64 {
+    let bytes = config
+        .segment_bytes
+        .clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+    bytes / ALIGN as u64 * ALIGN as u64
+}
+
+/// Makes an empty first segment in a folder that is begun.
+pub(super) fn make<D: Disk>(
     disk: &D,
     folder: &Folder,
     identity: Identity,
     segment_bytes: u64,
 ) -> Result<(), OpenError> {
-    folder.begin(disk, identity)?;
     let path = folder.segment(1);
     let start = Start {
         number: 1,
@@ -227,8 +250,7 @@ fn make<D: Disk>(
         file.sync_data()?;
         disk.sync_dir(folder.dir())
     };
-    write().map_err(|e| OpenError::io("write", &path, e))?;
-    folder.commit(disk)
+    write().map_err(|e| OpenError::io("write", &path, e))
 }
 
 /// The newest snapshot that is whole and that the log continues, and why newer ones are not.

@@ -1,0 +1,88 @@
+//! A new folder that begins with a snapshot, made so that it counts whole or not at all.
+
+use bytes::Bytes;
+
+use super::open::{make, segment_bytes};
+use super::{Wal, WalConfig};
+use crate::disk::Disk;
+use crate::error::{OpenError, WalError};
+use crate::folder::Folder;
+use crate::record::{Record, Vote};
+use crate::wal::Identity;
+
+/// Why a snapshot was not restored. Unless the folder was taken already, it holds at most an interrupted restore,
+/// on which no store starts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The folder is not empty.
+    #[error("folder {} is not empty: it holds {found:?}", .dir.display())]
+    Occupied {
+        /// The folder.
+        dir: std::path::PathBuf,
+        /// One of the names in it.
+        found: String,
+    },
+    /// It cannot be made.
+    #[error("make the data folder")]
+    Folder(#[from] OpenError),
+    /// It cannot be filled.
+    #[error("write the snapshot")]
+    Write(#[from] WalError),
+}
+
+impl RestoreError {
+    /// What a person can do.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Occupied { .. } => {
+                Some("name a folder that is empty or does not exist yet".to_owned())
+            }
+            Self::Folder(error) => error.hint(),
+            Self::Write(error) => error.hint(),
+        }
+    }
+}
+
+impl<D: Disk> Wal<D> {
+    /// Makes a folder whose log begins with a snapshot of everything up to entry `index` of `term`, and with
+    /// that vote. `chunks` gives its content bit by bit.
+    ///
+    /// # Errors
+    /// See [`RestoreError`].
+    pub fn restore(
+        disk: &D,
+        config: WalConfig,
+        identity: Identity,
+        (index, term): (u64, u64),
+        meta: &[u8],
+        vote: Vote,
+        chunks: &mut dyn FnMut() -> Option<Bytes>,
+    ) -> Result<(), RestoreError> {
+        let segment_bytes = segment_bytes(&config);
+        let folder = Folder::new(config.dir);
+        let dir = folder.dir().to_owned();
+        disk.create_dir(&dir)
+            .map_err(|e| OpenError::io("create", &dir, e))?;
+        let lock = disk
+            .lock(&folder.lock())
+            .map_err(|e| OpenError::io("lock", &folder.lock(), e))?
+            .ok_or_else(|| OpenError::Locked { dir: dir.clone() })?;
+        if let Err(found) = folder.begin_restore(disk, identity)? {
+            return Err(RestoreError::Occupied { dir, found });
+        }
+        make(disk, &folder, identity, segment_bytes)?;
+        let settings = (identity, segment_bytes, config.snapshots_max);
+        let (mut wal, _) = Self::read(disk.clone(), folder.clone(), lock, settings)?;
+        let mut writer = wal.snapshot_begin(index, term, meta)?;
+        while let Some(chunk) = chunks() {
+            writer.write(&chunk)?;
+        }
+        wal.snapshot_finish(writer)?;
+        wal.append(&[Record::Vote(vote)])?;
+        wal.sync()?;
+        folder.commit_restore(disk)?;
+        Ok(())
+    }
+}
