@@ -41,8 +41,19 @@ impl Alarms {
         self.raised.iter()
     }
 
-    /// Whether any member has an alarm of this kind: one is enough to bind them all.
+    /// Whether any member has an alarm of this kind.
     pub(crate) fn any(&self, kind: AlarmKind) -> bool {
-        self.raised.iter().any(|alarm| alarm.kind == kind)
+        self.of(kind).next().is_some()
+    }
+
+    /// The members with an alarm of this kind, ascending.
+    pub(crate) fn of(&self, kind: AlarmKind) -> impl Iterator<Item = u64> {
+        let raised = self.raised.iter().filter(move |alarm| alarm.kind == kind);
+        raised.map(|alarm| alarm.member)
+    }
+
+    /// A member is one no more: nothing is wrong with it now.
+    pub(crate) fn forget(&mut self, member: u64) {
+        self.raised.retain(|alarm| alarm.member != member);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::Machine;
 use crate::alarm::{Alarm, AlarmKind};
 use crate::auth::Access;
-use crate::command::Command;
+use crate::command::{Command, MemberChange};
 use crate::error::Refusal;
 use crate::lease::Leases;
 use crate::mvcc::Keyspace;
@@ -80,8 +80,12 @@ impl Machine {
         self.pass(index);
         let mut events = Vec::new();
         let reply = self.judge(command, &mut events);
+        let revision = self.keyspace.revision();
+        if !events.is_empty() {
+            self.trail.note(revision, &events);
+        }
         Applied {
-            revision: self.keyspace.revision(),
+            revision,
             reply,
             events,
         }
@@ -131,7 +135,14 @@ impl Machine {
                 Ok(Reply::MemberPublish)
             }
             Command::Members(change) => {
+                let removed = match &change {
+                    MemberChange::Remove { id } => Some(*id),
+                    _ => None,
+                };
                 self.members.change(change)?;
+                if let Some(id) = removed {
+                    self.alarms.forget(id);
+                }
                 Ok(Reply::Members(self.members()))
             }
             Command::Auth(change) => {
@@ -224,9 +235,9 @@ impl Machine {
         }
     }
 
-    /// Refuses while any member is known to differ (reference A.9).
+    /// Refuses when nobody can say what is right: see [`Machine::unsound`].
     pub(crate) fn check_sound(&self) -> Result<(), Refusal> {
-        if self.alarms.any(AlarmKind::Corrupt) {
+        if self.unsound() {
             Err(Refusal::Corrupt)
         } else {
             Ok(())

@@ -6,6 +6,7 @@
 pub mod alarm;
 mod apply;
 pub mod auth;
+pub mod checksum;
 pub mod command;
 pub mod error;
 mod keymap;
@@ -26,8 +27,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::alarm::{Alarm, Alarms};
+use crate::alarm::{Alarm, AlarmKind, Alarms};
 use crate::auth::Auth;
+use crate::checksum::{Checksum, Trail, TrailMark, TrailPoint};
 use crate::command::MemberChange;
 use crate::error::Refusal;
 pub use crate::lease::LeaseRecord;
@@ -35,6 +37,7 @@ use crate::lease::Leases;
 pub use crate::members::MemberRecord;
 use crate::members::Members;
 use crate::mvcc::Keyspace;
+pub use crate::mvcc::{AUDIT_SUMS, Audit, AuditStep, sum_bounds};
 use crate::reply::{Event, RangeReply, TxnReply};
 use crate::request::{RangeRequest, TxnRequest};
 use crate::revision::{Index, LeaseId, Revision};
@@ -58,6 +61,7 @@ pub struct Machine {
     members: Members,
     /// Copied when it changes, so that others may hold on to it.
     auth: Arc<Auth>,
+    trail: Trail,
 }
 
 impl Machine {
@@ -72,6 +76,7 @@ impl Machine {
             alarms: Alarms::default(),
             members: Members::default(),
             auth: Arc::default(),
+            trail: Trail::new(Revision::FIRST),
         }
     }
 
@@ -175,6 +180,32 @@ impl Machine {
         self.alarms.iter().copied().collect()
     }
 
+    /// Whether CORRUPT alarms stop everything, on all members. Where a majority of the voters agrees,
+    /// only the named members must not be asked, and the others go on; where none does, or the alarm
+    /// is about somebody who is no member, nobody knows what is right (etcd stops in both cases).
+    #[must_use]
+    pub fn unsound(&self) -> bool {
+        let mut corrupt = self.alarms.of(AlarmKind::Corrupt).peekable();
+        if corrupt.peek().is_none() {
+            return false;
+        }
+        let mut voters_corrupt = 0;
+        for id in corrupt {
+            match self.members.get(id) {
+                Some(member) => voters_corrupt += usize::from(!member.learner),
+                None => return true,
+            }
+        }
+        let voters = self.members.iter().filter(|member| !member.learner);
+        voters_corrupt * 2 >= voters.count()
+    }
+
+    /// Whether this member is named by a CORRUPT alarm, and must answer nobody.
+    #[must_use]
+    pub fn is_corrupt(&self, member: u64) -> bool {
+        self.alarms.of(AlarmKind::Corrupt).any(|id| id == member)
+    }
+
     /// The members by id.
     #[must_use]
     pub fn members(&self) -> Vec<MemberRecord> {
@@ -250,5 +281,68 @@ impl Machine {
             revision
         };
         Ok((self.keyspace.hash(at), self.compacted(), at))
+    }
+
+    /// The running checksum of all changes.
+    #[must_use]
+    pub const fn trail(&self) -> TrailPoint {
+        self.trail.point()
+    }
+
+    /// What is kept of it for the past, ascending.
+    #[must_use]
+    pub fn trail_marks(&self) -> Vec<TrailMark> {
+        self.trail.marks()
+    }
+
+    /// Checksum of what is not in the keyspace: leases, alarms, users and roles, who is a member; and of
+    /// the sizes.
+    /// Takes time in proportion to the leases, some nanoseconds each. Names and addresses of members
+    /// do not count, as logs of early versions did not hold them.
+    #[must_use]
+    pub fn rest_checksum(&self) -> u64 {
+        let mut sum = Checksum::default();
+        for number in [
+            self.keys(),
+            self.size_bytes(),
+            self.size_in_use_bytes(),
+            self.leases.term(),
+        ] {
+            sum.add(number);
+        }
+        for lease in self.leases.iter() {
+            for number in [lease.id.0, lease.ttl_seconds, lease.remaining_seconds] {
+                sum.add(number.cast_unsigned());
+            }
+        }
+        for alarm in self.alarms.iter() {
+            sum.add(alarm.member);
+            sum.add(alarm.kind as u64);
+        }
+        for member in self.members.iter() {
+            sum.add(member.id);
+            sum.add(member.learner.into());
+        }
+        for &id in self.members.removed() {
+            sum.add(id);
+        }
+        let mut auth = Vec::new();
+        self.auth.write(&mut auth);
+        sum.add(u64::from(crc32c::crc32c(&auth)));
+        sum.value()
+    }
+
+    /// Begins to hash the versions of `from..=to` that are kept now, from memory and up to the
+    /// present revision; [`Machine::audit`] goes on with it.
+    #[must_use]
+    pub fn audit_begin(&self, from: Revision, to: Revision) -> Audit {
+        self.keyspace.audit_begin(from, to)
+    }
+
+    /// Goes on with an audit, for about `records_max` keys and versions or `bytes_max` bytes. The sums
+    /// are equal on members that began at the same index, whatever was written since and however far
+    /// each has scrubbed.
+    pub fn audit(&self, audit: &mut Audit, records_max: usize, bytes_max: usize) -> AuditStep {
+        self.keyspace.audit(audit, records_max, bytes_max)
     }
 }

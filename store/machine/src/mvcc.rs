@@ -5,6 +5,7 @@
 //! transactions.
 
 mod account;
+mod audit;
 mod compact;
 mod events;
 mod hash;
@@ -25,6 +26,7 @@ use crate::reply::{Event, EventKind, KeyValue};
 use crate::request::{KeyRange, RangeEnd};
 use crate::revision::{LeaseId, Revision};
 use account::Account;
+pub use audit::{AUDIT_SUMS, Audit, AuditStep, sum_bounds};
 use compact::Scrub;
 use history::History;
 use index::{Version, Versions};

@@ -8,6 +8,7 @@
 //! "muster-s" | version | frame … | end
 //! frame: kind | length (4 bytes, little-endian) | content
 //!   1  state     once, first: numbers, leases, alarms, members (snapshot/state.rs)
+//!   4  trail     once, second: the running checksum (checksum.rs); version 1 has none
 //!   2  records   packed records (mvcc/record.rs) in the order they were written
 //!   3  end       once, last: CRC-32C of everything before this frame, little-endian
 //! ```
@@ -34,7 +35,10 @@ pub use state::State;
 const MAGIC: &[u8; 8] = b"muster-s";
 
 /// Written behind the magic; the next layout gets the next number.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// The oldest that is still read.
+const VERSION_MIN: u8 = 1;
 
 /// Magic and version.
 const OPENING_BYTES: usize = MAGIC.len() + 1;
@@ -49,6 +53,7 @@ mod kind {
     pub(super) const STATE: u8 = 1;
     pub(super) const RECORDS: u8 = 2;
     pub(super) const END: u8 = 3;
+    pub(super) const TRAIL: u8 = 4;
 }
 
 /// A snapshot on its way out. Owns all it needs: it may move to another thread, and dropping it
@@ -75,11 +80,15 @@ impl Machine {
     pub fn snapshot_begin(&self) -> SnapshotCursor {
         let segments = self.keyspace.freeze();
         let state = state::encode(self);
-        let mut opening = Vec::with_capacity(OPENING_BYTES + FRAME_HEAD_BYTES + state.len());
+        let trail = self.trail.encode();
+        let frames = 2 * FRAME_HEAD_BYTES + state.len() + trail.len();
+        let mut opening = Vec::with_capacity(OPENING_BYTES + frames);
         opening.extend_from_slice(MAGIC);
         opening.push(VERSION);
-        opening.extend_from_slice(&frame_head(kind::STATE, state.len()));
-        opening.extend_from_slice(&state);
+        for (kind, content) in [(kind::STATE, state), (kind::TRAIL, trail)] {
+            opening.extend_from_slice(&frame_head(kind, content.len()));
+            opening.extend_from_slice(&content);
+        }
         let records: usize = segments
             .iter()
             .map(|segment| FRAME_HEAD_BYTES + segment.packed_len())

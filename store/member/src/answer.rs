@@ -132,6 +132,8 @@ pub struct StatusReport {
     pub learner: bool,
     /// Raised alarms.
     pub alarms: Vec<Alarm>,
+    /// This member answers no client for a CORRUPT alarm: it is named, or nobody knows who is right.
+    pub corrupt: bool,
 }
 
 /// The body of an answer; which one follows from the request.

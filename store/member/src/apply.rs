@@ -34,6 +34,9 @@ impl Member {
                 return;
             }
             self.apply_entry(now, entry, out);
+            if self.captures() {
+                self.capture(out);
+            }
         }
         self.node.advance_apply_to(last);
     }
@@ -87,6 +90,12 @@ impl Member {
         }
     }
 
+    /// The alarms may have changed.
+    pub(crate) fn note_alarms(&mut self, out: &mut Effects) {
+        self.space.note_alarms(&self.machine.alarms());
+        self.note_corrupt(out);
+    }
+
     /// Carries what a command did over to what only this member knows.
     fn conclude(
         &mut self,
@@ -99,8 +108,13 @@ impl Member {
             Ok(Reply::LeaseGrant { id, ttl_seconds }) => {
                 self.expiry.granted(now, *id, *ttl_seconds);
             }
-            Ok(Reply::Members(_) | Reply::MemberPublish) => out.members_changed = true,
-            Ok(Reply::Alarm(_)) => self.space.note_alarms(&self.machine.alarms()),
+            Ok(Reply::MemberPublish) => out.members_changed = true,
+            Ok(Reply::Members(_)) => {
+                out.members_changed = true;
+                // A removed member's alarms go with it.
+                self.note_alarms(out);
+            }
+            Ok(Reply::Alarm(_)) => self.note_alarms(out),
             Err(Refusal::NoSpace) => self.space.note_refusal(),
             _ => {}
         }

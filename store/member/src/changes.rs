@@ -200,7 +200,7 @@ impl Member {
 
     /// Says to the others what this member is called and how clients reach it, until they know.
     pub(crate) fn publish_itself(&mut self, now: Moment) {
-        if now < self.publish_at || !self.ready() || self.machine.applied().0 == 0 {
+        if now < self.publish_at || !self.is_led() || self.machine.applied().0 == 0 {
             return;
         }
         self.publish_at = Moment::NEVER;

@@ -29,6 +29,16 @@ pub struct Config {
     pub catch_up_entries: u64,
     /// Period of watch progress for watchers that asked for it. etcd's default 10 minutes.
     pub progress_ms: u64,
+    /// An append that waits longer than this for the disk makes a leader hand the lead over, if a majority
+    /// of other voters has proved to be faster; 0 = never.
+    pub slow_sync_ms: u64,
+    /// Period in which members compare the running checksums of their states; 0 = never.
+    pub check_ms: u64,
+    /// Period in which they compare what lies in memory; 0 = never.
+    pub check_contents_ms: u64,
+    /// After a start on existing data, serve nobody before the contents have been compared with the
+    /// others', or nobody could be reached for a minute.
+    pub check_at_start: bool,
     /// Members that may learn at a time. etcd's default 1.
     pub learners_max: usize,
     /// Refuse changes of the members that would leave too few of them started and heard of. etcd's
@@ -61,6 +71,13 @@ impl Config {
             snapshot_count: 10_000,
             catch_up_entries: 5_000,
             progress_ms: 10 * 60 * 1_000,
+            // The time after which members do not wait for a leader either.
+            slow_sync_ms: 1_000,
+            // Some hundred bytes per member.
+            check_ms: 10_000,
+            // A second of a core per gigabyte or less.
+            check_contents_ms: 10 * 60 * 1_000,
+            check_at_start: false,
             learners_max: 1,
             strict_reconfig: true,
             limits: Limits {

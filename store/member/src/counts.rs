@@ -15,6 +15,12 @@ pub struct Counts {
     pub proposals_pending: u64,
     /// Leases revoked because their time was up.
     pub leases_expired: u64,
+    /// Times the disk kept appends waiting for too long, until it had caught up.
+    pub slow_syncs: u64,
+    /// Comparisons of members this one made as leader.
+    pub checks: u64,
+    /// Those in which some member differed.
+    pub checks_differing: u64,
     /// Id of the leader; 0 = none.
     pub leader: u64,
     /// Raft term.

@@ -10,6 +10,7 @@ use store_watch::batch::{Batch, StreamId};
 use crate::answer::{Body, Failure, Header};
 use crate::input::Token;
 pub use crate::peer::PeerMessage;
+use crate::peer::check::Difference;
 use crate::record::{Entry, Mark, Vote};
 
 /// Write, then sync, then release `then`, then report [`crate::input::Input::Synced`].
@@ -75,6 +76,26 @@ pub enum Notice {
         /// Current term.
         term: u64,
     },
+    /// The disk keeps appends waiting for longer than it should.
+    DiskSlow {
+        /// So far, in milliseconds.
+        ms: u64,
+    },
+    /// This member hands the lead over because it should not have it.
+    Yields {
+        /// To whom.
+        to: u64,
+        /// Its state is wrong; else its disk is slow.
+        corrupt: bool,
+    },
+    /// A member's state differs from that of the others.
+    Differs(Difference),
+    /// This member's state is known to be wrong: it answers no client any more.
+    StandsApart,
+    /// It does again.
+    ServesAgain,
+    /// It should have been compared with others at its start and nobody was there: it serves now.
+    ServesUnchecked,
 }
 
 /// A promise of the design is broken: the process must end, and say why.
@@ -125,6 +146,8 @@ pub struct Effects {
     pub purge: Option<u64>,
     /// Who is a member, or where, has changed: see [`crate::Member::members`].
     pub members_changed: bool,
+    /// End all watch streams: this member must not show anything any more.
+    pub end_streams: bool,
     /// For the log.
     pub notices: Vec<Notice>,
     /// End the process.
@@ -142,6 +165,7 @@ impl Effects {
             && self.snapshot.is_none()
             && self.purge.is_none()
             && !self.members_changed
+            && !self.end_streams
             && self.notices.is_empty()
             && self.fatal.is_none()
     }

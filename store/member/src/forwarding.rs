@@ -106,6 +106,11 @@ impl Forwarding {
         }
     }
 
+    /// Of this member.
+    pub(crate) const fn life(&self) -> Life {
+        self.life
+    }
+
     /// Takes a question of a client.
     pub(crate) fn add(&mut self, token: Token, read: Read, deadline: Moment) {
         let question = Question {

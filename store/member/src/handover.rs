@@ -1,19 +1,32 @@
-//! Handing the lead to another member: because somebody asks, or before this member goes down.
+//! Handing the lead to another member: because somebody asks, before this member goes down, or
+//! because it is not fit to lead: its disk keeps everybody waiting, or its state is wrong.
 //!
-//! While it lasts nothing is proposed; what waits goes to the new leader. Raft gives up after an
+//! A slow disk costs the lead only where a majority of the voters has proved to be faster, by having
+//! acknowledged what this one has not made durable; where none has, leading on is no worse. While a hand-over lasts nothing is proposed; what waits goes to the new leader. Raft gives up after an
 //! election timeout, and this member leads on.
 
 use crate::answer::{Body, Failure, Forbidden};
-use crate::effects::Effects;
+use crate::effects::{Effects, Notice};
 use crate::input::Token;
+use crate::limits::YIELD_PAUSE_MS;
 use crate::member::Member;
 use crate::moment::Moment;
 
 /// A hand-over under way, and who waits for it.
 #[derive(Debug)]
 pub(crate) struct Handover {
-    token: Token,
+    /// `None` when the member itself wants it.
+    token: Option<Token>,
     deadline: Moment,
+}
+
+/// What keeps a member from being fit to lead.
+#[derive(Debug, Default)]
+pub(crate) struct Fitness {
+    /// The disk has been slow since it last had nothing to do, and that has been said.
+    slow: bool,
+    /// No hand-over by itself before.
+    not_before: Moment,
 }
 
 impl Handover {
@@ -49,24 +62,98 @@ impl Member {
         };
         self.node.transfer_leader(target);
         let deadline = now.plus_ms(self.config.request_timeout_ms());
+        let token = Some(token);
         self.handover = Some(Handover { token, deadline });
+    }
+
+    /// Whether a member has been heard of within an election timeout.
+    pub(crate) fn heard_lately(&self, now: Moment, id: u64) -> bool {
+        let heard = self.heard.get(&id);
+        heard.is_some_and(|at| now.ms_since(*at) < self.config.election_ms)
+    }
+
+    /// Notes whether the disk has kept an append waiting for too long.
+    pub(crate) fn watch_disk(&mut self, now: Moment, out: &mut Effects) {
+        let waited_ms = self.persist.waits_since().map(|at| now.ms_since(at));
+        let slow_ms = self.config.slow_sync_ms;
+        if slow_ms > 0
+            && let Some(ms) = waited_ms
+            && ms >= slow_ms
+        {
+            self.counts.slow_syncs += u64::from(!self.fitness.slow);
+            if !std::mem::replace(&mut self.fitness.slow, true) {
+                out.notices.push(Notice::DiskSlow { ms });
+            }
+        } else if waited_ms.is_none() {
+            self.fitness.slow = false;
+        }
+    }
+
+    /// When the disk will have been too slow.
+    pub(crate) fn next_slow(&self) -> Moment {
+        match self.persist.waits_since() {
+            Some(at) if self.config.slow_sync_ms > 0 && !self.fitness.slow => {
+                at.plus_ms(self.config.slow_sync_ms)
+            }
+            _ => Moment::NEVER,
+        }
+    }
+
+    /// Hands the lead over when this member should not have it and somebody else can.
+    pub(crate) fn mind_fitness(&mut self, now: Moment, out: &mut Effects) {
+        self.watch_disk(now, out);
+        let corrupt = self.checks.is_corrupt();
+        let waits = self.persist.waits_since().is_some();
+        if !self.leads()
+            || self.handover.is_some()
+            || !(corrupt || (self.fitness.slow && waits))
+            || now < self.fitness.not_before
+        {
+            return;
+        }
+        let Some(to) = self.fitter_successor(now, corrupt) else {
+            return;
+        };
+        self.node.transfer_leader(to);
+        let patience_ms = 2 * self.config.election_ms;
+        self.handover = Some(Handover {
+            token: None,
+            deadline: now.plus_ms(patience_ms),
+        });
+        let pause_ms = if corrupt { patience_ms } else { YIELD_PAUSE_MS };
+        self.fitness.not_before = now.plus_ms(pause_ms);
+        out.notices.push(Notice::Yields { to, corrupt });
+    }
+
+    /// The best successor; unless anybody will do, only where a majority that this member is no part of
+    /// has made more of the log durable than there is here: an election takes as many disks.
+    fn fitter_successor(&self, now: Moment, anybody: bool) -> Option<u64> {
+        let durable = self.node.raft.raft_log.persisted;
+        let progress = self.node.raft.prs();
+        let voters = &self.voters.voters;
+        let faster = voters.iter().filter(|&&id| {
+            let matched = progress.get(id).map_or(0, |progress| progress.matched);
+            id != self.config.id && matched > durable && self.heard_lately(now, id)
+        });
+        if anybody || faster.count() > voters.len() / 2 {
+            self.best_successor(now)
+        } else {
+            None
+        }
     }
 
     /// The voter, heard of lately, that has most of the log.
     fn best_successor(&self, now: Moment) -> Option<u64> {
         let progress = self.node.raft.prs();
-        let others = self.voters.voters.iter().filter(|id| {
-            let heard = self.heard.get(id);
-            heard.is_some_and(|at| now.ms_since(*at) < self.config.election_ms)
+        let others = self.voters.voters.iter().copied().filter(|&id| {
+            id != self.config.id && self.heard_lately(now, id) && !self.machine.is_corrupt(id)
         });
-        others
-            .copied()
-            .filter(|id| *id != self.config.id)
-            .max_by_key(|id| progress.get(*id).map_or(0, |progress| progress.matched))
+        others.max_by_key(|id| progress.get(*id).map_or(0, |progress| progress.matched))
     }
 
     /// Answers when a hand-over has come to an end.
     pub(crate) fn watch_handover(&mut self, now: Moment, out: &mut Effects) {
+        self.mind_fitness(now, out);
         let Some(handover) = &self.handover else {
             return;
         };
@@ -81,6 +168,8 @@ impl Member {
         };
         let token = handover.token;
         self.handover = None;
-        self.reply(token, outcome, out);
+        if let Some(token) = token {
+            self.reply(token, outcome, out);
+        }
     }
 }

@@ -11,6 +11,7 @@
 pub mod answer;
 mod apply;
 mod changes;
+mod checks;
 pub mod config;
 pub mod counts;
 pub mod effects;
@@ -36,6 +37,7 @@ pub mod record;
 mod snapshots;
 mod space;
 mod transfer;
+pub mod verdict;
 mod watching;
 
 pub use config::Config;

@@ -80,6 +80,27 @@ pub const SNAPSHOTS_OUT_MAX: usize = 2;
 /// is more, writes come faster than the receiver can take them: the transfers begin anew.
 pub const SNAPSHOT_HOLD_BYTES_MAX: u64 = 512 << 20;
 
+/// Keys and versions hashed per turn by an audit: some 100 µs of work.
+pub const AUDIT_RECORDS_PER_TURN: usize = 256;
+
+/// Bytes hashed per turn by an audit: as much time again, where values are large.
+pub const AUDIT_BYTES_PER_TURN: usize = 1 << 20;
+
+/// Shortest time between two comparisons of members, whoever asks for them.
+pub const CHECK_ROUND_MS: u64 = 1_000;
+
+/// Longest wait for the members' answers where they have nothing to work out: what has not come by
+/// then is lost.
+pub const CHECK_ANSWER_MS: u64 = 5_000;
+
+/// The same where they hash their contents; an audit of 2 GiB beside other work takes seconds. Also
+/// how long a member that was told to wait for one waits to be compared at its start.
+pub const CHECK_PATIENCE_MS: u64 = 60_000;
+
+/// Shortest time between two hand-overs of one member for its slow disk: a disk that stalls now and
+/// then costs its cluster a hand-over a minute at most.
+pub const YIELD_PAUSE_MS: u64 = 60_000;
+
 /// Share of the quota, in percent, that must be free again before the NOSPACE alarm is taken back:
 /// enough that it does not flap with each delete.
 pub const SPACE_FREE_PERCENT: u64 = 5;

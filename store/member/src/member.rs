@@ -16,6 +16,7 @@ use store_machine::revision::{Index, LeaseId};
 use store_watch::hub::Hub;
 
 use crate::answer::{Body, Failure, Header};
+use crate::checks::Checks;
 use crate::config::Config;
 use crate::counts::Counts;
 use crate::effects::{Effects, Envelope, Notice, Reply};
@@ -23,7 +24,7 @@ use crate::election::{Election, leads_alone};
 use crate::expiry::Expiry;
 use crate::forwarding::{Asker, Forwarding};
 use crate::founding::Founding;
-use crate::handover::Handover;
+use crate::handover::{Fitness, Handover};
 use crate::input::{Input, Token};
 use crate::limits;
 use crate::log::{self, Log};
@@ -58,6 +59,7 @@ pub struct Member {
     pub(crate) forwarding: Forwarding,
     pub(crate) expiry: Expiry,
     pub(crate) space: Space,
+    pub(crate) checks: Checks,
     pub(crate) snapshots: Snapshots,
     pub(crate) transfers: Transfers,
     pub(crate) election: Election,
@@ -68,6 +70,7 @@ pub struct Member {
     pub(crate) voters: Voters,
     pub(crate) persist: Persist,
     pub(crate) handover: Option<Handover>,
+    pub(crate) fitness: Fitness,
     /// When each peer was heard of last.
     pub(crate) heard: BTreeMap<u64, Moment>,
     /// When to see next whether the others know what this member is called.
@@ -156,12 +159,15 @@ impl Member {
         election.fix_timeout(&mut node);
         let mut space = Space::default();
         space.note_alarms(&machine.alarms());
+        let at_start = config.check_at_start && !fresh && !config.joining;
+        let checks = Checks::new(now, config.check_contents_ms, at_start);
         Ok(Self {
             reads: Reads::new(id, random.next()),
             forwarding: Forwarding::new(random.next()),
             snapshots,
             transfers: Transfers::default(),
             next_progress: now.plus_ms(config.progress_ms),
+            checks,
             config,
             node,
             machine,
@@ -175,6 +181,7 @@ impl Member {
             voters,
             persist,
             handover: None,
+            fitness: Fitness::default(),
             heard: BTreeMap::new(),
             publish_at: Moment::default(),
             // A restored machine may not have finished the scrub of its last compaction.
@@ -205,7 +212,7 @@ impl Member {
             } => self.read(now, token, read, consistency, out),
             Input::TransferLeadership { token, to } => self.hand_over(now, token, to, out),
             Input::Watch { stream, event } => self.watch(stream, event),
-            Input::Synced { number } => self.synced(number),
+            Input::Synced { number } => self.synced(now, number, out),
             Input::SnapshotSynced => self.snapshot_synced(out),
             Input::SnapshotFailed => {
                 self.snapshots.abandon();
@@ -229,6 +236,7 @@ impl Member {
         let proposed = self.propose_queued();
         self.propose_change(now, out);
         self.forward(now, out);
+        self.check_members(now, out);
         self.begin_read_round(now);
         self.advance_incoming(out);
         for _ in 0..limits::READIES_PER_TURN_MAX {
@@ -274,6 +282,8 @@ impl Member {
             .min(self.reads.next_deadline(self.config.election_ms))
             .min(self.forwarding.next_deadline())
             .min(self.transfers.next_deadline())
+            .min(self.next_check())
+            .min(self.next_slow())
             .min(
                 self.handover
                     .as_ref()
@@ -318,9 +328,14 @@ impl Member {
     }
 
     /// Whether a linearizable request would be served: a leader is known and, where it is this
-    /// member, has committed in its term.
+    /// member, has committed in its term; and nothing is known to be wrong with this member.
     #[must_use]
     pub fn ready(&self) -> bool {
+        self.is_led() && !self.checks.apart()
+    }
+
+    /// Whether a read round may begin.
+    pub(crate) fn is_led(&self) -> bool {
         if self.leads() {
             self.node.raft.commit_to_current_term()
         } else {
@@ -361,6 +376,11 @@ impl Member {
     }
 
     fn propose(&mut self, now: Moment, token: Token, command: Command, out: &mut Effects) {
+        if let Some(failure) = self.refuses()
+            && !Self::is_of_repair(&command)
+        {
+            return self.reply(token, Err(failure), out);
+        }
         if self.space.disk_full {
             self.reply(token, Err(Failure::Refused(Refusal::NoSpace)), out);
             return;
@@ -518,7 +538,7 @@ impl Member {
     }
 
     fn begin_read_round(&mut self, now: Moment) {
-        if self.ready()
+        if self.is_led()
             && let Some(context) = self.reads.begin(now, self.under())
         {
             self.node.read_index(context);
@@ -531,6 +551,7 @@ impl Member {
             self.scrubbing = !self.machine.scrub(limits::SCRUB_RECORDS_PER_TURN);
             self.more |= self.scrubbing;
         }
+        self.work_on_audit(out);
         let (size, quota) = (self.machine.size_bytes(), self.config.limits.quota_bytes);
         self.more |= self.may_decide() && self.space.is_due(size, quota);
         self.begin_snapshot(out);

@@ -3,6 +3,7 @@
 //!
 //! Nothing here is believed to arrive, to arrive once, or in order. The byte form is in `peer/`.
 
+pub mod check;
 mod decode;
 mod encode;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use store_machine::command::Command;
 
 pub use decode::PeerDecodeError;
 
+use self::check::CheckMessage;
 use crate::answer::{Body, Failure};
 use crate::input::Read;
 use crate::record::Mark;
@@ -36,6 +38,8 @@ pub enum PeerMessage {
     SnapshotGot(SnapshotGot),
     /// To a former member: it is one no more.
     Removed,
+    /// About whether all hold the same.
+    Check(CheckMessage),
 }
 
 /// Names the life of a member that said something, so that no answer reaches the next one.

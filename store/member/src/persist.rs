@@ -1,10 +1,13 @@
 //! What has been handed to the disk, and what of it is durable: the order of appends as data.
 
+use std::collections::VecDeque;
+
 use raft::eraftpb::{Entry as RaftEntry, Message, MessageType};
 
 use crate::effects::{Append, Effects, Envelope};
 use crate::founding::Founding;
 use crate::log;
+use crate::moment::Moment;
 use crate::record::{Entry, EntryKind, Mark, Vote};
 
 /// Appends of one life, by number. Invariant: `synced <= appended`.
@@ -18,17 +21,20 @@ pub(crate) struct Persist {
     vote_appended: u64,
     /// Vote and term as ordered last, with the commit index as known now.
     vote: Vote,
+    /// Appends that are not durable, and when each was ordered.
+    waiting: VecDeque<(u64, Moment)>,
     /// A new cluster's first entry, until it is ordered: before all others.
     bootstrap: Option<Founding>,
 }
 
 impl Persist {
-    pub(crate) const fn new(vote: Vote, bootstrap: Option<Founding>) -> Self {
+    pub(crate) fn new(vote: Vote, bootstrap: Option<Founding>) -> Self {
         Self {
             appended: 0,
             synced: 0,
             vote_appended: 0,
             vote,
+            waiting: VecDeque::new(),
             bootstrap,
         }
     }
@@ -36,6 +42,11 @@ impl Persist {
     /// Whether everything ordered is durable.
     pub(crate) const fn is_idle(&self) -> bool {
         self.synced == self.appended
+    }
+
+    /// Since when the oldest append waits for the disk.
+    pub(crate) fn waits_since(&self) -> Option<Moment> {
+        self.waiting.front().map(|(_, at)| *at)
     }
 
     /// The shell has reported an append durable.
@@ -47,11 +58,17 @@ impl Persist {
             self.appended
         );
         self.synced = number;
+        while self
+            .waiting
+            .pop_front_if(|(waiting, _)| *waiting <= number)
+            .is_some()
+        {}
     }
 
     /// Orders what one of raft's readies has for the disk, and what must wait for it.
     pub(crate) fn order(
         &mut self,
+        now: Moment,
         number: u64,
         vote: Option<Vote>,
         entries: &[RaftEntry],
@@ -81,6 +98,7 @@ impl Persist {
             return;
         }
         self.appended = number;
+        self.waiting.push_back((number, now));
         let bootstrap = self.bootstrap.take().map(|founding| {
             let body = founding.encode().into();
             let mark = Mark::bootstrap(founding.voters);

@@ -25,6 +25,11 @@ impl Member {
     ) {
         let deadline = now.plus_ms(self.config.request_timeout_ms());
         let asker = Asker::Client(token);
+        if let Some(failure) = self.refuses()
+            && Self::is_of_state(&read)
+        {
+            return self.reply(token, Err(failure), out);
+        }
         if consistency == Consistency::Serializable && !matches!(read.bare(), Read::KeepAlive(_)) {
             self.answer_read(now, asker, read, out);
         } else if !self.reads.admits() || !self.forwarding.admits() {
@@ -142,6 +147,7 @@ impl Member {
             keys: self.machine.keys(),
             learner: self.voters.learners.contains(&self.config.id),
             alarms: self.machine.alarms(),
+            corrupt: self.machine.unsound() || self.machine.is_corrupt(self.config.id),
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::reads::Remote;
 
 impl Member {
     /// The disk has reported an append durable.
-    pub(crate) fn synced(&mut self, number: u64) {
+    pub(crate) fn synced(&mut self, now: Moment, number: u64, out: &mut Effects) {
+        self.watch_disk(now, out);
         self.persist.note_synced(number);
         self.node.on_persist_ready(number);
         self.election.fix_timeout(&mut self.node);
@@ -41,6 +42,7 @@ impl Member {
                 out.fatal.get_or_insert(Fatal::Removed { member });
                 return;
             }
+            PeerMessage::Check(check) => return self.check_said(now, from, check, out),
             PeerMessage::SnapshotGot(got) => return self.snapshot_got(now, from, got),
         };
         if message.from != from || message.to != self.config.id {
@@ -81,7 +83,8 @@ impl Member {
 
         out.sends.extend(at_once.into_iter().map(Envelope::from));
         let vote = hard.as_ref().map(log::vote);
-        self.persist.order(number, vote, &entries, after_sync, out);
+        self.persist
+            .order(now, number, vote, &entries, after_sync, out);
         let snapshot = ready.snapshot().get_metadata().index;
         if snapshot > 0 {
             self.install(ready.snapshot(), out);

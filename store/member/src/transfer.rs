@@ -400,7 +400,8 @@ impl Member {
         self.snapshots.received(index, bytes);
         self.machine = machine;
         self.voters = mark.voters;
-        self.space.note_alarms(&self.machine.alarms());
+        self.forget_audit();
+        self.note_alarms(out);
         self.scrubbing = true;
         self.watch_dirty = true;
         self.publish_at = Moment::default();

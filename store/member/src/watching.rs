@@ -22,6 +22,11 @@ impl Member {
 
     /// Moves what streams with credit can be shown into `out`.
     pub(crate) fn feed_watchers(&mut self, now: Moment, out: &mut Effects) {
+        if self.checks.apart() {
+            out.end_streams |= std::mem::take(&mut self.watch_dirty);
+            self.next_progress = now.plus_ms(self.config.progress_ms);
+            return;
+        }
         if now >= self.next_progress {
             self.next_progress = now.plus_ms(self.config.progress_ms);
             self.hub.progress_due();

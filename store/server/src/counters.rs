@@ -87,6 +87,12 @@ pub struct Counters {
     pub proposals_failed: Number,
     /// Leases that ended by time (`etcd_debugging_lease_ttl_total` counts their ends).
     pub leases_expired: Number,
+    /// Times the disk kept appends waiting for too long.
+    pub slow_syncs: Number,
+    /// Comparisons of members, and those in which one differed.
+    pub checks: Number,
+    /// See [`Counters::checks`].
+    pub checks_differing: Number,
     /// Store revision (`etcd_debugging_mvcc_current_revision`).
     pub revision: Number,
     /// Last compacted revision (`etcd_debugging_mvcc_compact_revision`).

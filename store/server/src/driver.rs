@@ -5,6 +5,7 @@
 
 pub(crate) mod disk;
 pub(crate) mod inbox;
+mod notices;
 pub(crate) mod outbox;
 
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use store_member::answer::{Failure, Header};
-use store_member::effects::{Effects, Fatal, Notice};
+use store_member::effects::{Effects, Fatal};
 use store_member::input::{Input, StreamEvent, Token};
 use store_member::{Member, Moment};
 use store_watch::batch::{Batch, StreamId};
@@ -211,8 +212,12 @@ impl Driver {
                 }
             }
         }
+        if std::mem::take(&mut effects.end_streams) {
+            // Each is closed by its client's side, which hears of it now.
+            self.streams.clear();
+        }
         for notice in effects.notices.drain(..) {
-            log(notice);
+            notices::log(notice);
         }
         if std::mem::take(&mut effects.members_changed) {
             let former = self.member.machine().removed().collect();
@@ -236,6 +241,9 @@ impl Driver {
         counters.proposals_pending.set(counts.proposals_pending);
         counters.proposals_failed.set(counts.proposals_failed);
         counters.leases_expired.set(counts.leases_expired);
+        counters.slow_syncs.set(counts.slow_syncs);
+        counters.checks.set(counts.checks);
+        counters.checks_differing.set(counts.checks_differing);
         counters.revision.set(machine.revision().0.cast_unsigned());
         counters
             .compacted_revision
@@ -327,14 +335,4 @@ impl Waiting {
 /// Milliseconds since the store started.
 pub(crate) fn moment(epoch: Instant) -> Moment {
     Moment(u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX))
-}
-
-fn log(notice: Notice) {
-    match notice {
-        Notice::Leads { term } => tracing::info!(term, "this member leads"),
-        Notice::Follows { leader, term } => {
-            tracing::info!(leader = format!("{leader:016x}"), term, "follows a leader");
-        }
-        Notice::Leaderless { term } => tracing::info!(term, "no leader"),
-    }
 }

@@ -318,6 +318,10 @@ fn store_config(config: &Config, addresses: &[SocketAddr]) -> StoreConfig {
         segment_bytes: config.segment_bytes,
         quota_bytes: config.quota_bytes,
         progress_ms: millis(config.watch_progress_interval),
+        slow_sync_ms: millis(config.slow_disk),
+        check_ms: millis(config.checksum_check),
+        check_contents_ms: millis(config.contents_check),
+        check_at_start: config.check_at_start,
         fsync: config.sync,
         ..StoreConfig::new(config.data_dir.clone())
     }

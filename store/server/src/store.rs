@@ -72,6 +72,14 @@ pub struct StoreConfig {
     pub quota_bytes: u64,
     /// See [`Config::progress_ms`].
     pub progress_ms: u64,
+    /// See [`Config::slow_sync_ms`].
+    pub slow_sync_ms: u64,
+    /// See [`Config::check_ms`].
+    pub check_ms: u64,
+    /// See [`Config::check_contents_ms`].
+    pub check_contents_ms: u64,
+    /// See [`Config::check_at_start`].
+    pub check_at_start: bool,
     /// Sync before acknowledging. Without it a power cut loses acknowledged writes.
     pub fsync: bool,
 }
@@ -104,6 +112,10 @@ impl StoreConfig {
             segment_bytes: wal.segment_bytes,
             quota_bytes: member.limits.quota_bytes,
             progress_ms: member.progress_ms,
+            slow_sync_ms: member.slow_sync_ms,
+            check_ms: member.check_ms,
+            check_contents_ms: member.check_contents_ms,
+            check_at_start: member.check_at_start,
             fsync: true,
         }
     }
@@ -370,6 +382,10 @@ fn member_config(config: &StoreConfig, founding: Founding) -> Config {
         snapshot_count: config.snapshot_count,
         catch_up_entries: config.catch_up_entries,
         progress_ms: config.progress_ms,
+        slow_sync_ms: config.slow_sync_ms,
+        check_ms: config.check_ms,
+        check_contents_ms: config.check_contents_ms,
+        check_at_start: config.check_at_start,
         limits: Limits {
             quota_bytes: config.quota_bytes,
         },

@@ -67,6 +67,11 @@ impl Versions {
         older.copied().chain([self.last])
     }
 
+    /// Versions from the one at `position` on, oldest first.
+    pub(super) fn from(&self, position: usize) -> impl Iterator<Item = Version> {
+        (position..self.len()).map(|position| self.get(position))
+    }
+
     /// How many versions lie below `revision`.
     fn below(&self, revision: i64) -> usize {
         if self.last.modified < revision {

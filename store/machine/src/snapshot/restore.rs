@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::state::{self, State};
-use super::{END_BYTES, FRAME_HEAD_BYTES, MAGIC, OPENING_BYTES, VERSION, kind};
+use super::{END_BYTES, FRAME_HEAD_BYTES, MAGIC, OPENING_BYTES, VERSION, VERSION_MIN, kind};
+use crate::checksum::Trail;
 use crate::mvcc::Record;
 use crate::revision::Revision;
 use crate::{Limits, Machine};
@@ -73,7 +74,10 @@ impl fmt::Display for RestoreError {
         match self {
             Self::NotASnapshot => f.write_str("the bytes do not begin like a snapshot"),
             Self::Version { found } => {
-                write!(f, "version {found} is not known, expected {VERSION}")
+                write!(
+                    f,
+                    "version {found} is not known, expected {VERSION_MIN} to {VERSION}"
+                )
             }
             Self::Damaged { offset, expected } => {
                 write!(f, "expected {expected} in the frame at byte {offset}")
@@ -116,6 +120,8 @@ pub(super) struct Building {
     revision: Revision,
     /// Revision of the last record.
     last: i64,
+    /// The place of the trail is behind.
+    begun: bool,
 }
 
 impl Restore {
@@ -208,7 +214,7 @@ impl Restore {
         }
         let opening = bytes.split_to(OPENING_BYTES);
         let found = opening[MAGIC.len()];
-        if found != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&found) {
             return Err(RestoreError::Version { found });
         }
         self.checksum = crc32c::crc32c(&opening);
@@ -223,7 +229,15 @@ impl Restore {
                 Some(state) => self.building = Some(Building::new(self.limits, state)),
                 None => return Err(self.damaged("numbers, leases, alarms and members")),
             },
+            (kind::TRAIL, Some(building)) if !building.begun => match Trail::decode(content) {
+                Some(trail) if trail.point().revision == building.revision => {
+                    building.machine.trail = trail;
+                    building.begun = true;
+                }
+                _ => return Err(self.damaged("the running checksum at its revision")),
+            },
             (kind::RECORDS, Some(building)) => {
+                building.begun = true;
                 if let Err(expected) = building.records(&content) {
                     return Err(self.damaged(expected));
                 }
@@ -274,10 +288,12 @@ impl Building {
         machine.members.restore(state.members, state.removed);
         machine.auth = Arc::new(state.auth);
         machine.keyspace.restore_begin(state.compacted);
+        machine.trail = Trail::new(state.revision);
         Self {
             machine,
             revision: state.revision,
             last: 0,
+            begun: false,
         }
     }
 

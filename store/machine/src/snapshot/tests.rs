@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Limits;
+use crate::checksum::Trail;
 use crate::command::Command;
 use crate::tests::dump::dump;
 use crate::tests::strategies::command;
@@ -81,6 +82,8 @@ proptest! {
         }
         let mut restored = restore.finish().unwrap();
         prop_assert_eq!(dump(&restored), dump(&copy));
+        prop_assert_eq!(restored.trail_marks(), copy.trail_marks());
+        prop_assert_eq!(restored.trail(), copy.trail());
         // And it goes on as the copy does, which a forgotten counter would show.
         for command in after {
             let index = Index(copy.applied().0 + 1);
@@ -88,6 +91,8 @@ proptest! {
             restored.scrub(2);
         }
         prop_assert_eq!(dump(&restored), dump(&copy));
+        prop_assert_eq!(restored.trail_marks(), copy.trail_marks());
+        prop_assert_eq!(restored.trail(), copy.trail());
         while !restored.scrub(10) {}
         while !copy.scrub(10) {}
         prop_assert_eq!(restored.keyspace.versions(), copy.keyspace.versions());
@@ -121,10 +126,8 @@ proptest! {
     }
 }
 
-/// Written once and kept: what stood in these bytes must be read for as long as version 1 is.
-#[test]
-fn golden_bytes() {
-    let machine = machine_of(&[
+fn golden_machine() -> Machine {
+    machine_of(&[
         Command::LeaseGrant {
             id: crate::revision::LeaseId(7),
             ttl_seconds: 60,
@@ -150,21 +153,56 @@ fn golden_bytes() {
             name: "m".into(),
             client_urls: vec!["u".into()],
         },
-    ]);
-    let mut golden = b"muster-s\x01".to_vec();
+    ])
+}
+
+/// The golden machine in this version, with what stands in the place of the trail.
+fn golden(version: u8, trail: &[u8]) -> Vec<u8> {
+    let mut golden = b"muster-s".to_vec();
+    golden.push(version);
     golden.extend([1, 20, 0, 0, 0]);
     golden.extend([5, 3, 0, 0]); // applied 5, revision 3, never compacted, no term
     golden.extend([1, 7, 60, 0]); // a lease
     golden.extend([1, 9, 1]); // an alarm
     golden.extend([1, 9, 1, b'm', 0, 1, 1, b'u', 0]); // a member
+    golden.extend(trail);
     golden.extend([2, 12, 0, 0, 0]);
     golden.extend([2, 1, 0, 7, 1, 1, b'k', b'v']); // the put at revision 2
     golden.extend([3, 0, 1, b'k']); // the delete at revision 3
     let checksum = crc32c::crc32c(&golden);
     golden.extend([3, 4, 0, 0, 0]);
     golden.extend(checksum.to_le_bytes());
-    assert_eq!(whole(&machine), golden);
-    assert_eq!(dump(&restored(&golden).unwrap()), dump(&machine));
+    golden
+}
+
+/// Written once and kept: what stood in these bytes must be read for as long as the version is.
+#[test]
+fn golden_bytes() {
+    let machine = golden_machine();
+    let digests = [0x7cc1_78bf_de2f_58bcu64, 0x8aad_e65d_b468_c4f0];
+    let mut trail = vec![kind::TRAIL, 28, 0, 0, 0];
+    trail.extend([1, 3]); // from revision 1 to 3
+    trail.extend(digests[1].to_le_bytes());
+    trail.extend([2, 0]); // two revisions, none below
+    for digest in digests {
+        trail.extend(digest.to_le_bytes());
+    }
+    let bytes = golden(2, &trail);
+    let trail = machine.trail();
+    assert_eq!((trail.origin, trail.revision), (Revision(1), Revision(3)));
+    assert_eq!(trail.digest, digests[1]);
+    assert_eq!(whole(&machine), bytes);
+    let restored = restored(&bytes).unwrap();
+    assert_eq!(dump(&restored), dump(&machine));
+    assert_eq!(restored.trail_marks(), machine.trail_marks());
+}
+
+/// A snapshot of version 1 knows no trail: it begins there, and is compared with no other.
+#[test]
+fn golden_bytes_of_version_1() {
+    let restored = restored(&golden(1, &[])).unwrap();
+    assert_eq!(dump(&restored), dump(&golden_machine()));
+    assert_eq!(restored.trail(), Trail::new(Revision(3)).point());
 }
 
 /// What the member had not scrubbed yet comes along, and the restored one scrubs it.
@@ -272,8 +310,8 @@ fn each_fault_is_named() {
             "restore snapshot: the bytes do not begin like a snapshot",
         ),
         (
-            with(8, 2),
-            "restore snapshot: version 2 is not known, expected 1",
+            with(8, 3),
+            "restore snapshot: version 3 is not known, expected 1 to 2",
         ),
         (
             with(9, 2),
@@ -281,7 +319,7 @@ fn each_fault_is_named() {
         ),
         (
             with(14, 5),
-            "restore snapshot: checksum 54fdc1c2 is written, 991e28db was found",
+            "restore snapshot: checksum 805280d8 is written, d8faa58c was found",
         ),
         (
             restored(&bytes[..20]).err(),
@@ -289,7 +327,7 @@ fn each_fault_is_named() {
         ),
         (
             restored(&[&bytes[..], b"x"].concat()).err(),
-            "restore snapshot: expected nothing behind the end in the frame at byte 30",
+            "restore snapshot: expected nothing behind the end in the frame at byte 47",
         ),
     ];
     for (error, text) in table {

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::Machine;
 use crate::error::Refusal;
 use crate::reply::Event;
 use crate::request::{KeyRange, RangeEnd, RangeRequest};
 use crate::revision::Revision;
+use crate::{AuditStep, Machine};
 
 /// Everything that can be asked of a machine.
 pub(crate) fn dump(machine: &Machine) -> String {
@@ -38,6 +38,7 @@ pub(crate) fn dump(machine: &Machine) -> String {
         out += &format!("{:?}\n", machine.hash_kv(Revision(revision)));
     }
     out += &format!("{:?}\n", events(&machine, machine.compacted().0, i64::MAX));
+    out += &format!("{} {:?}\n", machine.rest_checksum(), audit(&machine));
     out
 }
 
@@ -53,4 +54,16 @@ pub(crate) fn events(machine: &Machine, from: i64, to: i64) -> Result<Vec<Event>
         true
     })?;
     Ok(all)
+}
+
+/// The sums of an audit of everything, in slices.
+pub(crate) fn audit(machine: &Machine) -> Vec<u64> {
+    let mut audit = machine.audit_begin(Revision::FIRST, machine.revision());
+    loop {
+        match machine.audit(&mut audit, 3, 100) {
+            AuditStep::Going => {}
+            AuditStep::Done(sums) => return sums,
+            AuditStep::Compacted => panic!("nothing was compacted"),
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! The rules of the reference, row by row: A.2 range, A.3 put and delete, A.4 transactions, A.5
-//! compaction, A.7 leases, A.9 alarms and quota.
+//! compaction, A.7 leases, A.9 alarms and quota; and what members compare.
 
 mod compaction;
+mod integrity;
 mod leases;
 mod ranges;
 mod space;

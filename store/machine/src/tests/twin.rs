@@ -34,6 +34,8 @@ pub(super) struct Twin {
     leases: BTreeMap<LeaseId, LeaseRecord>,
     term: u64,
     alarms: Vec<Alarm>,
+    /// All of them vote.
+    members: Vec<u64>,
 }
 
 type Done = Result<Reply, Refusal>;
@@ -50,6 +52,7 @@ impl Twin {
             leases: BTreeMap::new(),
             term: 0,
             alarms: Vec::new(),
+            members: Vec::new(),
         }
     }
 
@@ -84,12 +87,17 @@ impl Twin {
                 | Command::MemberPublish { .. }
                 | Command::LeaseCheckpoint { .. }
         );
-        if guarded
-            && self
-                .alarms
-                .iter()
-                .any(|alarm| alarm.kind == AlarmKind::Corrupt)
-        {
+        let corrupt = |id| {
+            let alarm = Alarm {
+                member: id,
+                kind: AlarmKind::Corrupt,
+            };
+            self.alarms.contains(&alarm)
+        };
+        let stranger = (0..10).any(|id| corrupt(id) && !self.members.contains(&id));
+        let sound = self.members.iter().filter(|&&id| !corrupt(id)).count();
+        let majority = sound == self.members.len() || sound * 2 > self.members.len();
+        if guarded && (stranger || !majority) {
             return Err(Refusal::Corrupt);
         }
         match command {
@@ -188,7 +196,12 @@ impl Twin {
                 self.alarms.retain(|other| *other != alarm);
                 Ok(Reply::Alarm(if was { vec![alarm] } else { vec![] }))
             }
-            Command::MemberPublish { .. } => Ok(Reply::MemberPublish),
+            Command::MemberPublish { id, .. } => {
+                if !self.members.contains(id) {
+                    self.members.push(*id);
+                }
+                Ok(Reply::MemberPublish)
+            }
             Command::Members(_) | Command::Auth(_) | Command::As { .. } => {
                 unreachable!("not among the commands drawn here")
             }

@@ -6,6 +6,7 @@ use store_machine::command::Command;
 use store_machine::error::Refusal;
 use store_machine::revision::LeaseId;
 
+use super::check::CheckMessage;
 use super::encode::VERSION;
 use super::{Answer, Ask, Declined, Forward, Life, PeerMessage, SnapshotGot, SnapshotPart};
 use crate::answer::{Body, Failure, Forbidden, LeaseLife};
@@ -22,6 +23,7 @@ pub(super) mod kind {
     pub(in super::super) const SNAPSHOT_PART: u8 = 6;
     pub(in super::super) const SNAPSHOT_GOT: u8 = 7;
     pub(in super::super) const REMOVED: u8 = 8;
+    pub(in super::super) const CHECK: u8 = 9;
 }
 
 /// Kinds of questions. Never reused.
@@ -119,6 +121,7 @@ impl PeerMessage {
             kind::ANSWER => Self::Answer(Box::new(reader.answer()?)),
             kind::SNAPSHOT_PART => Self::SnapshotPart(Box::new(reader.part()?)),
             kind::REMOVED => Self::Removed,
+            kind::CHECK => Self::Check(CheckMessage::decode(&mut reader)?),
             kind::SNAPSHOT_GOT => Self::SnapshotGot(SnapshotGot {
                 transfer: reader.u64()?,
                 next: reader.u64()?,
@@ -132,9 +135,9 @@ impl PeerMessage {
     }
 }
 
-type Decoded<T> = Result<T, PeerDecodeError>;
+pub(super) type Decoded<T> = Result<T, PeerDecodeError>;
 
-struct Reader {
+pub(super) struct Reader {
     /// Length of the message.
     whole: usize,
     /// What has not been read.
@@ -264,7 +267,10 @@ impl Reader {
     }
 
     /// A count and that many items; grows as they are found, a count alone is not believed.
-    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Decoded<T>) -> Decoded<Vec<T>> {
+    pub(super) fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Decoded<T>,
+    ) -> Decoded<Vec<T>> {
         let count = self.u32()?;
         let mut items = Vec::new();
         for _ in 0..count {
@@ -281,7 +287,7 @@ impl Reader {
         Ok(self.rest.split_to(len))
     }
 
-    fn u8(&mut self, expected: &'static str) -> Decoded<u8> {
+    pub(super) fn u8(&mut self, expected: &'static str) -> Decoded<u8> {
         self.array(expected).map(|[byte]| byte)
     }
 
@@ -289,11 +295,20 @@ impl Reader {
         self.array("a length").map(u32::from_be_bytes)
     }
 
-    fn u64(&mut self) -> Decoded<u64> {
+    /// A byte that is 0 or 1.
+    pub(super) fn flag(&mut self) -> Decoded<bool> {
+        match self.u8("yes or no")? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(self.error_before("yes or no")),
+        }
+    }
+
+    pub(super) fn u64(&mut self) -> Decoded<u64> {
         self.array("a number").map(u64::from_be_bytes)
     }
 
-    fn i64(&mut self) -> Decoded<i64> {
+    pub(super) fn i64(&mut self) -> Decoded<i64> {
         self.array("a number").map(i64::from_be_bytes)
     }
 
@@ -313,7 +328,7 @@ impl Reader {
     }
 
     /// As [`Reader::error`], for what has just been read.
-    fn error_before(&self, expected: &'static str) -> PeerDecodeError {
+    pub(super) fn error_before(&self, expected: &'static str) -> PeerDecodeError {
         let mut error = self.error(expected);
         error.offset = error.offset.saturating_sub(1);
         error

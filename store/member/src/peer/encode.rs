@@ -46,6 +46,10 @@ impl PeerMessage {
                 put_part(part, &mut out);
             }
             Self::Removed => out.push(kind::REMOVED),
+            Self::Check(check) => {
+                out.push(kind::CHECK);
+                check.encode(&mut out);
+            }
             Self::SnapshotGot(got) => {
                 out.push(kind::SNAPSHOT_GOT);
                 put_u64(got.transfer, &mut out);
@@ -188,16 +192,16 @@ fn refusal_number(refusal: Refusal) -> u8 {
     u8::try_from(place.unwrap_or_default()).unwrap_or_default()
 }
 
-fn put_u64(number: u64, out: &mut Vec<u8>) {
+pub(super) fn put_u64(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&number.to_be_bytes());
 }
 
-fn put_i64(number: i64, out: &mut Vec<u8>) {
+pub(super) fn put_i64(number: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(&number.to_be_bytes());
 }
 
 /// A length; everything that has one is bounded far below four GiB.
-fn put_len(len: usize, out: &mut Vec<u8>) {
+pub(super) fn put_len(len: usize, out: &mut Vec<u8>) {
     let len = u32::try_from(len).unwrap_or(u32::MAX);
     out.extend_from_slice(&len.to_be_bytes());
 }

@@ -4,13 +4,16 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use raft::eraftpb::{Entry, Message, MessageType};
 use store_machine::auth::Actor;
+use store_machine::checksum::{Span, TrailMark, TrailPoint};
 use store_machine::command::Command;
 use store_machine::error::Refusal;
 use store_machine::revision::{LeaseId, Revision};
 
+use super::check::{CheckOrder, CheckPoint, Difference};
 use super::*;
 use crate::answer::{Forbidden, LeaseLife};
 use crate::record::Voters;
+use crate::verdict::Aspect;
 
 fn raft_message() -> PeerMessage {
     let entry = Entry {
@@ -190,6 +193,84 @@ fn golden() -> Vec<(PeerMessage, Vec<u8>)> {
         ),
         (PeerMessage::Removed, vec![1, 8]),
     ]
+    .into_iter()
+    .chain(golden_checks())
+    .collect()
+}
+
+fn golden_checks() -> Vec<(PeerMessage, Vec<u8>)> {
+    let bytes = |rest: &[&[u8]]| [&[1, 9][..], &rest.concat()].concat();
+    let point = CheckPoint {
+        trail: TrailPoint {
+            origin: Revision(1),
+            revision: Revision(2),
+            digest: 3,
+        },
+        compacted: Revision(4),
+        rest: 5,
+        sums: vec![6],
+    };
+    let rows = [
+        (CheckMessage::Wanted { contents: true }, bytes(&[&[1, 1]])),
+        (
+            CheckMessage::Order(CheckOrder {
+                round: 1,
+                index: 2,
+                contents: Some((Revision(3), Revision(4))),
+            }),
+            bytes(&[&[2], &u64s(&[1, 2]), &[1], &u64s(&[3, 4])]),
+        ),
+        (
+            CheckMessage::Report {
+                round: 1,
+                point: None,
+            },
+            bytes(&[&[3], &u64s(&[1]), &[0]]),
+        ),
+        (
+            CheckMessage::Report {
+                round: 1,
+                point: Some(Box::new(point)),
+            },
+            bytes(&[
+                &[3],
+                &u64s(&[1]),
+                &[1],
+                &u64s(&[1, 2, 3, 4, 5]),
+                &[0, 0, 0, 1],
+                &u64s(&[6]),
+            ]),
+        ),
+        (
+            CheckMessage::MarksWanted { round: 1 },
+            bytes(&[&[4], &u64s(&[1])]),
+        ),
+        (
+            CheckMessage::Marks {
+                round: 1,
+                marks: vec![TrailMark {
+                    revision: Revision(2),
+                    digest: 3,
+                }],
+            },
+            bytes(&[&[5], &u64s(&[1]), &[0, 0, 0, 1], &u64s(&[2, 3])]),
+        ),
+        (CheckMessage::Sound, bytes(&[&[6]])),
+        (
+            CheckMessage::Differs(Difference {
+                member: 1,
+                aspect: Aspect::Contents,
+                since: Some(Span {
+                    after: Revision(2),
+                    until: Revision(3),
+                }),
+            }),
+            bytes(&[&[7], &u64s(&[1]), &[1, 1], &u64s(&[2, 3])]),
+        ),
+    ];
+    let checks = rows.into_iter();
+    let checks = checks.map(|(check, bytes)| (PeerMessage::Check(check), bytes));
+    checks.collect()
 }
 
 #[test]

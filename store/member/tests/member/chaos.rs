@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use store_machine::revision::Revision;
 use store_member::Member;
 use store_member::answer::{Body, Consistency, Failure};
+use store_member::effects::Notice;
 use store_member::input::{Read, Token};
 
 use crate::world::{World, put, range};
@@ -37,7 +38,13 @@ struct Chaos {
 
 impl Chaos {
     fn new(seed: u64) -> Self {
-        let mut world = World::started(3);
+        let mut world = World::new(3, |config| {
+            config.check_ms = 1_000;
+            config.check_contents_ms = 2_000;
+        });
+        for id in 1..=3 {
+            world.start(id);
+        }
         world.elect();
         Self {
             world,
@@ -199,6 +206,10 @@ impl Chaos {
                 hash(&self.world, leader),
                 "member {id}"
             );
+        }
+        for node in self.world.nodes.values() {
+            let differs = |notice: &&Notice| matches!(notice, Notice::Differs(_));
+            assert_eq!(node.notices.iter().find(differs), None);
         }
         let mut history = Vec::new();
         let machine = self.world.member(leader).machine();

@@ -1,6 +1,7 @@
 //! The lead goes from one member to another when it is wanted, and nothing is lost by it.
 
 use store_member::answer::{Body, Failure, Forbidden};
+use store_member::effects::Notice;
 use store_member::input::{Input, Token};
 
 use crate::world::{World, put};
@@ -97,4 +98,113 @@ fn one_that_does_not_take_it_leaves_the_lead_where_it_was() {
     world.pass(500);
     assert_eq!(world.leaders(), [leader]);
     assert!(world.acknowledged(write));
+}
+
+/// How often a member has said that its disk is slow, and that it hands the lead over for it.
+fn complaints(world: &World, id: u64) -> (usize, usize) {
+    let count = |wanted: fn(&Notice) -> bool| {
+        let notices = world.nodes[&id].notices.iter();
+        notices.filter(|notice| wanted(notice)).count()
+    };
+    (
+        count(|notice| matches!(notice, Notice::DiskSlow { .. })),
+        count(|notice| matches!(notice, Notice::Yields { corrupt: false, .. })),
+    )
+}
+
+#[test]
+fn a_leader_whose_disk_stalls_hands_over_and_writes_go_on() {
+    let (mut world, leader, others) = started();
+    world.stalled.insert(leader);
+    let stuck = world.propose(leader, put("a", "stuck"));
+    world.pass(900);
+    assert_eq!(world.leaders(), [leader]);
+    assert_eq!(complaints(&world, leader), (0, 0));
+    world.pass(300);
+    assert_eq!(complaints(&world, leader), (1, 1));
+    let next = world.elect();
+    assert!(others.contains(&next));
+    let token = world.propose(others[0], put("b", "on"));
+    world.pass(100);
+    assert!(world.acknowledged(token));
+    // The disk comes back, stalls, comes back: nothing moves any more.
+    for _ in 0..5 {
+        world.stalled.clear();
+        world.pass(500);
+        world.stalled.insert(leader);
+        world.propose(next, put("c", "x"));
+        world.pass(1_500);
+    }
+    world.stalled.clear();
+    world.pass(500);
+    assert_eq!(world.leaders(), [next]);
+    // Its outcome was unknown: the entry is there, since others had it.
+    assert_eq!(world.outcome(stuck), Some(&Err(Failure::LeaderChanged)));
+    assert_eq!(world.value(leader, "a").as_deref(), Some("stuck"));
+}
+
+#[test]
+fn a_member_hands_over_for_its_disk_once_a_minute_at_most() {
+    let (mut world, leader, _) = started();
+    for round in 0..6 {
+        // It is made leader again each time.
+        let at = world.elect();
+        let token = hand_over(&mut world, at, Some(leader));
+        world.pass(300);
+        assert!(world.acknowledged(token));
+        world.stalled.insert(leader);
+        world.propose(leader, put("a", &round.to_string()));
+        world.pass(5_000);
+        world.stalled.clear();
+        world.pass(5_000);
+    }
+    assert_eq!(complaints(&world, leader), (6, 1));
+}
+
+#[test]
+fn where_nobody_is_faster_a_leader_with_a_slow_disk_leads_on() {
+    let (mut world, leader, others) = started();
+    let term = world.member(leader).header().term;
+    world.stalled.extend(world.ids());
+    let token = world.propose(leader, put("a", "slow"));
+    // Heartbeats and their answers do not wait for the disk: nobody campaigns.
+    world.pass(5_000);
+    assert_eq!(world.leaders(), [leader]);
+    assert_eq!(world.outcome(token), None);
+    for id in world.ids() {
+        assert_eq!(world.member(id).header().term, term);
+        assert_eq!(world.member(id).counts().leader, leader);
+    }
+    assert_eq!(complaints(&world, leader), (1, 0));
+    // One that is faster could not be elected alone; two lead without this one.
+    world.stalled.remove(&others[1]);
+    world.pass(1_000);
+    assert_eq!(world.leaders(), [leader]);
+    world.stalled.remove(&others[0]);
+    world.pass(500);
+    assert_ne!(world.elect(), leader);
+    world.stalled.clear();
+    world.pass(500);
+    assert_eq!(world.value(leader, "a").as_deref(), Some("slow"));
+}
+
+#[test]
+fn without_the_bound_or_without_others_a_slow_disk_is_endured() {
+    for (members, slow_sync_ms) in [(3, 0), (1, 1_000)] {
+        let mut world = World::new(members, |config| config.slow_sync_ms = slow_sync_ms);
+        for id in 1..=members {
+            world.start(id);
+        }
+        let leader = world.elect();
+        world.pass(500);
+        world.stalled.insert(leader);
+        let token = world.propose(leader, put("a", "x"));
+        world.pass(5_000);
+        assert_eq!(world.leaders(), [leader]);
+        let warned = usize::from(slow_sync_ms > 0);
+        assert_eq!(complaints(&world, leader), (warned, 0));
+        world.stalled.clear();
+        world.pass(500);
+        assert!(world.acknowledged(token));
+    }
 }

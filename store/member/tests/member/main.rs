@@ -5,6 +5,7 @@
 
 mod alone;
 mod chaos;
+mod checks;
 mod cluster;
 mod crash;
 mod forwarding;

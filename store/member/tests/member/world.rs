@@ -9,7 +9,7 @@ use store_machine::request::{KeyRange, PutRequest, RangeEnd, RangeRequest};
 use store_machine::revision::LeaseId;
 use store_machine::snapshot::Restore;
 use store_member::answer::{Body, Consistency, Failure, MemberInfo};
-use store_member::effects::{Append, Effects, Envelope, Fatal, Reply};
+use store_member::effects::{Append, Effects, Envelope, Fatal, Notice, Reply};
 use store_member::input::{Input, Read, Token};
 use store_member::record::{Entry, Mark, Recovered, Vote};
 use store_member::{Config, Member, Moment, PeerMessage};
@@ -44,6 +44,7 @@ pub(crate) struct Node {
     pub(crate) disk: Disk,
     pub(crate) replies: Vec<Reply>,
     pub(crate) watched: Vec<(StreamId, Batch)>,
+    pub(crate) notices: Vec<Notice>,
     /// It has learnt that it is a member no more, and has ended.
     pub(crate) removed: bool,
     /// Lives so far: the seed of the next.
@@ -57,6 +58,8 @@ pub(crate) struct World {
     pub(crate) wire: VecDeque<(u64, Envelope)>,
     /// Links that lose everything, from and to.
     pub(crate) cut: BTreeSet<(u64, u64)>,
+    /// Members whose disks sync nothing.
+    pub(crate) stalled: BTreeSet<u64>,
     tokens: u64,
 }
 
@@ -80,6 +83,7 @@ impl World {
                 disk: Disk::default(),
                 replies: Vec::new(),
                 watched: Vec::new(),
+                notices: Vec::new(),
                 removed: false,
                 lives: 0,
             }
@@ -89,6 +93,7 @@ impl World {
             nodes: (1..=count).map(|id| (id, node(id))).collect(),
             wire: VecDeque::new(),
             cut: BTreeSet::new(),
+            stalled: BTreeSet::new(),
             tokens: 0,
         }
     }
@@ -105,6 +110,7 @@ impl World {
             disk: Disk::default(),
             replies: Vec::new(),
             watched: Vec::new(),
+            notices: Vec::new(),
             removed: false,
             lives: 0,
         };
@@ -197,12 +203,14 @@ impl World {
             appends: effects.appends.clone(),
             sends: effects.sends.clone(),
             watch: effects.watch.clone(),
+            end_streams: effects.end_streams,
             notices: effects.notices.clone(),
             ..Effects::default()
         };
         node.disk.unsynced.append(&mut effects.appends);
         node.replies.append(&mut effects.replies);
         node.watched.append(&mut effects.watch);
+        node.notices.append(&mut effects.notices);
         if node.removed {
             node.member = None;
         }
@@ -225,6 +233,9 @@ impl World {
 
     /// Makes everything a member has ordered durable and tells it; true if there was anything.
     pub(crate) fn sync(&mut self, id: u64) -> bool {
+        if self.stalled.contains(&id) {
+            return false;
+        }
         let node = self.node(id);
         if let Some(written) = node.disk.writing.take() {
             let mark = &written.0;

@@ -181,6 +181,39 @@ pub struct Args {
           default_missing_value = "true", value_parser = go_bool, help_heading = "Storage")]
     pub unsafe_no_fsync: bool,
 
+    /// Between two comparisons of what members hold in memory, and with it all their history; 0s = never.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration::parse, help_heading = "Integrity")]
+    pub corrupt_check_time: Duration,
+
+    /// Between two comparisons of the members' running checksums, which cost next to nothing; 0s = never.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse, help_heading = "Integrity")]
+    pub compact_hash_check_time: Duration,
+
+    /// Compare running checksums.
+    #[arg(long, value_name = "BOOL", default_value = "true", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Integrity")]
+    pub compact_hash_check_enabled: bool,
+
+    /// After a start on existing data, serve nobody before the contents have been compared with the other
+    /// members', or none could be reached for a minute.
+    #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Integrity")]
+    pub initial_corrupt_check: bool,
+
+    /// A leader whose disk keeps a write waiting this long hands the lead over, if a majority without it was
+    /// faster; 0s = never.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse, help_heading = "Integrity")]
+    pub slow_disk_handover: Duration,
+
+    /// etcd's gates as name=true,…: InitialCorruptCheck and CompactHashCheck are the flags of that name.
+    #[arg(
+        long,
+        value_name = "GATES",
+        default_value = "",
+        help_heading = "Integrity"
+    )]
+    pub feature_gates: String,
+
     /// Largest request, in bytes.
     #[arg(
         long,

@@ -63,10 +63,6 @@ pub(super) const LATER: &[Later] = &[
     moot("bootstrap-defrag-threshold-megabytes"),
     moot("compaction-batch-limit"),
     moot("compaction-sleep-interval"),
-    value("corrupt-check-time", "0s"),
-    moot("compact-hash-check-time"),
-    moot_switch("compact-hash-check-enabled"),
-    switch("initial-corrupt-check", "false"),
     switch("force-new-cluster", "false"),
     // Clients
     value("listen-client-http-urls", ""),
@@ -143,9 +139,8 @@ pub(super) const LATER: &[Later] = &[
     moot("distributed-tracing-service-name"),
     moot("distributed-tracing-instance-id"),
     moot("distributed-tracing-sampling-rate"),
-    value("feature-gates", ""),
-    switch("enable-lease-checkpoint", "false"),
-    switch("enable-lease-checkpoint-persist", "false"),
+    moot_switch("enable-lease-checkpoint"),
+    moot_switch("enable-lease-checkpoint-persist"),
     value("config-file", ""),
 ];
 

@@ -8,6 +8,7 @@ pub mod args;
 pub mod cluster;
 pub mod duration;
 pub mod error;
+mod gates;
 pub mod later;
 pub mod line;
 
@@ -19,6 +20,7 @@ use self::address::{Address, Scheme};
 use self::args::Args;
 use self::cluster::{ClusterState, InitialMember};
 use self::error::ConfigError;
+use self::gates::Gates;
 
 /// What a message may hold beyond `--max-request-bytes`: etcd's allowance for the call's own fields.
 pub const RECEIVE_OVERHEAD_BYTES: usize = 512 * 1024;
@@ -102,6 +104,14 @@ pub struct Config {
     pub watch_progress_interval: Duration,
     /// See [`AutoCompaction`].
     pub auto_compaction: AutoCompaction,
+    /// Between two comparisons of what members hold in memory; zero = never.
+    pub contents_check: Duration,
+    /// Between two comparisons of their running checksums; zero = never.
+    pub checksum_check: Duration,
+    /// Serve nobody after a start before the contents have been compared.
+    pub check_at_start: bool,
+    /// Longest wait for the disk that does not cost a leader the lead; zero = none does.
+    pub slow_disk: Duration,
     /// Acknowledged means on disk. Off only with `--unsafe-no-fsync`.
     pub sync: bool,
     /// What is logged, as etcd names levels: debug, info, warn, error.
@@ -136,6 +146,10 @@ impl Config {
         let (listen_peer, listen_peer_given) = listen_peer(&args, &listen_client)?;
         let initial_cluster_state = cluster::state(&args)?;
         let (heartbeat, election) = check_times(&args)?;
+        let gates = Gates::parse(&args.feature_gates)?;
+        let checksum_check = gates
+            .compact_hash_check
+            .unwrap_or(args.compact_hash_check_enabled);
         Ok(Self {
             data_dir: args
                 .data_dir
@@ -175,6 +189,16 @@ impl Config {
                 &args.auto_compaction_mode,
                 &args.auto_compaction_retention,
             )?,
+            contents_check: args.corrupt_check_time,
+            checksum_check: if checksum_check {
+                args.compact_hash_check_time
+            } else {
+                Duration::ZERO
+            },
+            check_at_start: gates
+                .initial_corrupt_check
+                .unwrap_or(args.initial_corrupt_check),
+            slow_disk: args.slow_disk_handover,
             sync: !args.unsafe_no_fsync,
             log_level: log_level(&args.log_level)?,
         })

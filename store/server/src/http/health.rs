@@ -60,8 +60,11 @@ async fn reason(api: &Api, excluded: &[&str], consistency: Consistency) -> Optio
 
 /// What the state itself says against the member's health.
 fn unfit(report: &StatusReport, excluded: &[&str], consistency: Consistency) -> Option<String> {
-    let kinds = report.alarms.iter().map(|alarm| alarm_name(alarm.kind));
-    if let Some(alarm) = kinds.into_iter().find(|alarm| !excluded.contains(alarm)) {
+    // Where the others agree, a member that differs says nothing about this one.
+    let concerns = |alarm: &&Alarm| alarm.kind != AlarmKind::Corrupt || report.corrupt;
+    let kinds = report.alarms.iter().filter(concerns);
+    let mut kinds = kinds.map(|alarm| alarm_name(alarm.kind));
+    if let Some(alarm) = kinds.find(|alarm| !excluded.contains(alarm)) {
         return Some(format!("ALARM {alarm}"));
     }
     if report.leader == 0 && consistency == Consistency::Linearizable {
@@ -121,8 +124,7 @@ impl Check {
             Self::SerializableRead => read(api, Consistency::Serializable).await,
             Self::LinearizableRead => read(api, Consistency::Linearizable).await,
             Self::DataCorruption => {
-                let corrupt = |alarm: &Alarm| alarm.kind == AlarmKind::Corrupt;
-                if report().await?.alarms.iter().any(corrupt) {
+                if report().await?.corrupt {
                     return Err("alarm activated: CORRUPT".to_owned());
                 }
                 Ok(())
@@ -229,6 +231,11 @@ mod tests {
         };
         let both = StatusReport {
             alarms: vec![alarm(AlarmKind::NoSpace), alarm(AlarmKind::Corrupt)],
+            corrupt: true,
+            ..led.clone()
+        };
+        let another = StatusReport {
+            alarms: vec![alarm(AlarmKind::Corrupt)],
             ..led.clone()
         };
         let lost = StatusReport::default();
@@ -238,6 +245,7 @@ mod tests {
             (&full, &[], linear, Some("ALARM NOSPACE")),
             (&full, &["NOSPACE"], linear, None),
             (&both, &["NOSPACE"], linear, Some("ALARM CORRUPT")),
+            (&another, &[], linear, None),
             (&lost, &[], linear, Some("RAFT NO LEADER")),
             (&lost, &[], local, None),
         ] {

@@ -11,6 +11,7 @@ use crate::api::Api;
 use crate::body::Body;
 use crate::counters::{Counters, Histogram, Number, PeerCounters, TIME_BUCKETS_US};
 use crate::grpc::account::{Accounts, code_name};
+use crate::grpc::maintenance::alarm_name;
 use crate::grpc::method::Method;
 use crate::handle::StatusReport;
 use crate::version;
@@ -100,6 +101,18 @@ fn raft(page: &mut Exposition, counters: &Counters, member: u64) {
         ),
         ("muster_raft_term", Gauge, "Raft term.", counters.term.get()),
         (
+            "muster_checks_total",
+            Counter,
+            "Comparisons of the members' states this one made as leader.",
+            counters.checks.get(),
+        ),
+        (
+            "muster_checks_differing_total",
+            Counter,
+            "Those in which a member differed.",
+            counters.checks_differing.get(),
+        ),
+        (
             "muster_requests_refused_total",
             Counter,
             "Requests refused because too many were waiting.",
@@ -160,6 +173,12 @@ fn disk(page: &mut Exposition, counters: &Counters) {
         Counter,
         "Entries written to the log; by syncs, the size of its batches.",
         counters.wal_entries.get(),
+    );
+    page.single(
+        "muster_disk_slow_total",
+        Counter,
+        "Times the log's disk kept writes waiting for longer than --slow-disk-handover.",
+        counters.slow_syncs.get(),
     );
     page.single(
         "muster_disk_full",
@@ -233,6 +252,13 @@ fn peers(page: &mut Exposition, counters: &Counters, member: u64) {
 }
 
 fn store(page: &mut Exposition, report: &StatusReport) {
+    let name = "etcd_debugging_server_alarms";
+    page.metric(name, Kind::Gauge, "1 for each raised alarm.");
+    for alarm in &report.alarms {
+        let member = format!("{:x}", alarm.member);
+        let kind = alarm_name(alarm.kind);
+        page.sample(name, &[("server_id", &member), ("alarm_type", kind)], 1);
+    }
     for (name, help, value) in [
         (
             "etcd_mvcc_db_total_size_in_bytes",

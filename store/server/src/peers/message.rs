@@ -29,6 +29,7 @@ pub(super) fn bytes(message: &PeerMessage) -> usize {
         }
         PeerMessage::Declined(declined) => REST + size_of_val(&*declined.proposals),
         PeerMessage::SnapshotPart(part) => REST + part.content.len(),
+        PeerMessage::Check(check) => REST + check.bytes(),
         PeerMessage::SnapshotGot(_) | PeerMessage::Removed => REST,
     }
 }
