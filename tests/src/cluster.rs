@@ -45,8 +45,8 @@ impl Member {
         }
     }
 
-    fn peer_url(&self) -> String {
-        format!("http://{}:{}", self.ip, self.peer_port)
+    fn peer_url(&self, scheme: &str) -> String {
+        format!("{scheme}://{}:{}", self.ip, self.peer_port)
     }
 }
 
@@ -55,6 +55,8 @@ pub struct Cluster {
     binary: PathBuf,
     folder: TempDir,
     members: Vec<Member>,
+    /// How members speak with each other: `http` or `https`.
+    peer_scheme: &'static str,
     /// Last: taken away when the processes are gone.
     net: Option<Net>,
 }
@@ -92,6 +94,7 @@ impl Cluster {
             binary: binary.to_owned(),
             folder: tempfile::tempdir().expect("temporary folder"),
             members: (0..members).map(Member::new).collect(),
+            peer_scheme: "http",
             net: None,
         }
     }
@@ -126,6 +129,19 @@ impl Cluster {
         self.members[member].data = Some(folder);
     }
 
+    /// Members speak TLS with each other.
+    #[must_use]
+    pub fn over_tls(mut self) -> Self {
+        self.peer_scheme = "https";
+        self
+    }
+
+    /// A folder for what the members are to find.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Starts all members and waits until they serve.
     ///
     /// # Panics
@@ -154,7 +170,7 @@ impl Cluster {
     pub fn initial_cluster(&self) -> String {
         let members = self.members.iter().filter(|member| member.listed);
         let entries: Vec<String> = members
-            .map(|member| format!("{}={}", member.name, member.peer_url()))
+            .map(|member| format!("{}={}", member.name, member.peer_url(self.peer_scheme)))
             .collect();
         entries.join(",")
     }
@@ -169,7 +185,7 @@ impl Cluster {
         };
         let client_url = format!("http://{}", self.address(member));
         let member = &self.members[member];
-        let peer_url = member.peer_url();
+        let peer_url = member.peer_url(self.peer_scheme);
         command
             .args(["store", "--name", &member.name, "--data-dir"])
             .arg(data)
@@ -190,7 +206,7 @@ impl Cluster {
     /// Where other members reach a member.
     #[must_use]
     pub fn peer_url(&self, member: usize) -> String {
-        self.members[member].peer_url()
+        self.members[member].peer_url(self.peer_scheme)
     }
 
     /// The id of a member, as `at` knows it.

@@ -6,6 +6,7 @@
 //! missing tool is a failure with its reason, never a skip ([`programs`]).
 
 pub mod agents;
+pub mod authority;
 pub mod cluster;
 pub mod complaint;
 pub mod confdir;

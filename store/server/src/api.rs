@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use store_transport::tls::Keeper;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::absence::Absence;
+use crate::connection::Doormen;
 use crate::grpc::account::Accounts;
 use crate::handle::Handle;
 
@@ -25,6 +27,10 @@ pub(crate) struct Api {
     pub(crate) snapshots: Arc<Semaphore>,
     /// For streams that want a leader.
     pub(crate) absence: Absence,
+    /// TLS on the ports, as far as there is any.
+    pub(crate) keepers: Vec<Arc<Keeper>>,
+    /// Who came to the ports for clients.
+    pub(crate) doormen: Arc<Doormen>,
 }
 
 /// Bounds on what clients may ask.

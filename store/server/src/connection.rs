@@ -4,6 +4,7 @@
 //! good as an HTTP/1 one (telling them apart by version broke v2 keys over TLS in etcd 3.5.26).
 
 mod authority;
+mod doormen;
 mod gather;
 mod huffman;
 
@@ -21,13 +22,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpStream};
+use store_transport::accept::{self, Opening, Rejected};
+use store_transport::tls::Keeper;
+use store_transport::{Listener, Remote, Socket, Stream};
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use self::authority::Tolerant;
+pub(crate) use self::doormen::Doormen;
 use self::gather::Gathering;
 use crate::api::Api;
 use crate::body::{Answered, Body};
+use crate::caller::Caller;
 use crate::config::Config;
 use crate::{grpc, http as plain};
 
@@ -48,10 +56,43 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// meanwhile make room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Time a client has to say its first word, and to finish a TLS handshake: whoever only connects does
+/// not use up files.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time a client has to take a word of refusal.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// To whoever speaks HTTP/1 in the clear to a port for TLS; Go's servers say the same.
+const NEEDS_TLS: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+    Client sent an HTTP request to an HTTPS server.\n";
+
+/// The same over HTTP/2 (RFC 9113, 6.8): no settings, then the end, with INADEQUATE_SECURITY (0xc).
+const NEEDS_TLS_HTTP2: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
+    \0\0\x37\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0c\
+    Client sent an HTTP request to an HTTPS server.";
+
+/// To whoever speaks TLS to a port in the clear. No client of TLS can read it, but Go's name it.
+const NEEDS_NO_TLS: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+    Client began a TLS handshake with an HTTP server.\n";
+
+/// Where clients come in.
+pub(crate) struct Door {
+    pub(crate) listener: Listener,
+    /// As it was configured, for people.
+    pub(crate) url: String,
+    /// Over TLS only, with these certificates.
+    pub(crate) tls: Option<Arc<Keeper>>,
+}
+
 /// How connections are served.
 #[derive(Clone)]
 pub(crate) struct Settings {
     builder: auto::Builder<TokioExecutor>,
+    /// One for each connection there may be, over all doors.
+    places: Arc<Semaphore>,
 }
 
 impl Settings {
@@ -74,14 +115,17 @@ impl Settings {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT);
-        Self { builder }
+        Self {
+            builder,
+            places: Arc::new(Semaphore::new(config.connections_max)),
+        }
     }
 }
 
-/// Accepts on one listener until the server closes, then lets the connections finish.
+/// Accepts at one door until the server closes, then lets the connections finish.
 ///
 /// Ends when they have, so the caller bounds the time by dropping the future, which cuts off the rest.
-pub(crate) async fn accept(listener: TcpListener, api: Arc<Api>, settings: Settings) {
+pub(crate) async fn accept(door: Door, api: Arc<Api>, settings: Settings) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -89,12 +133,15 @@ pub(crate) async fn accept(listener: TcpListener, api: Arc<Api>, settings: Setti
             biased;
             // Safe to cancel: it stays cancelled.
             () = api.closing.cancelled() => break,
-            // Safe to cancel: a connection not returned stays with the system.
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let watcher = graceful.watcher();
-                    let connection = serve(stream, Arc::clone(&api), settings.clone(), watcher);
-                    connections.spawn(connection);
+            // Safe to cancel: a connection not returned stays with the system, a place not used is free.
+            accepted = next(&door.listener, &settings, &api.doormen) => match accepted {
+                Ok((socket, remote, place)) => {
+                    let visit = Visit { socket, remote, tls: door.tls.clone() };
+                    let connection = visit.serve(Arc::clone(&api), settings.clone(), graceful.watcher());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
                 }
                 Err(error) if is_of_connection(&error) => {}
                 Err(error) => {
@@ -107,9 +154,27 @@ pub(crate) async fn accept(listener: TcpListener, api: Arc<Api>, settings: Setti
             Some(_) = connections.join_next() => {}
         }
     }
-    drop(listener);
+    tracing::debug!(url = door.url, "no more connections are accepted");
+    drop(door);
     graceful.shutdown().await;
     while connections.join_next().await.is_some() {}
+}
+
+/// The next connection, once there is a place for it: above the limit clients wait in the system's
+/// queue, as with etcd.
+async fn next(
+    listener: &Listener,
+    settings: &Settings,
+    doormen: &Doormen,
+) -> io::Result<(Socket, Remote, OwnedSemaphorePermit)> {
+    let places = Arc::clone(&settings.places);
+    if places.available_permits() == 0 {
+        doormen.full();
+    }
+    let place = places.acquire_owned().await;
+    let place = place.map_err(|_| io::Error::from(io::ErrorKind::Interrupted))?;
+    let (socket, remote) = listener.accept().await?;
+    Ok((socket, remote, place))
 }
 
 /// The client was gone before it was accepted.
@@ -122,19 +187,94 @@ fn is_of_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn serve(stream: TcpStream, api: Arc<Api>, settings: Settings, watcher: Watcher) {
-    // Answers are written whole; waiting for more to send with them only adds latency.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
+/// A connection that was accepted.
+struct Visit {
+    socket: Socket,
+    remote: Remote,
+    tls: Option<Arc<Keeper>>,
+}
+
+impl Visit {
+    async fn serve(self, api: Arc<Api>, settings: Settings, watcher: Watcher) {
+        // Answers are written whole; waiting for more to send with them only adds latency.
+        if let Err(error) = self.socket.set_nodelay() {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let doormen = Arc::clone(&api.doormen);
+        let _stay = doormen.enter();
+        let Some((stream, caller)) = self.open(&api).await else {
+            return;
+        };
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(caller) = &caller {
+                request.extensions_mut().insert(Arc::clone(caller));
+            }
+            answer(Arc::clone(&api), request)
+        });
+        let connection = settings
+            .builder
+            .serve_connection(TokioIo::new(Tolerant::new(Gathering::new(stream))), service);
+        if let Err(error) = watcher.watch(connection).await {
+            // Clients come and go; what they break is theirs.
+            tracing::debug!(%error, "connection ended");
+        }
     }
-    let service = service_fn(move |request| answer(Arc::clone(&api), request));
-    let connection = settings
-        .builder
-        .serve_connection(TokioIo::new(Tolerant::new(Gathering::new(stream))), service);
-    if let Err(error) = watcher.watch(connection).await {
-        // Clients come and go; what they break is theirs.
-        tracing::debug!(%error, "connection ended");
+
+    /// Waits for the first word, and shakes hands where that is asked for. Ends early when the server
+    /// closes.
+    async fn open(self, api: &Api) -> Option<(Stream, Option<Arc<Caller>>)> {
+        let remote = self.remote;
+        let opened = timeout(OPENING_TIMEOUT, self.handshake());
+        // Safe to cancel: the connection is closed.
+        let opened = api.closing.run_until_cancelled(opened).await?;
+        match opened {
+            Ok(Ok(opened)) => Some(opened),
+            Ok(Err(rejected)) => {
+                api.doormen.turn_away(remote, &rejected);
+                if let Rejected::Plain { opening, socket } = rejected {
+                    let words = match opening {
+                        Opening::Http2 => NEEDS_TLS_HTTP2,
+                        Opening::Tls => NEEDS_NO_TLS,
+                        Opening::Other | Opening::Nothing => NEEDS_TLS,
+                    };
+                    refuse(socket, words).await;
+                }
+                None
+            }
+            Err(_) => {
+                tracing::debug!(%remote, "a client said nothing in time");
+                None
+            }
+        }
     }
+
+    async fn handshake(self) -> Result<(Stream, Option<Arc<Caller>>), Rejected> {
+        let Some(keeper) = &self.tls else {
+            let opening = Opening::of(&self.socket).await;
+            return match opening.map_err(Rejected::Handshake)? {
+                Opening::Nothing => Err(Rejected::Gone),
+                Opening::Tls => Err(Rejected::Plain {
+                    opening: Opening::Tls,
+                    socket: self.socket,
+                }),
+                Opening::Http2 | Opening::Other => Ok((Stream::Plain(self.socket), None)),
+            };
+        };
+        let (stream, shown) = accept::secure(self.socket, self.remote, keeper).await?;
+        let caller = shown.map(|certificate| Arc::new(Caller::of_certificate(&certificate)));
+        Ok((stream, caller))
+    }
+}
+
+/// Says why not, and waits until it was read, so that closing does not take the words back.
+async fn refuse(mut socket: Socket, words: &[u8]) {
+    let said = async {
+        socket.write_all(words).await?;
+        socket.shutdown().await?;
+        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
+    };
+    // Whoever does not read it has had its chance.
+    let _ = timeout(REFUSAL_TIMEOUT, said).await;
 }
 
 fn answer(api: Arc<Api>, request: Request<Incoming>) -> impl Future<Output = Answered> {

@@ -7,6 +7,7 @@
 mod absence;
 mod api;
 mod body;
+mod caller;
 mod compactor;
 pub mod config;
 mod connection;

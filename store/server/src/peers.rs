@@ -19,11 +19,12 @@ mod message;
 mod reception;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use store_transport::Bound;
+use store_transport::tls::Keeper;
 use store_wal::Identity;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,15 @@ use crate::config::address::Address;
 use crate::counters::PeerCounters;
 use crate::driver::inbox::Inbox;
 use crate::fatal::EndsWithThread;
+
+/// Where peers come in.
+#[derive(Debug)]
+pub struct PeerDoor {
+    /// The port.
+    pub bound: Bound,
+    /// Over TLS only.
+    pub secure: bool,
+}
 
 /// Another member.
 #[derive(Debug)]
@@ -63,7 +73,8 @@ impl Peers {
     /// When the system refuses a thread or a poll.
     pub(crate) fn start(
         own: Identity,
-        listeners: Vec<TcpListener>,
+        doors: Vec<PeerDoor>,
+        tls: Option<Arc<Keeper>>,
         directory: Arc<Directory>,
         inbox: Arc<Inbox>,
     ) -> std::io::Result<Self> {
@@ -72,13 +83,12 @@ impl Peers {
             .enable_io()
             .enable_time()
             .build()?;
-        let listeners = {
+        let doors = {
             let _entered = runtime.enter();
-            let listeners = listeners.into_iter().map(|listener| {
-                listener.set_nonblocking(true)?;
-                tokio::net::TcpListener::from_std(listener)
-            });
-            listeners.collect::<std::io::Result<Vec<_>>>()?
+            let doors = doors
+                .into_iter()
+                .map(|door| Ok((door.bound.listen()?, door.secure)));
+            doors.collect::<std::io::Result<Vec<_>>>()?
         };
         let name = "store-peers";
         let stopped = stop.clone();
@@ -90,8 +100,9 @@ impl Peers {
             let reception = Arc::new(reception);
             let mut tasks = JoinSet::new();
             let receives = Arc::clone(&reception);
-            for listener in listeners {
-                tasks.spawn(reception::accept(listener, Arc::clone(&reception)));
+            for (listener, secure) in doors {
+                let tls = tls.as_ref().filter(|_| secure).cloned();
+                tasks.spawn(reception::accept(listener, tls, Arc::clone(&reception)));
             }
             let mut links = Links::default();
             loop {
@@ -103,7 +114,8 @@ impl Peers {
                         let others = changes.borrow_and_update().clone();
                         receives.end_former();
                         links.follow(&others, |peer| {
-                            tasks.spawn(Link::new(own, peer, Arc::clone(&inbox), epoch).run())
+                            let link = Link::new(own, peer, tls.clone(), Arc::clone(&inbox), epoch);
+                            tasks.spawn(link.run())
                         });
                     }
                     // Safe to cancel: a task not returned stays in the set. They end when they are

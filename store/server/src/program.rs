@@ -35,7 +35,7 @@ pub async fn run(flags: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return misused(&error, error.hint()),
     };
     log(config.log_level);
-    for warning in said.warnings {
+    for warning in said.warnings.iter().chain(&config.warnings) {
         tracing::warn!("{warning}");
     }
     serve(config).await

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use store_transport::tls::{Keeper, TlsError};
+use store_transport::{Bound, Listener, Reuse};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -15,11 +16,13 @@ use crate::api::{Api, Limits};
 use crate::compactor;
 use crate::config::Config;
 use crate::config::address::Address;
-use crate::connection::{self, Settings};
+use crate::config::security::Tls;
+use crate::connection::{self, Door, Settings};
 use crate::grpc::account::Accounts;
 use crate::grpc::snapshot;
 use crate::handle::{Failure, Handle};
 use crate::occupant;
+use crate::peers::PeerDoor;
 use crate::store::{self, Store, StoreConfig};
 
 /// How long requests may take to finish once the server stops: as long as one may wait for its
@@ -58,6 +61,15 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// TLS cannot be set up.
+    #[error("set up TLS for {ports} ports")]
+    Tls {
+        /// `client` or `peer`.
+        ports: &'static str,
+        /// What is wrong.
+        #[source]
+        source: TlsError,
+    },
     /// The store does not start.
     #[error(transparent)]
     Store(#[from] store::StartError),
@@ -78,6 +90,20 @@ impl StartError {
             Self::PortInUse { flag, address, .. } => Some(format!(
                 "stop the other program, or choose another port with --{flag} (now {address})"
             )),
+            Self::Tls { source, .. } => Some(source.hint()),
+            Self::Listen {
+                flag,
+                address,
+                source,
+            } if address.file().is_some() => Some(match source.kind() {
+                io::ErrorKind::NotFound => "make the folder of the socket file".to_owned(),
+                io::ErrorKind::AddrInUse => format!(
+                    "another program listens there, or the file is no socket: remove it, or choose another with --{flag}"
+                ),
+                _ => format!(
+                    "let the user the program runs as write there, or choose another file with --{flag}"
+                ),
+            }),
             Self::Listen { flag, source, .. } => Some(match source.kind() {
                 io::ErrorKind::PermissionDenied => format!(
                     "choose a port above 1023 with --{flag}, or give the program the right to bind low ports"
@@ -113,23 +139,24 @@ impl Server {
     /// See [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
         // First the ports: a second process on the same settings finds out before it touches data.
-        let mut listeners = Vec::new();
+        let mut clients = Vec::new();
         for address in &config.listen_client {
-            listeners.push(listen(LISTEN_CLIENT, address).await?);
+            clients.push(listen(LISTEN_CLIENT, address)?);
         }
         let mut addresses = Vec::new();
-        for (listener, address) in listeners.iter().zip(&config.listen_client) {
-            let bound = listener.local_addr();
-            addresses.push(bound.map_err(|source| StartError::Listen {
-                flag: LISTEN_CLIENT,
-                address: address.clone(),
-                source,
-            })?);
+        for (bound, address) in clients.iter().zip(&config.listen_client) {
+            let bound = bound.address();
+            addresses.push(bound.map_err(|source| refused(LISTEN_CLIENT, address, source))?);
         }
-        let peer_listeners = listen_peer(&config).await?;
-        let peer_port = !peer_listeners.is_empty();
-        let store_config = store_config(&config, &addresses);
-        let start = move || Store::start(&store_config, peer_listeners);
+        let peer_doors = listen_peer(&config)?;
+        let peer_port = !peer_doors.is_empty();
+        let client_tls = keeper("client", config.client_tls.clone()).await?;
+        let peer_tls = keeper("peer", config.peer_tls.clone()).await?;
+        let store_config = StoreConfig {
+            peer_tls: peer_tls.clone(),
+            ..store_config(&config, &addresses)
+        };
+        let start = move || Store::start(&store_config, peer_doors);
         let store = tokio::task::spawn_blocking(start)
             .await
             .map_err(|_| StartError::Interrupted)??;
@@ -147,15 +174,27 @@ impl Server {
             accounts: Arc::new(Accounts::new()),
             closing: CancellationToken::new(),
             absence,
+            keepers: client_tls.iter().chain(&peer_tls).cloned().collect(),
+            doormen: Arc::default(),
         });
         let mut tasks = JoinSet::new();
         let settings = Settings::new(&config);
-        for listener in listeners {
-            tasks.spawn(connection::accept(
-                listener,
-                Arc::clone(&api),
-                settings.clone(),
-            ));
+        for (bound, address) in clients.into_iter().zip(&config.listen_client) {
+            let secure = address.scheme.is_secure();
+            let door = Door {
+                listener: serve(bound, address)?,
+                url: address.to_string(),
+                tls: client_tls.as_ref().filter(|_| secure).cloned(),
+            };
+            tasks.spawn(connection::accept(door, Arc::clone(&api), settings.clone()));
+        }
+        for keeper in &api.keepers {
+            let closing = api.closing.clone();
+            let follow = Arc::clone(keeper).follow();
+            tasks.spawn(async move {
+                // Safe to cancel: it only looks at files.
+                closing.run_until_cancelled(follow).await;
+            });
         }
         let closing = api.closing.clone();
         tasks.spawn(async move {
@@ -165,7 +204,7 @@ impl Server {
         tasks.spawn(compactor::run(Arc::clone(&api), config.auto_compaction));
         Ok(Self {
             api,
-            addresses,
+            addresses: addresses.into_iter().flatten().collect(),
             election: config.election,
             tasks,
             store: Some(store),
@@ -185,7 +224,8 @@ impl Server {
         }
     }
 
-    /// Where clients are served, in the order of the listen URLs, with the real ports.
+    /// The ports clients are served on, in the order of the listen URLs, with the real numbers. Socket
+    /// files are not among them.
     #[must_use]
     pub fn client_addrs(&self) -> &[SocketAddr] {
         &self.addresses
@@ -241,11 +281,14 @@ impl Server {
 
 /// The ports for peers. One that nobody asked for may be taken: then the store does without, and no
 /// member can be added to it.
-async fn listen_peer(config: &Config) -> Result<Vec<std::net::TcpListener>, StartError> {
-    let mut listeners = Vec::new();
+fn listen_peer(config: &Config) -> Result<Vec<PeerDoor>, StartError> {
+    let mut doors = Vec::new();
     for address in &config.listen_peer {
-        let listener = match listen(LISTEN_PEER, address).await {
-            Ok(listener) => listener.into_std(),
+        match listen(LISTEN_PEER, address) {
+            Ok(bound) => doors.push(PeerDoor {
+                bound,
+                secure: address.scheme.is_secure(),
+            }),
             Err(error) if !config.listen_peer_given => {
                 tracing::warn!(
                     hint = "to be able to add members, say where with --listen-peer-urls",
@@ -254,44 +297,59 @@ async fn listen_peer(config: &Config) -> Result<Vec<std::net::TcpListener>, Star
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error),
-        };
-        listeners.push(listener.map_err(|source| StartError::Listen {
-            flag: LISTEN_PEER,
-            address: address.clone(),
-            source,
-        })?);
-    }
-    Ok(listeners)
-}
-
-async fn listen(flag: &'static str, address: &Address) -> Result<TcpListener, StartError> {
-    let bind = async {
-        let ip = address
-            .bind_ip()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-        TcpListener::bind((ip, address.port)).await
-    };
-    bind.await.map_err(|source| {
-        let address = address.clone();
-        if source.kind() == io::ErrorKind::AddrInUse {
-            let occupant = occupant::of_port(address.port);
-            StartError::PortInUse {
-                flag,
-                address,
-                occupant,
-                source,
-            }
-        } else {
-            StartError::Listen {
-                flag,
-                address,
-                source,
-            }
         }
-    })
+    }
+    Ok(doors)
 }
 
-fn store_config(config: &Config, addresses: &[SocketAddr]) -> StoreConfig {
+/// Reads the files of one kind of port.
+async fn keeper(ports: &'static str, tls: Option<Tls>) -> Result<Option<Arc<Keeper>>, StartError> {
+    let Some(tls) = tls else {
+        return Ok(None);
+    };
+    let load = move || Keeper::new(ports, tls.settings, tls.own);
+    let loaded = tokio::task::spawn_blocking(load)
+        .await
+        .map_err(|_| StartError::Interrupted)?;
+    loaded
+        .map(Some)
+        .map_err(|source| StartError::Tls { ports, source })
+}
+
+/// Takes a port or socket file.
+fn listen(flag: &'static str, address: &Address) -> Result<Bound, StartError> {
+    let bound = match (address.file(), address.bind_ip()) {
+        (Some(path), _) => Bound::unix(path),
+        (None, Some(ip)) => Bound::tcp((ip, address.port).into(), Reuse::default()),
+        (None, None) => Err(io::ErrorKind::AddrNotAvailable.into()),
+    };
+    bound.map_err(|source| refused(flag, address, source))
+}
+
+fn serve(bound: Bound, address: &Address) -> Result<Listener, StartError> {
+    let listener = bound.listen();
+    listener.map_err(|source| refused(LISTEN_CLIENT, address, source))
+}
+
+fn refused(flag: &'static str, address: &Address, source: io::Error) -> StartError {
+    let address = address.clone();
+    if source.kind() == io::ErrorKind::AddrInUse && address.file().is_none() {
+        let occupant = occupant::of_port(address.port);
+        return StartError::PortInUse {
+            flag,
+            address,
+            occupant,
+            source,
+        };
+    }
+    StartError::Listen {
+        flag,
+        address,
+        source,
+    }
+}
+
+fn store_config(config: &Config, addresses: &[Option<SocketAddr>]) -> StoreConfig {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     StoreConfig {
         name: config.name.clone(),
@@ -329,12 +387,13 @@ fn store_config(config: &Config, addresses: &[SocketAddr]) -> StoreConfig {
 
 /// Where clients are told to go. A port that the system picked is filled in where the advertised
 /// URL is the listened one.
-fn told_urls(config: &Config, addresses: &[SocketAddr]) -> Vec<String> {
+fn told_urls(config: &Config, addresses: &[Option<SocketAddr>]) -> Vec<String> {
     let told = |url: &String| {
         config
             .listen_client
             .iter()
             .zip(addresses)
+            .filter_map(|(asked, bound)| Some((asked, bound.as_ref()?)))
             .find(|(asked, _)| asked.port == 0 && asked.to_string() == *url)
             .map_or_else(
                 || url.clone(),

@@ -4,7 +4,6 @@
 mod founding;
 mod joining;
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -15,6 +14,7 @@ use store_machine::{Limits, Machine};
 use store_member::answer::MemberInfo;
 use store_member::record::{self, EntryKind, Mark, Recovered, Voters};
 use store_member::{Config, Member};
+use store_transport::tls::Keeper;
 use store_wal::{Disk, RealDisk, Wal, WalConfig};
 
 use crate::config::cluster::ClusterState;
@@ -33,6 +33,7 @@ use crate::store::founding::Founding;
 
 pub use self::founding::FoundingError;
 pub use self::joining::JoinError;
+pub use crate::peers::PeerDoor;
 
 /// What a store must be told to start.
 #[derive(Clone, Debug)]
@@ -82,6 +83,8 @@ pub struct StoreConfig {
     pub check_at_start: bool,
     /// Sync before acknowledging. Without it a power cut loses acknowledged writes.
     pub fsync: bool,
+    /// How TLS is spoken with peers whose URLs ask for it.
+    pub peer_tls: Option<Arc<Keeper>>,
 }
 
 impl StoreConfig {
@@ -117,6 +120,7 @@ impl StoreConfig {
             check_contents_ms: member.check_contents_ms,
             check_at_start: member.check_at_start,
             fsync: true,
+            peer_tls: None,
         }
     }
 }
@@ -227,15 +231,15 @@ pub struct Store {
 
 impl Store {
     /// Opens the folder, recovers, and starts. Blocks for as long as recovery takes; returns before
-    /// a leader is known: see [`Handle::ready`]. Peers are let in by `listeners`.
+    /// a leader is known: see [`Handle::ready`]. Peers come in by the `doors`.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(config: &StoreConfig, listeners: Vec<TcpListener>) -> Result<Self, StartError> {
+    pub fn start(config: &StoreConfig, doors: Vec<PeerDoor>) -> Result<Self, StartError> {
         if config.fsync {
-            Self::start_on(RealDisk, config, listeners)
+            Self::start_on(RealDisk, config, doors)
         } else {
-            Self::start_on(crate::unsynced::Unsynced(RealDisk), config, listeners)
+            Self::start_on(crate::unsynced::Unsynced(RealDisk), config, doors)
         }
     }
 
@@ -246,7 +250,7 @@ impl Store {
     pub fn start_on<D: Disk>(
         disk: D,
         config: &StoreConfig,
-        listeners: Vec<TcpListener>,
+        doors: Vec<PeerDoor>,
     ) -> Result<Self, StartError> {
         let epoch = Instant::now();
         let found = Wal::identity(&disk, &config.data_dir)?;
@@ -305,13 +309,14 @@ impl Store {
         );
         let disk = DriverDisk::new(queue, log);
         let driver = Driver::new(member, Arc::clone(&inbox), disk, outbox, counters, epoch);
-        let peers = if members.len() == 1 && listeners.is_empty() {
+        let peers = if members.len() == 1 && doors.is_empty() {
             None
-        } else if listeners.is_empty() {
+        } else if doors.is_empty() {
             let members = members.len();
             return Err(StartError::NoPeerPort { members });
         } else {
-            let started = Peers::start(identity, listeners, directory, Arc::clone(&inbox));
+            let tls = config.peer_tls.clone();
+            let started = Peers::start(identity, doors, tls, directory, Arc::clone(&inbox));
             Some(started.map_err(|source| StartError::Peers { source })?)
         };
         let threads = vec![

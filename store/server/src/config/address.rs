@@ -1,7 +1,10 @@
-//! An address as flags write it: a scheme, a host and a port.
+//! An address as flags write it: a scheme, a host and a port, or a scheme and a socket file.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use store_transport::dial::Place;
 
 use super::error::ConfigError;
 
@@ -12,7 +15,7 @@ pub enum Scheme {
     Http,
     /// Over TLS.
     Https,
-    /// Over a socket file, in the clear; etcd names it by host and port all the same.
+    /// Over a socket file, in the clear.
     Unix,
     /// Over a socket file with TLS.
     Unixs,
@@ -25,16 +28,29 @@ impl Scheme {
         ("unix", Self::Unix),
         ("unixs", Self::Unixs),
     ];
+
+    /// Over TLS.
+    #[must_use]
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Https | Self::Unixs)
+    }
+
+    /// Over a socket file.
+    #[must_use]
+    pub const fn is_file(self) -> bool {
+        matches!(self, Self::Unix | Self::Unixs)
+    }
 }
 
-/// A checked URL of host and port.
+/// A checked URL of host and port, or of a socket file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
     /// How to talk there.
     pub scheme: Scheme,
-    /// A name or an IP address; IPv6 without brackets.
+    /// A name or an IP address; IPv6 without brackets. With a scheme of socket files, the path: all that
+    /// follows the scheme, so that etcd's `unix://localhost:2379` is a file of that name.
     pub host: String,
-    /// The port; 0 lets the system pick when listened on.
+    /// The port; 0 lets the system pick when listened on. Always 0 with socket files.
     pub port: u16,
 }
 
@@ -67,6 +83,16 @@ impl Address {
             .find(|(name, _)| name.eq_ignore_ascii_case(scheme))
             .map(|(_, scheme)| *scheme)
             .ok_or_else(|| bad("the scheme is not http, https, unix or unixs"))?;
+        if scheme.is_file() {
+            if rest.is_empty() {
+                return Err(bad("it has no path"));
+            }
+            return Ok(Self {
+                scheme,
+                host: rest.to_owned(),
+                port: 0,
+            });
+        }
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.contains(['/', '?', '#', '@']) {
             return Err(bad("there must be nothing but a host and a port"));
@@ -97,9 +123,29 @@ impl Address {
         self.bind_ip().is_some_and(|ip| ip.is_loopback())
     }
 
+    /// The socket file, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.scheme.is_file().then(|| Path::new(&self.host))
+    }
+
+    /// Where it leads. `localhost` is 127.0.0.1, as it is for those who listen.
+    pub(crate) fn place(&self) -> Place {
+        match self.file() {
+            Some(path) => Place::File(path.to_owned()),
+            None => {
+                let ip = self.bind_ip().map(|ip| ip.to_string());
+                Place::Host(ip.unwrap_or_else(|| self.host.clone()), self.port)
+            }
+        }
+    }
+
     /// The IP address to bind, when the host is one or is localhost.
     #[must_use]
     pub fn bind_ip(&self) -> Option<IpAddr> {
+        if self.scheme.is_file() {
+            return None;
+        }
         if self.host == "localhost" {
             return Some(Ipv4Addr::LOCALHOST.into());
         }
@@ -114,7 +160,9 @@ impl fmt::Display for Address {
             .find(|(_, scheme)| *scheme == self.scheme)
             .map_or("http", |(name, _)| name);
         let Self { host, port, .. } = self;
-        if host.contains(':') {
+        if self.scheme.is_file() {
+            write!(f, "{scheme}://{host}")
+        } else if host.contains(':') {
             write!(f, "{scheme}://[{host}]:{port}")
         } else {
             write!(f, "{scheme}://{host}:{port}")
@@ -141,6 +189,7 @@ mod tests {
             ("HTTPS://Example.Org:1", "https://example.org:1"),
             ("http://[::1]:0", "http://[::1]:0"),
             ("unix://localhost:2379", "unix://localhost:2379"),
+            ("unixs:///run/muster.sock", "unixs:///run/muster.sock"),
         ] {
             let address = Address::parse("flag", url).unwrap();
             assert_eq!(address.to_string(), wanted);
@@ -154,6 +203,7 @@ mod tests {
             ("localhost:2379", "no scheme"),
             ("ftp://localhost:2379", "scheme is not"),
             ("http://localhost", "no port"),
+            ("unix://", "no path"),
             ("http://localhost:x", "port is not"),
             ("http://localhost:65536", "port is not"),
             ("http://:2379", "no host"),
@@ -176,5 +226,6 @@ mod tests {
         assert_eq!(bind("http://0.0.0.0:1"), "0.0.0.0".parse().ok());
         assert_eq!(bind("http://[::]:1"), "::".parse().ok());
         assert_eq!(bind("http://example.org:1"), None);
+        assert_eq!(bind("unix://localhost"), None);
     }
 }

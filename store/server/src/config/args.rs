@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::duration;
+use super::security::SecurityArgs;
 
 /// Flags of the store. What they mean together is checked in [`super::Config::checked`].
 #[derive(Clone, Debug, Parser)]
@@ -30,7 +31,7 @@ pub struct Args {
     #[arg(long, help_heading = "Member")]
     pub data_dir: Option<PathBuf>,
 
-    /// Where to listen for clients, comma-separated. Port 0 picks a free port.
+    /// Where to listen for clients, comma-separated: http, https, unix and unixs URLs. Port 0 picks a free port.
     #[arg(
         long,
         value_name = "URLS",
@@ -232,6 +233,15 @@ pub struct Args {
     )]
     pub max_txn_ops: usize,
 
+    /// Connections of clients there may be at once; more wait. 0 = as many as the limit on open files allows.
+    #[arg(
+        long,
+        value_name = "CONNECTIONS",
+        default_value_t = 0,
+        help_heading = "Limits"
+    )]
+    pub max_client_connections: u32,
+
     /// Calls one connection may have open.
     #[arg(long, value_name = "CALLS", default_value_t = u32::MAX, hide_default_value = true, help_heading = "Limits")]
     pub max_concurrent_streams: u32,
@@ -253,6 +263,10 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = progress_interval, help_heading = "Limits")]
     pub watch_progress_notify_interval: Duration,
 
+    /// See [`SecurityArgs`].
+    #[command(flatten)]
+    pub security: SecurityArgs,
+
     /// debug, info, warn, error, panic or fatal.
     #[arg(
         long,
@@ -273,7 +287,7 @@ impl Args {
 }
 
 /// Booleans as Go reads them, so that scripts written for etcd work.
-fn go_bool(text: &str) -> Result<bool, &'static str> {
+pub(super) fn go_bool(text: &str) -> Result<bool, &'static str> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

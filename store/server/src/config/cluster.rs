@@ -52,17 +52,6 @@ pub(super) fn members(args: &Args) -> Result<Vec<InitialMember>, ConfigError> {
             listed: listed.map(|listed| texts(&listed.peer_urls)),
         });
     }
-    if members.len() > 1
-        && let Some(served) = members
-            .iter()
-            .flat_map(|member| &member.peer_urls)
-            .find(|url| url.scheme != Scheme::Http)
-    {
-        return Err(ConfigError::SchemeNotServed {
-            flag: "initial-cluster",
-            url: served.to_string(),
-        });
-    }
     Ok(members)
 }
 
@@ -93,7 +82,7 @@ fn parse(cluster: &str) -> Result<Vec<InitialMember>, ConfigError> {
             return Err(form());
         }
         let url = Address::parse("initial-cluster", url.trim())?;
-        if url.port == 0 {
+        if url.port == 0 && url.file().is_none() {
             return Err(ConfigError::BadUrl {
                 flag: "initial-cluster",
                 url: url.to_string(),
@@ -234,13 +223,6 @@ mod tests {
             ("a", "http://h1:1", "=http://h1:1", "form name=url", "="),
             ("a", "http://h1:1", "a=h1", "not a URL", "http://"),
             ("a", "http://h1:0", "a=http://h1:0", "not 0", "http://"),
-            (
-                "a",
-                "https://h1:1",
-                "a=https://h1:1,b=https://h2:1",
-                "only http:// is served",
-                "http://",
-            ),
         ] {
             let error = members(&args(name, ours, cluster)).unwrap_err();
             assert!(error.to_string().contains(said), "{error}");

@@ -1,5 +1,6 @@
 //! What can be wrong with what a person wrote, and what to do about it.
 
+use store_transport::tls::PolicyError;
 use thiserror::Error;
 
 /// A setting that cannot be.
@@ -15,13 +16,40 @@ pub enum ConfigError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// TLS or a socket file.
-    #[error("--{flag}: {url:?}: only http:// is served by this version")]
-    SchemeNotServed {
+    /// TLS on a port, and no certificate to show.
+    #[error("--{flag}: cannot listen on TLS for {url}: no certificate is given")]
+    CertificateMissing {
         /// The flag.
         flag: &'static str,
         /// What was written.
         url: String,
+        /// `""` for clients, `"peer-"` for peers.
+        ports: &'static str,
+    },
+    /// A setting of TLS that needs another.
+    #[error("--{flag} is given without --{needs}")]
+    Without {
+        /// The flag.
+        flag: String,
+        /// The one it needs.
+        needs: String,
+    },
+    /// Two settings that exclude each other.
+    #[error("--{one} and --{other} are given, only one of them can be")]
+    Both {
+        /// The one.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// Versions or ciphers of TLS that cannot be.
+    #[error("--{flag}")]
+    Tls {
+        /// The flags.
+        flag: &'static str,
+        /// What is wrong.
+        #[source]
+        source: PolicyError,
     },
     /// A host name where an address of this machine must stand.
     #[error("--{flag}: cannot listen on {host:?}: not an IP address, nor localhost")]
@@ -87,6 +115,12 @@ pub enum ConfigError {
         /// The flag.
         flag: &'static str,
     },
+    /// The system lets the process have too few files.
+    #[error("the limit on open files is {files}, too few to serve clients")]
+    TooFewFiles {
+        /// The limit.
+        files: usize,
+    },
     /// Heartbeat and election timeout do not go together.
     #[error(
         "--election-timeout={election_ms} does not go with --heartbeat-interval={heartbeat_ms}"
@@ -130,9 +164,12 @@ impl ConfigError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::BadUrl { .. } => "write for example http://127.0.0.1:2379".into(),
-            Self::SchemeNotServed { .. } => {
-                "use http:// on a trusted network, or put a TLS proxy in front".into()
-            }
+            Self::CertificateMissing { ports, .. } => format!(
+                "give --{ports}cert-file and --{ports}key-file, or --{ports}auto-tls for a certificate made here"
+            ),
+            Self::Without { flag, needs } => format!("add --{needs}, or leave --{flag} out"),
+            Self::Both { one, other } => format!("leave --{one} or --{other} out"),
+            Self::Tls { source, .. } => source.hint(),
             Self::HostNotBindable { .. } => {
                 "use 127.0.0.1, an address of this machine, or 0.0.0.0 for all of them".into()
             }
@@ -170,6 +207,10 @@ impl ConfigError {
                 )
             }
             Self::NotOneOf { known, .. } => format!("known: {known}"),
+            Self::TooFewFiles { .. } => {
+                "raise it (ulimit -n, or LimitNOFILE= of systemd), or set --max-client-connections"
+                    .into()
+            }
             Self::Zero { .. } => "leave the flag out for the default".into(),
             Self::ElectionTimeout { heartbeat_ms, .. } => format!(
                 "it must be between five heartbeats ({}) and 50000 milliseconds",

@@ -11,16 +11,21 @@ pub mod error;
 mod gates;
 pub mod later;
 pub mod line;
+pub mod security;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use self::address::{Address, Scheme};
+use rustix::process::{Resource, getrlimit};
+use tokio::sync::Semaphore;
+
+use self::address::Address;
 use self::args::Args;
 use self::cluster::{ClusterState, InitialMember};
 use self::error::ConfigError;
 use self::gates::Gates;
+use self::security::Tls;
 
 /// What a message may hold beyond `--max-request-bytes`: etcd's allowance for the call's own fields.
 pub const RECEIVE_OVERHEAD_BYTES: usize = 512 * 1024;
@@ -33,6 +38,9 @@ const HEARTBEATS_PER_ELECTION_MIN: u64 = 5;
 
 /// Bytes the store may take when nothing else is said: etcd's 2 GiB.
 const QUOTA_BYTES_DEFAULT: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Files the store needs for itself: log, snapshots, peers. etcd's number.
+const FILES_RESERVED: usize = 150;
 
 /// Size of a log segment: see [`store_wal::WalConfig::new`] for why.
 const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
@@ -94,6 +102,8 @@ pub struct Config {
     pub request_bytes_max: usize,
     /// Operations per level of a transaction; not 0.
     pub txn_ops_max: usize,
+    /// Connections of clients there may be; not 0.
+    pub connections_max: usize,
     /// Calls one connection may have open; not 0.
     pub concurrent_streams_max: u32,
     /// Silence on a connection after which the server asks whether the client is there; 0 = never.
@@ -114,6 +124,12 @@ pub struct Config {
     pub slow_disk: Duration,
     /// Acknowledged means on disk. Off only with `--unsafe-no-fsync`.
     pub sync: bool,
+    /// TLS on the ports for clients.
+    pub client_tls: Option<Tls>,
+    /// TLS on the ports for peers, and to those of peers.
+    pub peer_tls: Option<Tls>,
+    /// What is not as it was said, for people.
+    pub warnings: Vec<String>,
     /// What is logged, as etcd names levels: debug, info, warn, error.
     pub log_level: tracing::Level,
 }
@@ -150,10 +166,25 @@ impl Config {
         let checksum_check = gates
             .compact_hash_check
             .unwrap_or(args.compact_hash_check_enabled);
+        let data_dir = args
+            .data_dir
+            .unwrap_or_else(|| PathBuf::from(format!("{}.etcd", args.name)));
+        let of = |urls: &str| address::list("advertise-client-urls", urls).unwrap_or_default();
+        let members_secure = initial_cluster
+            .iter()
+            .flat_map(|member| &member.peer_urls)
+            .any(|url| url.scheme.is_secure());
+        let security = args.security.checked(
+            &data_dir,
+            (&listen_client, of(&advertise_client_urls.join(","))),
+            (&listen_peer, of(&args.initial_advertise_peer_urls)),
+            members_secure,
+        )?;
         Ok(Self {
-            data_dir: args
-                .data_dir
-                .unwrap_or_else(|| PathBuf::from(format!("{}.etcd", args.name))),
+            data_dir,
+            client_tls: security.client,
+            peer_tls: security.peer,
+            warnings: security.warnings,
             name: args.name,
             listen_client,
             advertise_client_urls,
@@ -178,6 +209,7 @@ impl Config {
             },
             request_bytes_max: at_least_one("max-request-bytes", args.max_request_bytes)?,
             txn_ops_max: at_least_one("max-txn-ops", args.max_txn_ops)?,
+            connections_max: connections_max(args.max_client_connections)?,
             concurrent_streams_max: at_least_one(
                 "max-concurrent-streams",
                 args.max_concurrent_streams,
@@ -217,20 +249,15 @@ fn listen(flag: &'static str, urls: &str) -> Result<Vec<Address>, ConfigError> {
     let addresses = address::list(flag, urls)?;
     let mut seen = BTreeSet::new();
     for address in &addresses {
-        if address.scheme != Scheme::Http {
-            return Err(ConfigError::SchemeNotServed {
-                flag,
-                url: address.to_string(),
-            });
-        }
-        if address.bind_ip().is_none() {
+        if address.bind_ip().is_none() && address.file().is_none() {
             return Err(ConfigError::HostNotBindable {
                 flag,
                 host: address.host.clone(),
             });
         }
         // Port 0 picks a free one each time.
-        if address.port != 0 && !seen.insert((address.bind_ip(), address.port)) {
+        let free_port = address.port == 0 && address.file().is_none();
+        if !free_port && !seen.insert(address.place()) {
             return Err(ConfigError::AddressTwice {
                 flag,
                 url: address.to_string(),
@@ -255,10 +282,8 @@ fn listen_peer(args: &Args, clients: &[Address]) -> Result<(Vec<Address>, bool),
         None => (listen(FLAG, DEFAULT)?, others),
     };
     let taken = |peer: &&Address| {
-        peer.port != 0
-            && clients
-                .iter()
-                .any(|client| (client.bind_ip(), client.port) == (peer.bind_ip(), peer.port))
+        let free_port = peer.port == 0 && peer.file().is_none();
+        !free_port && clients.iter().any(|client| client.place() == peer.place())
     };
     match peers.iter().find(taken) {
         Some(peer) if given => Err(ConfigError::AddressTwice {
@@ -312,6 +337,22 @@ fn at_least_one<N: Default + PartialEq>(flag: &'static str, number: N) -> Result
         return Err(ConfigError::Zero { flag });
     }
     Ok(number)
+}
+
+/// 0 is as many as there can be files, less some for the store itself; as etcd does it.
+fn connections_max(flag: u32) -> Result<usize, ConfigError> {
+    let given = usize::try_from(flag).unwrap_or(usize::MAX);
+    if given > 0 {
+        return Ok(given.min(Semaphore::MAX_PERMITS));
+    }
+    let files = getrlimit(Resource::Nofile).current;
+    let files = files.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    });
+    match files.checked_sub(FILES_RESERVED) {
+        None | Some(0) => Err(ConfigError::TooFewFiles { files }),
+        Some(rest) => Ok(rest.min(Semaphore::MAX_PERMITS)),
+    }
 }
 
 /// `periodic` with a bare number means hours; `revision` takes a count (reference C.1).

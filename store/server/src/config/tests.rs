@@ -103,7 +103,7 @@ fn addresses_that_cannot_be_listened_on() {
     let listen = |urls: &'static str| error(|args| args.listen_client_urls = urls.into());
     assert!(matches!(
         listen("https://localhost:2379"),
-        ConfigError::SchemeNotServed { .. }
+        ConfigError::CertificateMissing { .. }
     ));
     assert!(matches!(
         listen("http://example.org:2379"),
@@ -177,7 +177,7 @@ fn a_cluster_listens_for_its_members() {
     ));
     assert!(matches!(
         error(|args| args.listen_peer_urls = Some("https://127.0.0.1:1".into())),
-        ConfigError::SchemeNotServed { .. }
+        ConfigError::CertificateMissing { .. }
     ));
     assert!(matches!(
         error(|args| args.initial_cluster_state = "newish".into()),

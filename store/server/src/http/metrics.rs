@@ -33,6 +33,7 @@ pub(super) async fn metrics(api: &Api) -> Response<Body> {
     }
     keyspace(&mut page, api.handle.counters());
     calls(&mut page, &api.accounts);
+    connections(&mut page, api);
     process(&mut page);
     response(StatusCode::OK, EXPOSITION, page.text())
 }
@@ -51,6 +52,56 @@ fn versions(page: &mut Exposition, member: u64) {
     let name = "etcd_server_id";
     page.metric(name, Gauge, "Id of this member.");
     page.sample(name, &[("server_id", &format!("{member:x}"))], 1);
+}
+
+fn connections(page: &mut Exposition, api: &Api) {
+    use Kind::{Counter, Gauge};
+    let doormen = &api.doormen;
+    let accepted = doormen.accepted.load(Relaxed);
+    let ended = doormen.ended.load(Relaxed);
+    for (name, kind, help, value) in [
+        (
+            "muster_client_connections",
+            Gauge,
+            "Connections of clients that are open.",
+            accepted.saturating_sub(ended),
+        ),
+        (
+            "muster_client_connections_accepted_total",
+            Counter,
+            "Connections of clients so far.",
+            accepted,
+        ),
+        (
+            "muster_client_connections_rejected_total",
+            Counter,
+            "Connections that were not served: failed handshakes, TLS or none where it had to be the other.",
+            doormen.rejected.load(Relaxed),
+        ),
+        (
+            "muster_client_connections_waited_total",
+            Counter,
+            "How often a connection had to wait because there were as many as there may be.",
+            doormen.waited.load(Relaxed),
+        ),
+    ] {
+        page.single(name, kind, help, value);
+    }
+    if api.keepers.is_empty() {
+        return;
+    }
+    let name = "muster_tls_days_to_expiry";
+    page.metric(
+        name,
+        Gauge,
+        "Days until a TLS file ends; negative once it has.",
+    );
+    for keeper in &api.keepers {
+        for (part, days) in keeper.days_left() {
+            let labels = [("ports", keeper.name()), ("part", part)];
+            page.sample(name, &labels, format_args!("{days:.3}"));
+        }
+    }
 }
 
 fn raft(page: &mut Exposition, counters: &Counters, member: u64) {

@@ -74,6 +74,8 @@ pub(crate) enum Refusal {
     Removed(u64),
     #[error("it does not speak the peer protocol")]
     Unknown,
+    #[error("it speaks TLS")]
+    SpeaksTls,
 }
 
 impl Refusal {
@@ -93,6 +95,9 @@ impl Refusal {
             Self::Removed(_) => {
                 "it ends by itself; to take part again, it is added as a new member and started with an \
                  empty data folder"
+            }
+            Self::SpeaksTls => {
+                "its URL must begin with https://, in --initial-cluster and in the list of members"
             }
             Self::Unknown => {
                 "the URLs of --initial-cluster must be those of --listen-peer-urls of each member"

@@ -13,6 +13,7 @@ use std::io;
 use prost::Message as _;
 use store_member::answer::MemberInfo;
 use store_proto::etcdserverpb as pb;
+use store_transport::tls::Keeper;
 use store_wal::Identity;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -47,10 +48,11 @@ pub(crate) enum AskError {
 }
 
 /// Asks the member at that address.
-pub(crate) async fn ask(url: &Address) -> Result<Told, AskError> {
+pub(crate) async fn ask(url: &Address, tls: Option<&Keeper>) -> Result<Told, AskError> {
     let asked = async {
-        let mut stream = dial(url).await?;
+        let mut stream = dial(url, tls).await?;
         stream.write_all(&Hello::INQUIRY.encode()).await?;
+        stream.flush().await?;
         let mut answer = [0; ANSWER_BYTES];
         match stream.read_exact(&mut answer).await {
             Ok(_) => {}

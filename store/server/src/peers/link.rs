@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use store_member::peer::PeerMessage;
+use store_transport::Stream;
+use store_transport::dial;
+use store_transport::tls::Keeper;
 use store_wal::Identity;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::Peer;
@@ -55,6 +57,8 @@ enum LinkError {
 pub(super) struct Link {
     own: Identity,
     peer: Arc<Peer>,
+    /// For URLs that ask for TLS.
+    tls: Option<Arc<Keeper>>,
     inbox: Arc<Inbox>,
     /// What pings count from.
     epoch: Instant,
@@ -66,12 +70,14 @@ impl Link {
     pub(super) const fn new(
         own: Identity,
         peer: Arc<Peer>,
+        tls: Option<Arc<Keeper>>,
         inbox: Arc<Inbox>,
         epoch: Instant,
     ) -> Self {
         Self {
             own,
             peer,
+            tls,
             inbox,
             epoch,
             said: String::new(),
@@ -119,25 +125,34 @@ impl Link {
         }
     }
 
-    async fn connect(&self, url: &Address) -> Result<TcpStream, LinkError> {
+    async fn connect(&self, url: &Address) -> Result<Stream, LinkError> {
+        let text = || url.to_string();
         let greeted = async {
-            let mut stream = dial(url).await?;
+            let mut stream = dial(url, self.tls.as_deref()).await?;
             let hello = Hello {
                 version: VERSION,
                 from: self.own,
                 to: self.peer.id,
             };
             stream.write_all(&hello.encode()).await?;
+            stream.flush().await?;
             let mut answer = [0; ANSWER_BYTES];
             let verdict = match stream.read_exact(&mut answer).await {
+                // An alert of TLS (RFC 8446, 5.1).
+                Ok(_) if answer.starts_with(&[0x15, 3]) => Err(Refusal::SpeaksTls),
                 Ok(_) => Answer::decode(&answer, &hello),
                 // It closed on a greeting it cannot read.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Refusal::Unknown),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    Err(if answer.starts_with(&[0x15, 3]) {
+                        Refusal::SpeaksTls
+                    } else {
+                        Refusal::Unknown
+                    })
+                }
                 Err(error) => return Err(error),
             };
             Ok((stream, verdict))
         };
-        let text = || url.to_string();
         match timeout(CONNECT_TIMEOUT, greeted).await {
             Ok(Ok((stream, Ok(_)))) => Ok(stream),
             Ok(Ok((_, Err(source)))) => Err(LinkError::Refused {
@@ -153,7 +168,7 @@ impl Link {
     }
 
     /// Carries messages until the stream breaks.
-    async fn carry(&mut self, stream: TcpStream, url: &Address) -> LinkError {
+    async fn carry(&mut self, stream: Stream, url: &Address) -> LinkError {
         let peer = Arc::clone(&self.peer);
         tracing::info!(
             peer = format!("{:016x}", peer.id),
@@ -177,9 +192,9 @@ impl Link {
         }
     }
 
-    async fn send(&self, mut stream: TcpStream) -> io::Result<std::convert::Infallible> {
+    async fn send(&self, stream: Stream) -> io::Result<std::convert::Infallible> {
         let peer = &self.peer;
-        let (mut back, mut forth) = stream.split();
+        let (mut back, mut forth) = tokio::io::split(stream);
         let mut pings = interval(PING_PERIOD);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut out = Vec::new();
@@ -199,7 +214,12 @@ impl Link {
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }
             }
-            timeout(WRITE_TIMEOUT, forth.write_all(&out))
+            let written = async {
+                forth.write_all(&out).await?;
+                // A session of TLS holds back what the socket did not take.
+                forth.flush().await
+            };
+            timeout(WRITE_TIMEOUT, written)
                 .await
                 .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             peer.counters.sent_bytes.add(out.len() as u64);
@@ -220,6 +240,10 @@ impl Link {
         }
         let hint = match error {
             LinkError::Refused { source, .. } => Some(source.hint()),
+            LinkError::Connect { url, .. } if url.starts_with("https://") => Some(
+                "the peer must listen there with an https:// URL, its certificate be for that host and \
+                 signed by an authority of --peer-trusted-ca-file",
+            ),
             _ => None,
         };
         tracing::warn!(
@@ -232,25 +256,21 @@ impl Link {
     }
 }
 
-/// Opens a stream to that address. Streams over TLS begin here once there are any.
-pub(super) async fn dial(url: &Address) -> io::Result<TcpStream> {
-    let mut last = io::ErrorKind::NotFound.into();
-    let host = url
-        .bind_ip()
-        .map_or_else(|| url.host.clone(), |ip| ip.to_string());
-    for address in lookup_host((host, url.port)).await? {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
-        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-        // Batches are written whole; waiting for more to send with them only adds latency.
-        socket.set_nodelay(true)?;
-        match socket.connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
+/// Opens a stream to that address, over TLS if its URL says so.
+pub(super) async fn dial(url: &Address, tls: Option<&Keeper>) -> io::Result<Stream> {
+    let place = url.place();
+    if !url.scheme.is_secure() {
+        let socket = dial::plain(&place, Some(SEND_BUFFER_BYTES)).await?;
+        return Ok(Stream::Plain(socket));
     }
-    Err(last)
+    let config = tls.and_then(|keeper| keeper.material().client.clone());
+    let Some(config) = config else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "this member has no settings for TLS with peers",
+        ));
+    };
+    // The certificate is for the host as it was written.
+    let name = url.file().is_none().then_some(url.host.as_str());
+    dial::secure(&place, name, config, Some(SEND_BUFFER_BYTES)).await
 }

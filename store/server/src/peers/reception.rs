@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use store_transport::accept::{self, Opening, Rejected};
+use store_transport::tls::Keeper;
+use store_transport::{Listener, Remote, Socket, Stream};
 use store_wal::Identity;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -65,6 +66,40 @@ enum StreamError {
     Frame(#[from] FrameError),
 }
 
+/// Somebody who is not let in.
+#[derive(Debug, Error)]
+enum Stranger {
+    #[error("read its greeting")]
+    Read(#[from] io::Error),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    #[error("it speaks TLS, and this port speaks in the clear")]
+    Tls,
+}
+
+impl Stranger {
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "the peer tries again",
+            Self::Refused(refusal) => refusal.hint(),
+            Self::Rejected(Rejected::Plain { .. }) | Self::Tls => {
+                "http:// or https:// must be the same in the listen URL of this member and in what the \
+                 others are told of it"
+            }
+            Self::Rejected(Rejected::Address(_)) => {
+                "give each member a certificate for the address it connects from, or start with \
+                 --peer-skip-client-san-verification"
+            }
+            Self::Rejected(_) => {
+                "the certificate of the peer must be signed by an authority of --peer-trusted-ca-file, for \
+                 use by servers and clients, and not be past its end"
+            }
+        }
+    }
+}
+
 impl Reception {
     pub(super) fn new(
         own: Identity,
@@ -83,16 +118,17 @@ impl Reception {
         }
     }
 
-    async fn serve(&self, mut stream: TcpStream, address: SocketAddr) {
+    async fn serve(&self, socket: Socket, remote: Remote, tls: Option<&Keeper>) {
         let Ok(greeting) = self.greetings.try_acquire() else {
             return;
         };
-        let hello = match timeout(HELLO_TIMEOUT, self.greet(&mut stream)).await {
-            Ok(Ok(Ok(Hello::INQUIRY))) => return,
-            Ok(Ok(Ok(hello))) => hello,
-            Ok(Ok(Err(refusal))) => return self.report(address, refusal),
-            Ok(Err(_)) | Err(_) => {
-                tracing::debug!(%address, "a stream ended before its greeting");
+        let met = timeout(HELLO_TIMEOUT, self.meet(socket, remote, tls)).await;
+        let (stream, hello) = match met {
+            Ok(Ok((_, Hello::INQUIRY))) => return,
+            Ok(Ok(met)) => met,
+            Ok(Err(stranger)) => return self.turn_away(remote, &stranger),
+            Err(_) => {
+                tracing::debug!(%remote, "a stream did not come to its greeting in time");
                 return;
             }
         };
@@ -120,13 +156,30 @@ impl Reception {
         }
     }
 
-    async fn greet(&self, stream: &mut TcpStream) -> io::Result<Result<Hello, Refusal>> {
+    /// Handshake, if there is to be one, and greeting.
+    async fn meet(
+        &self,
+        socket: Socket,
+        remote: Remote,
+        tls: Option<&Keeper>,
+    ) -> Result<(Stream, Hello), Stranger> {
+        let mut stream = match tls {
+            Some(keeper) => accept::secure(socket, remote, keeper).await?.0,
+            None if Opening::of(&socket).await? == Opening::Tls => return Err(Stranger::Tls),
+            None => Stream::Plain(socket),
+        };
+        let hello = self.greet(&mut stream).await??;
+        Ok((stream, hello))
+    }
+
+    async fn greet(&self, stream: &mut Stream) -> io::Result<Result<Hello, Refusal>> {
         let mut bytes = [0; HELLO_BYTES];
         stream.read_exact(&mut bytes).await?;
         let hello = Hello::decode(&bytes);
         if hello == Ok(Hello::INQUIRY) {
             let answer = inquiry::answer(self.own, self.directory.members());
             stream.write_all(&answer).await?;
+            stream.flush().await?;
             return Ok(hello);
         }
         let checked = hello.and_then(|hello| {
@@ -141,6 +194,7 @@ impl Reception {
         if checked != Err(Refusal::Unknown) {
             let answer = Answer::to(checked, self.own);
             stream.write_all(&answer.encode()).await?;
+            stream.flush().await?;
         }
         Ok(checked.and(hello))
     }
@@ -161,7 +215,7 @@ impl Reception {
     }
 
     /// Hands on what the peer says, until its stream ends.
-    async fn listen(&self, mut stream: TcpStream, from: u64) -> Result<(), StreamError> {
+    async fn listen(&self, mut stream: Stream, from: u64) -> Result<(), StreamError> {
         let mut buffer = BytesMut::new();
         let mut messages = Vec::new();
         loop {
@@ -194,8 +248,21 @@ impl Reception {
         }
     }
 
-    fn report(&self, address: SocketAddr, refusal: Refusal) {
-        let text = format!("refused a peer from {}: {refusal}", address.ip());
+    fn turn_away(&self, remote: Remote, stranger: &Stranger) {
+        let from = remote
+            .ip()
+            .map_or_else(|| remote.to_string(), |ip| ip.to_string());
+        let text = format!(
+            "refused a peer from {from}: {}",
+            crate::fatal::chain(stranger)
+        );
+        if matches!(
+            stranger,
+            Stranger::Read(_) | Stranger::Rejected(Rejected::Gone)
+        ) {
+            tracing::debug!("{text}");
+            return;
+        }
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said
             .as_ref()
@@ -203,21 +270,25 @@ impl Reception {
         {
             return;
         }
-        tracing::warn!(hint = refusal.hint(), "{text}");
+        tracing::warn!(hint = stranger.hint(), "{text}");
         *said = Some((text, Instant::now()));
     }
 }
 
 /// Accepts on one listener for as long as it is polled.
-pub(super) async fn accept(listener: TcpListener, reception: Arc<Reception>) {
+pub(super) async fn accept(
+    listener: Listener,
+    tls: Option<Arc<Keeper>>,
+    reception: Arc<Reception>,
+) {
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
             // Safe to cancel: a connection not returned stays with the system.
             accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => {
-                    let reception = Arc::clone(&reception);
-                    streams.spawn(async move { reception.serve(stream, address).await });
+                Ok((socket, remote)) => {
+                    let (reception, tls) = (Arc::clone(&reception), tls.clone());
+                    streams.spawn(async move { reception.serve(socket, remote, tls.as_deref()).await });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a peer");

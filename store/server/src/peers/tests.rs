@@ -1,11 +1,15 @@
 //! Links between members in one process, over real sockets.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::time::Duration;
 
+use end_to_end::authority::{Authority, Holder, Pair};
 use store_member::answer::MemberInfo;
 use store_member::effects::Envelope;
 use store_member::peer::PeerMessage;
+
+use store_transport::tls::{Allowed, CertificateFiles, Settings};
 
 use super::*;
 use crate::driver::inbox::Knock;
@@ -25,12 +29,30 @@ struct End {
 }
 
 fn end(own: Identity, listener: TcpListener, other: u64, url: &TcpListener) -> End {
+    end_over(None, own, listener, other, url)
+}
+
+fn end_over(
+    tls: Option<Arc<Keeper>>,
+    own: Identity,
+    listener: TcpListener,
+    other: u64,
+    url: &TcpListener,
+) -> End {
     let inbox = Arc::new(Inbox::default());
     let directory = Arc::new(Directory::new(own.member, Arc::default()));
-    directory.set(&[member(other, url)], BTreeSet::new());
+    let mut there = member(other, url);
+    if tls.is_some() {
+        there.peer_urls[0] = there.peer_urls[0].replace("http", "https");
+    }
+    directory.set(&[there], BTreeSet::new());
     let counters = Arc::clone(&directory.others()[&other].counters);
     let known = Arc::clone(&directory);
-    let peers = Peers::start(own, vec![listener], known, Arc::clone(&inbox)).unwrap();
+    let door = PeerDoor {
+        bound: listener.into(),
+        secure: tls.is_some(),
+    };
+    let peers = Peers::start(own, vec![door], tls, known, Arc::clone(&inbox)).unwrap();
     End {
         outbox: Outbox::new(Arc::clone(&directory), Arc::clone(&inbox)),
         directory,
@@ -200,18 +222,138 @@ async fn who_is_to_join_is_told_who_is_there() {
     let (here, there) = (listener(), listener());
     let url = Address::http(here.local_addr().unwrap());
     let end = end(id(7, 1), here, 2, &there);
-    let told = inquiry::ask(&url).await.unwrap();
+    let told = inquiry::ask(&url, None).await.unwrap();
     assert_eq!(told.by, id(7, 1));
     assert_eq!(told.members, [member(2, &there)]);
     drop(end);
     // Something else listens there.
     let url = Address::http(there.local_addr().unwrap());
     let stranger = std::thread::spawn(move || drop(there.accept()));
-    let error = inquiry::ask(&url).await.unwrap_err();
+    let error = inquiry::ask(&url, None).await.unwrap_err();
     stranger.join().unwrap();
     let refused = matches!(
         error,
         inquiry::AskError::Refused(_) | inquiry::AskError::Connect(_)
     );
     assert!(refused, "{error:?}");
+}
+
+/// Two members over TLS, the second one with a certificate of its own making.
+fn pair_over_tls(
+    folder: &std::path::Path,
+    second: impl FnOnce(&mut Authority) -> Pair,
+    allowed: &Allowed,
+) -> (End, End) {
+    let mut authority = Authority::new(folder, "authority");
+    let first = authority.issue("first", Holder::default());
+    let second = second(&mut authority);
+    let keeper = |pair: Pair| {
+        let settings = Settings {
+            own: Some(CertificateFiles {
+                certificate: pair.certificate,
+                key: pair.key,
+            }),
+            authorities: Some(folder.join("authority.pem")),
+            allowed: allowed.clone(),
+            dials: true,
+            ..Settings::default()
+        };
+        Some(Keeper::new("peer", settings, None).unwrap())
+    };
+    let (one, two) = (listener(), listener());
+    let (one_too, two_too) = (one.try_clone().unwrap(), two.try_clone().unwrap());
+    (
+        end_over(keeper(first), id(7, 1), one, 2, &two_too),
+        end_over(keeper(second), id(7, 2), two, 1, &one_too),
+    )
+}
+
+#[test]
+fn peers_speak_over_tls_both_ways() {
+    let folder = tempfile::tempdir().unwrap();
+    let second = |authority: &mut Authority| authority.issue("second", Holder::default());
+    let (one, two) = pair_over_tls(folder.path(), second, &Allowed::All);
+    one.wait("connected", |counters| counters.connected.get() == 1);
+    two.wait("connected", |counters| counters.connected.get() == 1);
+    one.send(2, append(2, 1, 3_000_000));
+    assert_eq!(
+        two.heard(|heard| !heard.is_empty()),
+        [Some(append(2, 1, 3_000_000))]
+    );
+    two.send(1, append(1, 2, 5));
+    assert_eq!(
+        one.heard(|heard| !heard.is_empty()),
+        [Some(append(1, 2, 5))]
+    );
+}
+
+#[test]
+fn a_peer_with_a_wrong_certificate_is_not_let_in() {
+    let names = || Allowed::CommonNames(vec!["somebody".to_owned()]);
+    let stranger: fn(&mut Authority) -> Pair = |authority| {
+        authority.issue(
+            "2",
+            Holder {
+                name: "stranger",
+                ..Holder::default()
+            },
+        )
+    };
+    let expired: fn(&mut Authority) -> Pair = |authority| {
+        authority.issue(
+            "2",
+            Holder {
+                days: -1,
+                ..Holder::default()
+            },
+        )
+    };
+    let elsewhere: fn(&mut Authority) -> Pair = |authority| {
+        authority.issue(
+            "2",
+            Holder {
+                hosts: &["10.9.8.7"],
+                ..Holder::default()
+            },
+        )
+    };
+    for (second, allowed) in [
+        (stranger, names()),
+        (expired, Allowed::All),
+        (elsewhere, Allowed::All),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = pair_over_tls(folder.path(), second, &allowed);
+        one.wait("refused", |counters| counters.sent_failures.get() > 0);
+        two.wait("refused", |counters| counters.sent_failures.get() > 0);
+        assert_eq!(one.counters.connected.get(), 0);
+        assert_eq!(two.counters.connected.get(), 0);
+    }
+}
+
+#[test]
+fn over_tls_or_not_must_be_the_same_on_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut authority = Authority::new(folder.path(), "authority");
+    let pair = authority.issue("first", Holder::default());
+    let settings = Settings {
+        own: Some(CertificateFiles {
+            certificate: pair.certificate,
+            key: pair.key,
+        }),
+        authorities: Some(folder.path().join("authority.pem")),
+        dials: true,
+        ..Settings::default()
+    };
+    let keeper = Keeper::new("peer", settings, None).unwrap();
+    let (one, two) = (listener(), listener());
+    let (one_too, two_too) = (one.try_clone().unwrap(), two.try_clone().unwrap());
+    let secure = end_over(Some(keeper), id(7, 1), one, 2, &two_too);
+    let plain = end(id(7, 2), two, 1, &one_too);
+    secure.wait("refused", |counters| counters.sent_failures.get() > 0);
+    plain.wait("refused", |counters| counters.sent_failures.get() > 0);
+    assert_eq!(
+        secure.counters.connected.get() + plain.counters.connected.get(),
+        0
+    );
 }

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use store_member::answer::MemberInfo;
+use store_transport::tls::Keeper;
 use store_wal::Identity;
 use thiserror::Error;
 
@@ -137,7 +138,7 @@ pub(super) fn join(config: &StoreConfig, found: Option<Identity>) -> Result<Foun
     loop {
         let mut reasons = Vec::new();
         let mut refusal = None;
-        for (url, told) in urls.iter().zip(ask(&urls)?) {
+        for (url, told) in urls.iter().zip(ask(&urls, config.peer_tls.as_deref())?) {
             match told.map(|told| settle(config, found, &told)) {
                 Ok(Ok(founding)) => return Ok(founding),
                 // The others may know more.
@@ -159,13 +160,16 @@ pub(super) fn join(config: &StoreConfig, found: Option<Identity>) -> Result<Foun
 }
 
 /// What each of them says. On a thread of its own: the one that starts a store may be anybody's.
-fn ask(urls: &[Address]) -> std::io::Result<Vec<Result<Told, inquiry::AskError>>> {
+fn ask(
+    urls: &[Address],
+    tls: Option<&Keeper>,
+) -> std::io::Result<Vec<Result<Told, inquiry::AskError>>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()?;
     let asked = async {
-        let asked = urls.iter().map(inquiry::ask);
+        let asked = urls.iter().map(|url| inquiry::ask(url, tls));
         futures::future::join_all(asked).await
     };
     thread::scope(

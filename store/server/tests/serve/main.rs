@@ -14,4 +14,5 @@ mod life;
 mod raw;
 mod running;
 mod snapshot;
+mod tls;
 mod watch;

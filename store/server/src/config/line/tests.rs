@@ -120,11 +120,11 @@ fn flags_not_acted_on_pass_when_they_ask_for_nothing() {
 #[test]
 fn flags_not_acted_on_are_refused_when_they_ask_for_something() {
     for (flags, environment, setting) in [
-        (&["--cert-file", "c.pem"][..], &[][..], "--cert-file=c.pem"),
-        (&["--cert-file=c.pem"], &[], "--cert-file=c.pem"),
-        (&["--client-cert-auth"], &[], "--client-cert-auth=true"),
-        (&["-auto-tls"], &[], "--auto-tls=true"),
-        (&[], &[("ETCD_KEY_FILE", "k")], "ETCD_KEY_FILE=k"),
+        (&["--wal-dir", "w"][..], &[][..], "--wal-dir=w"),
+        (&["--wal-dir=w"], &[], "--wal-dir=w"),
+        (&["--force-new-cluster"], &[], "--force-new-cluster=true"),
+        (&["-force-new-cluster"], &[], "--force-new-cluster=true"),
+        (&[], &[("ETCD_DISCOVERY", "k")], "ETCD_DISCOVERY=k"),
         (&["--config-file=c.yaml"], &[], "--config-file=c.yaml"),
     ] {
         match read(flags, environment) {

@@ -1,0 +1,14 @@
+//! Byte streams between processes: TCP and socket files, in the clear and over TLS, and the
+//! certificates that go with them.
+//!
+//! `listener.rs` with `accept.rs`, and `dial.rs`, are the two ends of a [`Stream`]; `tls/` decides whom to trust and follows
+//! its files when they change. Knows no protocol above the bytes, no flag and nothing of any store.
+
+pub mod accept;
+pub mod dial;
+mod listener;
+mod stream;
+pub mod tls;
+
+pub use self::listener::{Bound, Listener, Remote, Reuse, SocketFile};
+pub use self::stream::{Socket, Stream};
