@@ -85,9 +85,9 @@ impl Machine {
         let mut opening = Vec::with_capacity(OPENING_BYTES + frames);
         opening.extend_from_slice(MAGIC);
         opening.push(VERSION);
-        for (kind, content) in [(kind::STATE, state), (kind::TRAIL, trail)] {
+        for (kind, content) in [(kind::STATE, &state), (kind::TRAIL, &trail)] {
             opening.extend_from_slice(&frame_head(kind, content.len()));
-            opening.extend_from_slice(&content);
+            opening.extend_from_slice(content);
         }
         let records: usize = segments
             .iter()
