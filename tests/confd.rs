@@ -247,6 +247,61 @@ fn a_reload_that_fails_is_tried_until_it_works() {
 }
 
 #[test]
+fn content_that_the_service_does_not_take_is_taken_back_until_it_changes() {
+    on_both(|scene| {
+        // A service that copies its file when told, and silently keeps the old copy when it does not like the new one.
+        let (file, running) = (
+            scene.confdir.output("greeting"),
+            scene.confdir.path().join("running"),
+        );
+        let (file, running) = (file.display(), running.display());
+        let more = format!(
+            "reload_cmd: \"grep -q poison {file} || cp {file} {running}; {}\"\nverify_cmd: \"cmp {file} {running}\"",
+            scene.says("reloaded")
+        );
+        let read =
+            || std::fs::read_to_string(scene.confdir.path().join("running")).unwrap_or_default();
+        scene.put("/name", "x");
+        scene.confdir.add("greeting", "/name", GREETING, &more);
+        let mut agent = scene.agent().started();
+        agent.process().wait_line("verified", wait::LONG);
+        scene.put("/name", "poison");
+        agent
+            .process()
+            .wait_line("the last good one is back in place", wait::LONG);
+        wait::until("the verdict to be kept", wait::LONG, || {
+            let state = std::fs::read_to_string(scene.confdir.path().join("state/state.json"));
+            match state.unwrap_or_default() {
+                state if state.contains("\"bad\": \"") => Ok(()),
+                state => Err(state),
+            }
+        });
+        assert_eq!(
+            (
+                scene.confdir.rendered("greeting").as_deref(),
+                read().as_str()
+            ),
+            (Some("hello x\n"), "hello x\n")
+        );
+        // Also for the next life, without another try.
+        let tries = scene.log().lines().count();
+        agent.kill();
+        agent.start();
+        agent
+            .process()
+            .wait_line("configuration loaded", wait::LONG);
+        scene
+            .confdir
+            .stays("greeting", "hello x\n", Duration::from_secs(1));
+        assert_eq!(scene.log().lines().count(), tries);
+        scene.put("/name", "y");
+        scene.confdir.becomes("greeting", "hello y\n");
+        agent.process().wait_line("verified", wait::LONG);
+        assert_eq!(read(), "hello y\n");
+    });
+}
+
+#[test]
 fn a_reload_that_hangs_is_killed_and_tried_again() {
     on_both(|scene| {
         let once = scene.confdir.path().join("once");

@@ -2,20 +2,24 @@
 //!
 //! Each destination goes its own way through one pass after another; whatever fails is tried again until it holds:
 //! ```text
-//!   idle ─ change ─► quiet ─► rendering ─► staging ─► checking ─► replacing ─► reloading ─► idle
-//!                                │            │           │            │           │
-//!                                └────────────┴───────────┴── fault ───┴───────────┴──► idle, retry with backoff
+//!   idle ─ change ─► quiet ─► rendering ─► staging ─► checking ─► replacing ─► reloading ─► verifying ─► idle
+//!                                │            │           │            │           │           │
+//!                                └────────────┴───────────┴── fault ───┘           └── fault ──┴─► restoring ─► reloading
+//!                                                              ▼                                                 ▼
+//!                                                   idle, retry with backoff                     idle, until something changes
 //! ```
 //! The old file stays in force until a checked new one replaces it. A pass is level-triggered: it renders from the newest
-//! snapshot, compares with what is there, and does what is missing, whatever happened before. Verification after the
-//! reload, and rolling back, become steps behind `reloading`.
+//! snapshot, compares with what is there, and does what is missing, whatever happened before. Content that the service
+//! did not take is taken back, if there is content it was proven to run on, and is not tried again until keys or
+//! template give other content. If the service does not take the old content either, the content is not to blame: then
+//! the new one is retried until it holds.
 //!
 //! Knows no files, processes, templates or clock: `run.rs` performs the effects. Time is counted from any fixed instant.
 
 mod report;
 mod unit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,12 +91,25 @@ pub enum Done {
     Staged(Result<bool, Fault>),
     /// Answer to [`Effect::Check`].
     Checked(Result<(), Fault>),
-    /// Answer to [`Effect::Replace`]; notes say what was not done as wished.
-    Replaced(Result<Vec<String>, Fault>),
+    /// Answer to [`Effect::Replace`].
+    Replaced(Result<Replaced, Fault>),
     /// Answer to [`Effect::Reload`].
     Reloaded(Result<(), Fault>),
+    /// Answer to [`Effect::Verify`].
+    Verified(Result<(), Fault>),
+    /// Answer to [`Effect::Restore`]: whether the content stood there already.
+    Restored(Result<bool, Fault>),
     /// Answer to [`Effect::Compare`]: whether the file would change.
     Compared(Result<bool, Fault>),
+}
+
+/// A file was put in place.
+#[derive(Debug, Clone, Default)]
+pub struct Replaced {
+    /// What was not done as wished, one line each.
+    pub notes: Vec<String>,
+    /// What stood there before, if the shell has kept it to go back to.
+    pub found: Option<ContentHash>,
 }
 
 /// What happened.
@@ -115,7 +132,7 @@ pub enum Input {
     Tick,
 }
 
-/// What the shell must do. Each but `Save` and `Discard` is answered by [`Input::Done`] with the same name and pass.
+/// What the shell must do. Each but `Keep`, `Save` and `Discard` is answered by [`Input::Done`] with the same name and pass.
 #[derive(Debug, Clone)]
 pub enum Effect {
     /// Render the resource's template from this snapshot.
@@ -158,6 +175,31 @@ pub enum Effect {
         name: String,
         /// Pass to answer with.
         pass: u64,
+    },
+    /// Run `verify_cmd`: whether the service really runs on the new file.
+    Verify {
+        /// Name of the resource.
+        name: String,
+        /// Pass to answer with.
+        pass: u64,
+    },
+    /// Put kept content back in place.
+    Restore {
+        /// Name of the resource.
+        name: String,
+        /// Pass to answer with.
+        pass: u64,
+        /// Which content.
+        content: ContentHash,
+    },
+    /// Keep a copy of what is in place, to go back to.
+    Keep {
+        /// Name of the resource.
+        name: String,
+        /// Its content.
+        content: ContentHash,
+        /// All content that may be gone back to; other copies may go.
+        kept: Arc<BTreeSet<ContentHash>>,
     },
     /// Compare the text with the file and show the difference; change nothing.
     Compare {
@@ -289,7 +331,7 @@ impl Machine {
         self.broken.clear();
         for (name, result) in resources {
             match (result, self.units.get_mut(&name)) {
-                (Ok(loaded), Some(unit)) => unit.loaded(now, loaded),
+                (Ok(loaded), Some(unit)) => unit.loaded(now, loaded, &mut self.book),
                 (Ok(loaded), None) => {
                     let seed = self.options.seed ^ seed_of(&name);
                     self.units
@@ -317,7 +359,17 @@ impl Machine {
         match unit.done(now, done, &mut self.book) {
             Next::Nothing => {}
             Next::Do(make) => effects.push(make(name.to_owned(), pass)),
-            Next::Settled => effects.push(Effect::Save {
+            Next::Settled(content) => {
+                effects.push(Effect::Keep {
+                    name: name.to_owned(),
+                    content,
+                    kept: Arc::new(self.book.kept().collect()),
+                });
+                effects.push(Effect::Save {
+                    book: Arc::new(self.book.clone()),
+                });
+            }
+            Next::Save => effects.push(Effect::Save {
                 book: Arc::new(self.book.clone()),
             }),
             Next::Discard => effects.push(Effect::Discard {

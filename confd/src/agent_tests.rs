@@ -1,6 +1,7 @@
 //! The agent as transcripts (`agent/transcripts/*.txt`) and in a small world with failures and crashes.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -23,7 +24,7 @@ fn event(
         .iter()
         .map(|(key, value)| (Bytes::from(key.clone()), entry(value)))
         .collect();
-    let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let changes = keys
         .into_iter()
         .filter(|key| before.get(*key) != after.get(*key))
@@ -45,6 +46,8 @@ fn loaded(name: &str, words: &[&str]) -> Loaded {
         match *word {
             "check" => text.push_str("check_cmd: check\n"),
             "reload" => text.push_str("reload_cmd: reload\n"),
+            "verify" => text.push_str("verify_cmd: verify\n"),
+            "forward" => text.push_str("rollback: false\n"),
             "hasty" => text.push_str("quiet_min: 0\n"),
             "spaced" => text.push_str("min_reload_interval: 10s\n"),
             _ => {}
@@ -214,8 +217,16 @@ impl Script {
                     }),
                     "compared" => Done::Compared(Ok(word == "differs")),
                     "checked" => Done::Checked(result(word)),
-                    "replaced" => Done::Replaced(result(word).map(|()| Vec::new())),
+                    "replaced" => Done::Replaced(result(word).map(|()| Replaced {
+                        notes: Vec::new(),
+                        found: rest.get(2).map(|found| ContentHash::of(found.as_bytes())),
+                    })),
                     "reloaded" => Done::Reloaded(result(word)),
+                    "verified" => Done::Verified(result(word)),
+                    "restored" => Done::Restored(match word {
+                        "fault" => Err(fault("boom")),
+                        word => Ok(word == "same"),
+                    }),
                     other => panic!("command {other}"),
                 };
                 let pass = self.passes[&name];
@@ -245,6 +256,17 @@ impl Script {
                     writeln!(out, "{save}replace {name}").unwrap();
                 }
                 Effect::Reload { name, .. } => writeln!(out, "reload {name}").unwrap(),
+                Effect::Verify { name, .. } => writeln!(out, "verify {name}").unwrap(),
+                Effect::Restore { name, content, .. } => {
+                    writeln!(out, "restore {name} {content:?}").unwrap();
+                }
+                Effect::Keep {
+                    name,
+                    content,
+                    kept,
+                } => {
+                    writeln!(out, "keep {name} {content:?} of {}", kept.len()).unwrap();
+                }
                 Effect::Compare { name, text, .. } => {
                     writeln!(out, "compare {name} {text}").unwrap();
                 }
@@ -307,6 +329,9 @@ struct World {
     disk: Option<Arc<str>>,
     service: Option<Arc<str>>,
     saved: Book,
+    kept: BTreeMap<ContentHash, Arc<str>>,
+    /// Content the service refuses though it is well.
+    poison: Option<u8>,
     // What is broken just now:
     broken: [bool; 5],
 }
@@ -322,6 +347,8 @@ enum Move {
     Crash,
     /// Somebody edits the file.
     Edit,
+    /// From now on the service refuses this content, well as it may be.
+    Poison(u8),
 }
 
 impl World {
@@ -337,6 +364,8 @@ impl World {
             disk: None,
             service: None,
             saved: Book::default(),
+            kept: BTreeMap::new(),
+            poison: None,
             broken: [false; 5],
         };
         world.start();
@@ -347,8 +376,10 @@ impl World {
         self.effects.clear();
         self.staged = None;
         self.agent = Machine::new(options(), Book::from_json(&self.saved.to_json()));
-        let resources =
-            BTreeMap::from([("web".to_owned(), Ok(loaded("web", &["check", "reload"])))]);
+        let resources = BTreeMap::from([(
+            "web".to_owned(),
+            Ok(loaded("web", &["check", "reload", "verify"])),
+        )]);
         self.step(Input::Resources(resources));
         self.keys.clear();
         self.store();
@@ -416,16 +447,63 @@ impl World {
                 if let Some(book) = book {
                     self.save(&book);
                 }
+                let found = self.disk.clone().map(|text| {
+                    let hash = ContentHash::of(text.as_bytes());
+                    self.kept.entry(hash).or_insert(text);
+                    hash
+                });
                 if !broken[3] {
                     self.disk = self.staged.take();
                 }
-                (name, pass, Done::Replaced(result(3).map(|()| Vec::new())))
+                let notes = Vec::new();
+                let replaced = result(3).map(|()| Replaced { notes, found });
+                (name, pass, Done::Replaced(replaced))
             }
             Effect::Reload { name, pass } => {
-                if !broken[4] {
+                let poison = self.poison.map(|value| format!("value {value}"));
+                let refused = poison.is_some() && self.disk.as_deref() == poison.as_deref();
+                if !broken[4] && !refused {
                     self.service = self.disk.clone();
                 }
-                (name, pass, Done::Reloaded(result(4)))
+                let done = match refused {
+                    true => Err(fault("refused")),
+                    false => result(4),
+                };
+                (name, pass, Done::Reloaded(done))
+            }
+            Effect::Verify { name, pass } => {
+                let runs = self.service == self.disk;
+                (
+                    name,
+                    pass,
+                    Done::Verified(if runs {
+                        Ok(())
+                    } else {
+                        Err(fault("not running"))
+                    }),
+                )
+            }
+            Effect::Restore {
+                name,
+                pass,
+                content,
+            } => {
+                // Somebody edited the file before it could be copied.
+                let copy = self.kept.get(&content).cloned();
+                let restored = result(3).and_then(|()| copy.ok_or_else(|| fault("no copy")));
+                let restored = restored.map(|copy| self.disk.replace(copy.clone()) == Some(copy));
+                (name, pass, Done::Restored(restored))
+            }
+            Effect::Keep { content, kept, .. } => {
+                if let Some(text) = self
+                    .disk
+                    .clone()
+                    .filter(|text| ContentHash::of(text.as_bytes()) == content)
+                {
+                    self.kept.insert(content, text);
+                }
+                self.kept.retain(|hash, _| kept.contains(hash));
+                return;
             }
             Effect::Save { book } => return self.save(&book),
             Effect::Discard { .. } => return self.staged = None,
@@ -450,6 +528,27 @@ impl World {
             self.wait(10_000);
         }
         let wanted: Arc<str> = Arc::from(format!("value {}", self.value));
+        let refused = self
+            .agent
+            .book()
+            .is_bad(Path::new("/dest/web"), ContentHash::of(wanted.as_bytes()));
+        if refused {
+            assert_eq!(
+                self.disk, self.service,
+                "gone back, and the service runs on what is there"
+            );
+            assert_ne!(self.disk.as_ref(), Some(&wanted));
+            assert!(self.agent.reports()["web"].stale.is_some(), "which is told");
+            return;
+        }
+        let report = &self.agent.reports()["web"];
+        if self.poison == Some(self.value) && report.phase != Phase::Current {
+            assert!(
+                report.stale.is_some(),
+                "nothing to go back to: it is told and tried for ever"
+            );
+            return;
+        }
         assert_eq!(
             self.disk.as_ref(),
             Some(&wanted),
@@ -468,6 +567,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         3 => (0usize..5, any::<bool>()).prop_map(|(step, on)| Move::Break(step, on)),
         2 => Just(Move::Crash),
         1 => Just(Move::Edit),
+        1 => (0u8..3).prop_map(Move::Poison),
     ];
     proptest::collection::vec(one, 1..80)
 }
@@ -489,6 +589,7 @@ proptest! {
                 Move::Wait(millis) => world.wait(millis),
                 Move::Break(step, on) => world.broken[step] = on,
                 Move::Crash => world.start(),
+                Move::Poison(value) => world.poison = Some(value),
                 // A crash in between would hide that the service never saw the edit, as it may.
                 Move::Edit => world.disk = Some(Arc::from("edited")),
             }

@@ -26,6 +26,7 @@ pub mod engine;
 mod faults;
 pub mod files;
 pub mod format;
+mod generations;
 pub mod glob;
 mod outside;
 pub mod plan;

@@ -73,7 +73,27 @@ pub struct Record {
     pub revision: i64,
     /// Times content was put in place; numbers the generations.
     pub generation: u64,
+    /// Content the service was proven to run on, the newest last; what can be gone back to.
+    #[serde(default)]
+    pub good: Vec<Generation>,
+    /// Content that was taken back because the service did not take it; not applied again.
+    #[serde(default)]
+    pub bad: Option<ContentHash>,
 }
+
+/// Content that once was proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number; 0 for what was there before us.
+    pub number: u64,
+    /// The content.
+    pub hash: ContentHash,
+    /// Revision it was rendered at; 0 for what was there before us.
+    pub revision: i64,
+}
+
+/// Generations that can be gone back to. 10: more than anybody goes back by hand, and a copy of each is kept.
+const GENERATIONS_MAX: usize = 10;
 
 /// What to do for one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,17 +163,82 @@ impl Book {
         record.generation += 1;
     }
 
+    /// What stood there before the first replacement counts as good: the service ran on it as far as anybody knows.
+    pub fn found(&mut self, dest: &Path, content: ContentHash) {
+        let record = self.records.entry(dest.to_owned()).or_default();
+        if record.good.is_empty() {
+            self.version += 1;
+            record.good.push(Generation {
+                number: 0,
+                hash: content,
+                revision: 0,
+            });
+        }
+    }
+
     /// The service runs on this content, or there is no service to tell. Returns false if that was known already.
     pub fn settle(&mut self, dest: &Path, content: ContentHash, revision: i64) -> bool {
         let record = self.records.entry(dest.to_owned()).or_default();
-        let settled = (Some(content), Some(content));
-        if (record.applied, record.reloaded) == settled {
+        let settled = (Some(content), Some(content), None);
+        if (record.applied, record.reloaded, record.bad) == settled {
             return false;
         }
-        (record.applied, record.reloaded) = settled;
+        (record.applied, record.reloaded, record.bad) = settled;
         record.revision = revision;
+        record.good.retain(|good| good.hash != content);
+        record.good.push(Generation {
+            number: record.generation,
+            hash: content,
+            revision,
+        });
+        let surplus = record.good.len().saturating_sub(GENERATIONS_MAX);
+        record.good.drain(..surplus);
         self.version += 1;
         true
+    }
+
+    /// The newest content that the service was proven to run on, other than this.
+    pub fn last_good(&self, dest: &Path, other_than: ContentHash) -> Option<Generation> {
+        let good = &self.records.get(dest)?.good;
+        good.iter()
+            .rev()
+            .find(|good| good.hash != other_than)
+            .copied()
+    }
+
+    /// The service did not take `bad` and runs on `good` again.
+    pub fn roll_back(&mut self, dest: &Path, bad: ContentHash, good: Generation) {
+        let record = self.records.entry(dest.to_owned()).or_default();
+        record.applied = Some(good.hash);
+        record.reloaded = Some(good.hash);
+        record.revision = good.revision;
+        record.bad = Some(bad);
+        record.good.retain(|one| one.hash != bad);
+        self.version += 1;
+    }
+
+    /// Whether this content was taken back and nothing has changed since.
+    pub fn is_bad(&self, dest: &Path, content: ContentHash) -> bool {
+        self.records
+            .get(dest)
+            .is_some_and(|record| record.bad == Some(content))
+    }
+
+    /// The template or the resource changed: what was bad may be good now.
+    pub fn forgive(&mut self, dest: &Path) {
+        if let Some(record) = self.records.get_mut(dest)
+            && record.bad.take().is_some()
+        {
+            self.version += 1;
+        }
+    }
+
+    /// Everything that may be gone back to.
+    pub fn kept(&self) -> impl Iterator<Item = ContentHash> {
+        self.records
+            .values()
+            .flat_map(|record| &record.good)
+            .map(|good| good.hash)
     }
 }
 

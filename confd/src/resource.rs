@@ -42,9 +42,13 @@ pub struct Resource {
     pub check_cmd: Option<String>,
     /// Shell command that makes the service read the new file.
     pub reload_cmd: Option<String>,
+    /// Shell command that proves that the service runs on the new file.
+    pub verify_cmd: Option<String>,
+    /// Whether content that the service did not take is taken back.
+    pub rollback: bool,
     /// Longest `check_cmd` may run.
     pub check_cmd_timeout: Duration,
-    /// Longest `reload_cmd` may run.
+    /// Longest `reload_cmd` and `verify_cmd` may run, each.
     pub reload_cmd_timeout: Duration,
     /// Time to wait for more changes after one; 0 renders at once.
     pub quiet_min: Duration,
@@ -117,6 +121,8 @@ const KEYS: &[&str] = &[
     "group",
     "check_cmd",
     "reload_cmd",
+    "verify_cmd",
+    "rollback",
     "check_cmd_timeout",
     "reload_cmd_timeout",
     "quiet_min",

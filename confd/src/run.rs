@@ -4,6 +4,7 @@
 //! never waits for any of them. Task, connection and status server share one thread of their own: a change goes through
 //! three tasks, and waking another thread for each costs more than all their work.
 
+mod copies;
 mod jobs;
 mod notice;
 
@@ -26,6 +27,7 @@ use crate::confdir::{self, Units};
 use crate::config::{BackendKind, Config};
 use crate::engine::Globals;
 use crate::faults::chain;
+use crate::generations::Generations;
 use crate::state::StateFile;
 use crate::status::{self, Status};
 use crate::tree::Scope;
@@ -219,6 +221,10 @@ impl Runner {
             problems.push(problem);
             StateFile::open(None).unwrap_or_else(|_| unreachable!("opening nothing cannot fail"))
         });
+        let generations = Generations::open(config.state_dir.clone()).unwrap_or_else(|_| {
+            // Told of above: it is the same directory.
+            Generations::open(None).unwrap_or_else(|_| unreachable!("memory cannot fail"))
+        });
         let started_unix = unix_time();
         let options = Options {
             once: config.onetime,
@@ -239,6 +245,7 @@ impl Runner {
             jobs: Jobs::new(
                 Arc::new(disk::OsDisk),
                 Arc::new(state),
+                generations,
                 globals,
                 config.keep_stage_file,
             ),
@@ -313,7 +320,10 @@ impl Runner {
                     let mut effects = Vec::new();
                     self.answered(answer, &mut effects);
                     effects.retain(|effect| {
-                        matches!(effect, Effect::Save { .. } | Effect::Discard { .. })
+                        matches!(
+                            effect,
+                            Effect::Save { .. } | Effect::Keep { .. } | Effect::Discard { .. }
+                        )
                     });
                     effects
                         .into_iter()
@@ -467,6 +477,7 @@ impl Runner {
             replaced: report.counts.replaced,
             reloads: report.counts.reloaded,
             failed: report.counts.failed,
+            rolled_back: report.counts.rolled_back,
             notes: report.notes,
             would_change: report.would_change,
         }

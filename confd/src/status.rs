@@ -40,7 +40,7 @@ pub struct Source {
 pub struct Resource {
     /// Name of its file in `conf.d`.
     pub name: String,
-    /// `broken`, `waiting`, `current`, `quiet`, `working` or `retrying`.
+    /// `broken`, `waiting`, `current`, `quiet`, `working`, `retrying` or `rolled-back`.
     pub state: &'static str,
     /// The file it keeps; empty for a broken resource.
     pub dest: String,
@@ -68,6 +68,8 @@ pub struct Resource {
     pub reloads: u64,
     /// Failed passes since the start.
     pub failed: u64,
+    /// Times older content was put back since the start.
+    pub rolled_back: u64,
     /// What the last pass left out or did not do as wished.
     pub notes: Vec<String>,
     /// With `noop`: whether the file would change.
@@ -77,7 +79,7 @@ pub struct Resource {
 /// Why a file is stale.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Stale {
-    /// The step that failed: `render`, `stage`, `check`, `replace` or `reload`.
+    /// The step that failed: `render`, `stage`, `check`, `replace`, `reload`, `verify` or `restore`.
     pub step: &'static str,
     /// The fault.
     #[serde(flatten)]
@@ -202,6 +204,12 @@ impl Status {
             "Failed passes",
             each(|r| r.failed),
         );
+        text.add(
+            "confd_resource_rolled_back_total",
+            "counter",
+            "Times older content was put back",
+            each(|r| r.rolled_back),
+        );
         text.text
     }
 }
@@ -269,6 +277,7 @@ mod tests {
             replaced: 1,
             reloads: 1,
             failed: 3,
+            rolled_back: 0,
             notes: vec![],
             would_change: false,
         };

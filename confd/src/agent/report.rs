@@ -20,6 +20,8 @@ pub enum Phase {
     Working,
     /// The last pass failed; it waits to try again. The old file stays in force.
     Retrying,
+    /// The service did not take the newest content and runs on older one; something must change before it is tried again.
+    RolledBack,
 }
 
 /// A step of a pass.
@@ -37,6 +39,10 @@ pub enum Step {
     Replace,
     /// Running `reload_cmd`.
     Reload,
+    /// Running `verify_cmd`.
+    Verify,
+    /// Putting older content back.
+    Restore,
 }
 
 impl Step {
@@ -49,6 +55,8 @@ impl Step {
             Self::Check => "check",
             Self::Replace => "replace",
             Self::Reload => "reload",
+            Self::Verify => "verify",
+            Self::Restore => "restore",
         }
     }
 }
@@ -63,6 +71,7 @@ impl Phase {
             Self::Quiet => "quiet",
             Self::Working => "working",
             Self::Retrying => "retrying",
+            Self::RolledBack => "rolled-back",
         }
     }
 }
@@ -111,6 +120,8 @@ pub struct Counts {
     pub reloaded: u64,
     /// Passes that failed.
     pub failed: u64,
+    /// Times older content was put back.
+    pub rolled_back: u64,
 }
 
 impl Report {

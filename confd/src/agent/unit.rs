@@ -1,4 +1,7 @@
-//! One resource on its way: its pass, its quiet period, its retries.
+//! One resource on its way: its pass, its quiet period, its retries. What happens when its service does not take the
+//! new content is in `refusal.rs`.
+
+mod refusal;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +11,7 @@ use store_client::mirror::{Change, ChangeKind};
 
 use super::report::{Counts, Phase, Report, Step};
 use super::{Done, Effect, Fault, Loaded, Options, Output};
-use crate::plan::{Book, ContentHash, Plan};
+use crate::plan::{Book, ContentHash, Generation, Plan};
 use crate::quiet::Quiet;
 use crate::reads::ReadSet;
 use crate::resource::Resource;
@@ -27,8 +30,10 @@ pub(super) enum Next {
     Nothing,
     /// The next step of this pass.
     Do(Box<dyn FnOnce(String, u64) -> Effect>),
-    /// The pass ended well and the book changed.
-    Settled,
+    /// The pass ended well with this content, and the book changed.
+    Settled(ContentHash),
+    /// The pass ended and the book changed.
+    Save,
     /// The pass failed with a file staged.
     Discard,
 }
@@ -58,6 +63,10 @@ pub(super) struct Unit {
     /// Content that the failed passes since the last good one tried to apply; other content starts the waits anew.
     attempted: Option<ContentHash>,
     retry_at: Option<Duration>,
+    /// Why the content under way is being taken back.
+    refused: Option<(Step, Fault)>,
+    /// The service took neither new nor old content last: going back helps nothing until it has taken one.
+    in_vain: bool,
     /// No pass begins before: the reload of the last one is not long enough ago.
     gate: Option<Duration>,
     resync: Duration,
@@ -87,6 +96,10 @@ enum At {
     Check(ContentHash),
     Replace(ContentHash),
     Reload(ContentHash),
+    Verify(ContentHash),
+    /// The first is taken back, the second put in its place.
+    Restore(ContentHash, Generation),
+    ReloadRestored(ContentHash, Generation),
     Compare,
 }
 
@@ -109,6 +122,8 @@ impl Unit {
             backoff: Backoff::new(RETRY_FLOOR, RETRY_CEILING, seed),
             attempted: None,
             retry_at: None,
+            refused: None,
+            in_vain: false,
             gate: None,
             resync: options.resync,
             resync_at: None,
@@ -151,18 +166,19 @@ impl Unit {
     }
 
     /// A good version was loaded.
-    pub(super) fn loaded(&mut self, now: Duration, loaded: Loaded) {
+    pub(super) fn loaded(&mut self, now: Duration, loaded: Loaded, book: &mut Book) {
         self.removed = false;
         self.load_fault = None;
         if self.is_busy() {
             self.next = Some(loaded);
         } else if loaded.version != self.version {
-            self.take_over(now, loaded);
+            self.take_over(now, loaded, book);
         }
     }
 
-    fn take_over(&mut self, now: Duration, loaded: Loaded) {
+    fn take_over(&mut self, now: Duration, loaded: Loaded, book: &mut Book) {
         let resource = loaded.resource;
+        book.forgive(&resource.dest);
         self.scope = Scope::new(&resource.prefix, &resource.keys);
         self.quiet = Quiet::new(resource.quiet_min, resource.quiet_max);
         self.version = loaded.version;
@@ -173,10 +189,11 @@ impl Unit {
     }
 
     /// The pass ended, well or not.
-    fn end(&mut self, now: Duration) {
+    fn end(&mut self, now: Duration, book: &mut Book) {
         self.at = At::Idle;
+        self.refused = None;
         if let Some(next) = self.next.take().filter(|next| next.version != self.version) {
-            self.take_over(now, next);
+            self.take_over(now, next, book);
         }
     }
 
@@ -235,44 +252,62 @@ impl Unit {
     /// A step of the current pass ended.
     pub(super) fn done(&mut self, now: Duration, done: Done, book: &mut Book) -> Next {
         match (self.at, done) {
-            (At::Render, Done::Rendered(output)) => self.rendered(now, output),
+            (At::Render, Done::Rendered(output)) => self.rendered(now, output, book),
             (At::Stage(hash), Done::Staged(result)) => match result {
                 Ok(same) => self.staged(now, hash, same, book),
-                Err(fault) => self.failed(now, Step::Stage, fault),
+                Err(fault) => self.failed(now, Step::Stage, fault, book),
             },
             (At::Check(hash), Done::Checked(result)) => match result {
                 Ok(()) => self.replace(hash, book),
-                Err(fault) => self.failed(now, Step::Check, fault),
+                Err(fault) => self.failed(now, Step::Check, fault, book),
             },
             (At::Replace(hash), Done::Replaced(result)) => match result {
-                Ok(notes) => {
-                    self.notes.extend(notes);
+                Ok(replaced) => {
+                    self.notes.extend(replaced.notes);
                     self.counts.replaced += 1;
+                    if let Some(found) = replaced.found {
+                        book.found(&self.resource.dest, found);
+                    }
                     self.reload(now, hash, book)
                 }
-                Err(fault) => self.failed(now, Step::Replace, fault),
+                Err(fault) => self.failed(now, Step::Replace, fault, book),
             },
             (At::Reload(hash), Done::Reloaded(result)) => match result {
                 Ok(()) => {
                     self.counts.reloaded += 1;
-                    self.settle(now, hash, book)
+                    self.verify(now, hash, book)
                 }
-                Err(fault) => self.failed(now, Step::Reload, fault),
+                Err(fault) => self.refused(now, hash, Step::Reload, fault, book),
             },
+            (At::Verify(hash), Done::Verified(result)) => match result {
+                Ok(()) => self.settle(now, hash, book),
+                Err(fault) => self.refused(now, hash, Step::Verify, fault, book),
+            },
+            (At::Restore(bad, good), Done::Restored(result)) => match result {
+                Ok(same) => self.put_back(now, bad, good, same, book),
+                Err(fault) => {
+                    // Nothing to go back to: on with the new one.
+                    self.in_vain = true;
+                    self.failed(now, Step::Restore, fault, book)
+                }
+            },
+            (At::ReloadRestored(bad, good), Done::Reloaded(result)) => {
+                self.restored(now, bad, good, result, book)
+            }
             (At::Compare, Done::Compared(result)) => match result {
                 Ok(changed) => {
                     self.would_change = changed;
-                    self.succeed(now);
+                    self.succeed(now, book);
                     Next::Nothing
                 }
-                Err(fault) => self.failed(now, Step::Stage, fault),
+                Err(fault) => self.failed(now, Step::Stage, fault, book),
             },
             // An answer to a step that is not under way.
             _ => Next::Nothing,
         }
     }
 
-    fn rendered(&mut self, now: Duration, output: Output) -> Next {
+    fn rendered(&mut self, now: Duration, output: Output, book: &mut Book) -> Next {
         let unseen = std::mem::take(&mut self.unseen);
         if unseen
             .iter()
@@ -292,14 +327,17 @@ impl Unit {
         }
         let (hash, text) = match rendered {
             Ok(rendered) => rendered,
-            Err(fault) => return self.failed(now, Step::Render, fault),
+            Err(fault) => return self.failed(now, Step::Render, fault, book),
         };
         if self.noop {
             self.at = At::Compare;
             return Next::Do(Box::new(|name, pass| Effect::Compare { name, pass, text }));
         }
+        if book.is_bad(&self.resource.dest, hash) {
+            return self.stays_back(now, hash, book);
+        }
         if self.settled == Some(hash) && !self.thorough {
-            self.succeed(now);
+            self.succeed(now, book);
             return Next::Nothing;
         }
         self.at = At::Stage(hash);
@@ -318,8 +356,10 @@ impl Unit {
         }
     }
 
+    /// Whether there is a service whose state must be proven.
     fn reloads(&self) -> bool {
-        self.resource.reload_cmd.is_some() && !self.sync_only
+        (self.resource.reload_cmd.is_some() || self.resource.verify_cmd.is_some())
+            && !self.sync_only
     }
 
     fn replace(&mut self, hash: ContentHash, book: &mut Book) -> Next {
@@ -335,25 +375,37 @@ impl Unit {
         if !self.reloads() {
             return self.settle(now, hash, book);
         }
+        if self.resource.reload_cmd.is_none() {
+            return self.verify(now, hash, book);
+        }
         self.at = At::Reload(hash);
         let interval = self.resource.min_reload_interval;
         self.gate = (!interval.is_zero()).then(|| now + interval);
         Next::Do(Box::new(|name, pass| Effect::Reload { name, pass }))
     }
 
+    fn verify(&mut self, now: Duration, hash: ContentHash, book: &mut Book) -> Next {
+        if self.resource.verify_cmd.is_none() || self.sync_only {
+            return self.settle(now, hash, book);
+        }
+        self.at = At::Verify(hash);
+        Next::Do(Box::new(|name, pass| Effect::Verify { name, pass }))
+    }
+
     fn settle(&mut self, now: Duration, hash: ContentHash, book: &mut Book) -> Next {
         self.settled = Some(hash);
         self.thorough = false;
+        self.in_vain = false;
         let settled = book.settle(&self.resource.dest, hash, self.rendering_at);
-        self.succeed(now);
+        self.succeed(now, book);
         match settled && self.reloads() {
-            true => Next::Settled,
+            true => Next::Settled(hash),
             false => Next::Nothing,
         }
     }
 
-    fn succeed(&mut self, now: Duration) {
-        self.end(now);
+    fn succeed(&mut self, now: Duration, book: &mut Book) {
+        self.end(now, book);
         self.stale = None;
         self.backoff.reset();
         self.outcome = Some(true);
@@ -361,9 +413,9 @@ impl Unit {
         self.plan_resync(now);
     }
 
-    fn failed(&mut self, now: Duration, step: Step, fault: Fault) -> Next {
+    fn failed(&mut self, now: Duration, step: Step, fault: Fault, book: &mut Book) -> Next {
         let staged = matches!(self.at, At::Check(_) | At::Replace(_));
-        self.end(now);
+        self.end(now, book);
         self.counts.failed += 1;
         self.outcome = Some(false);
         // Whatever is on disk now, the next pass looks at it.
@@ -388,14 +440,17 @@ impl Unit {
     }
 
     pub(super) fn report(&self, newest: Option<i64>, book: &Book) -> Report {
+        let record = book.record(&self.resource.dest);
+        let taken_back =
+            record.is_some_and(|record| record.bad.is_some()) && self.retry_at.is_none();
         let phase = match () {
             () if self.is_busy() => Phase::Working,
             () if newest.is_none() => Phase::Waiting,
             () if self.quiet.due().is_some() || self.urgent.is_some() => Phase::Quiet,
+            () if self.stale.is_some() && taken_back => Phase::RolledBack,
             () if self.stale.is_some() => Phase::Retrying,
             () => Phase::Current,
         };
-        let record = book.record(&self.resource.dest);
         let revision = match (phase, self.succeeded) {
             (Phase::Current, _) => newest.unwrap_or_default(),
             (_, Some((_, revision))) => revision,

@@ -55,6 +55,8 @@ impl Fields<'_> {
             group: self.account("gid", "group")?,
             check_cmd: self.command("check_cmd")?,
             reload_cmd: self.command("reload_cmd")?,
+            verify_cmd: self.command("verify_cmd")?,
+            rollback: self.flag("rollback")?.unwrap_or(true),
             check_cmd_timeout: self.timeout("check_cmd_timeout", defaults.check_cmd_timeout)?,
             reload_cmd_timeout: self.timeout("reload_cmd_timeout", defaults.reload_cmd_timeout)?,
             quiet_min,

@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use store_client::mirror::Snapshot;
 use tokio::sync::mpsc;
 
-use crate::agent::{Done, Effect, Fault, Output};
+use super::copies::{goes_back, keep, restore};
+use crate::agent::{Done, Effect, Fault, Output, Replaced};
 use crate::command::{self, CommandError};
 use crate::confdir::{Unit, Units};
 use crate::disk::Disk;
 use crate::engine::Globals;
 use crate::faults::chain;
 use crate::files::{self, Staged, Staging};
+use crate::generations::Generations;
 use crate::plan::Book;
 use crate::resource::Resource;
 use crate::state::StateFile;
@@ -49,6 +51,7 @@ struct Job {
 pub(super) struct Jobs {
     disk: Arc<dyn Disk>,
     state: Arc<StateFile>,
+    generations: Arc<Generations>,
     globals: Arc<Globals>,
     /// Staged files that are not used stay where they are.
     keep_staged: bool,
@@ -71,6 +74,7 @@ impl Jobs {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         state: Arc<StateFile>,
+        generations: Generations,
         globals: Globals,
         keep_staged: bool,
     ) -> Self {
@@ -78,6 +82,7 @@ impl Jobs {
         Self {
             disk,
             state,
+            generations: Arc::new(generations),
             globals: Arc::new(globals),
             keep_staged,
             units: BTreeMap::new(),
@@ -197,15 +202,53 @@ impl Jobs {
                 };
                 let (disk, state, unsaved) =
                     (self.disk.clone(), self.state.clone(), self.unsaved.clone());
+                let generations = self.resource(&name).filter(|resource| goes_back(resource));
+                let generations = generations.map(|_| self.generations.clone());
                 self.blocking(name, pass, move || {
                     if let Some(book) = book {
                         save(&state, &book, &unsaved);
                     }
+                    let found = generations.and_then(|kept| keep(&*disk, &kept, &staged.target));
+                    let replaced = files::replace(&*disk, &staged)
+                        .map(|notes| Replaced { notes, found })
+                        .map_err(Fault::from);
+                    (Done::Replaced(replaced), None)
+                });
+            }
+            Effect::Restore {
+                name,
+                pass,
+                content,
+            } => {
+                let Some(resource) = self.resource(&name) else {
+                    return self.impossible(name, pass, "restore");
+                };
+                let (disk, generations) = (self.disk.clone(), self.generations.clone());
+                self.blocking(name, pass, move || {
                     (
-                        Done::Replaced(files::replace(&*disk, &staged).map_err(Fault::from)),
+                        Done::Restored(restore(&*disk, &generations, &resource, content)),
                         None,
                     )
                 });
+            }
+            Effect::Keep { name, kept, .. } => {
+                let Some(resource) = self.resource(&name).filter(|resource| goes_back(resource))
+                else {
+                    return;
+                };
+                // Reads and writes one small file; nothing waits for it.
+                keep(&*self.disk, &self.generations, &resource.dest);
+                self.generations.retain(&kept);
+            }
+            Effect::Verify { name, pass } => {
+                let command = self.resource(&name).and_then(|resource| {
+                    let command = resource.verify_cmd.as_deref()?;
+                    Some((
+                        command::expand(command, &resource.dest, &resource.dest),
+                        resource.reload_cmd_timeout,
+                    ))
+                });
+                self.command(name, pass, "verify_cmd", command, Done::Verified);
             }
             Effect::Reload { name, pass } => {
                 let command = self.resource(&name).and_then(|resource| {
@@ -255,13 +298,15 @@ impl Jobs {
             Done::Checked(Err(fault)) => ("check", fault),
             Done::Replaced(Err(fault)) => ("replace", fault),
             Done::Reloaded(Err(fault)) => ("reload", fault),
+            Done::Verified(Err(fault)) => ("verify", fault),
+            Done::Restored(Err(fault)) => ("restore", fault),
             Done::Rendered(output) => {
                 for note in &output.notes {
                     tracing::warn!(%resource, "{note}");
                 }
                 return;
             }
-            Done::Replaced(Ok(notes)) => {
+            Done::Replaced(Ok(Replaced { notes, .. })) => {
                 let dest = self
                     .resource(resource)
                     .map(|resource| resource.dest.display().to_string());
@@ -273,6 +318,15 @@ impl Jobs {
             }
             Done::Reloaded(Ok(())) => {
                 tracing::info!(%resource, "reloaded");
+                return;
+            }
+            Done::Verified(Ok(())) => {
+                tracing::info!(%resource, "verified");
+                return;
+            }
+            Done::Restored(Ok(true)) => return,
+            Done::Restored(Ok(false)) => {
+                tracing::warn!(%resource, "the service did not take the new file: the last good one is back in place");
                 return;
             }
             Done::Staged(Ok(_)) | Done::Checked(Ok(())) | Done::Compared(Ok(_)) => return,
@@ -352,6 +406,8 @@ impl Jobs {
             "check_cmd" => Done::Checked(Err(fault)),
             "replace" => Done::Replaced(Err(fault)),
             "reload_cmd" => Done::Reloaded(Err(fault)),
+            "verify_cmd" => Done::Verified(Err(fault)),
+            "restore" => Done::Restored(Err(fault)),
             "compare" => Done::Compared(Err(fault)),
             _ => Done::Rendered(Output {
                 result: Err(fault),

@@ -1,0 +1,44 @@
+//! Copies of good content, taken before it goes and put back when it is wanted again.
+
+use std::path::Path;
+
+use crate::agent::Fault;
+use crate::disk::Disk;
+use crate::files::{self, Staging};
+use crate::generations::Generations;
+use crate::plan::ContentHash;
+use crate::resource::Resource;
+
+/// Whether older content may be put back for it.
+pub(super) fn goes_back(resource: &Resource) -> bool {
+    resource.rollback && (resource.reload_cmd.is_some() || resource.verify_cmd.is_some())
+}
+
+/// Keeps what stands there. Without a copy there is nothing to go back to, which is no reason to stop.
+pub(super) fn keep(disk: &dyn Disk, generations: &Generations, path: &Path) -> Option<ContentHash> {
+    let content = disk.read(path).ok()?;
+    let hash = ContentHash::of(&content);
+    match generations.keep(hash, &content) {
+        Ok(()) => Some(hash),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "no copy kept to go back to");
+            None
+        }
+    }
+}
+
+pub(super) fn restore(
+    disk: &dyn Disk,
+    generations: &Generations,
+    resource: &Resource,
+    content: ContentHash,
+) -> Result<bool, Fault> {
+    let content = generations.content(content).map_err(|error| Fault {
+        message: format!("the copy of the last good content cannot be read: {error}"),
+        hint: None,
+    })?;
+    match files::stage(disk, resource, &content)? {
+        Staging::Same => Ok(true),
+        Staging::Staged(staged) => Ok(files::replace(disk, &staged).map(|_| false)?),
+    }
+}
