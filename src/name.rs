@@ -35,6 +35,12 @@ pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {
         arguments[1] = arguments[2].clone();
         arguments[2] = OsString::from("--help");
     }
+    if arguments
+        .get(1)
+        .is_some_and(|word| word == "drain" || word == "undrain")
+    {
+        arguments.insert(1, OsString::from("registrator"));
+    }
     if arguments.get(1).is_some_and(|word| word == "registrator") {
         let rest = arguments.split_off(2);
         arguments.extend(registrator::upstream::spelled_out(rest));
@@ -79,6 +85,10 @@ mod tests {
                     "--ip=10.0.0.5",
                     "--registry=etcd://h:1/p",
                 ],
+            ),
+            (
+                &["muster", "drain", "web"],
+                &["muster", "registrator", "drain", "web"],
             ),
             (&["etcd", "--version"], &["etcd", "--version"]),
             (&["confd", "-version"], &["confd", "--version"]),

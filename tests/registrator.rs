@@ -413,6 +413,149 @@ fn a_second_agent_for_one_node_stands_by() {
     });
 }
 
+/// What a verb prints and its exit status, with the scene's own flags.
+fn asked(scene: &Scene, words: &[&str]) -> (String, i32) {
+    let mut command = scene.agent().with(words).command();
+    let output = command.output().expect("run a verb");
+    let text = [&output.stdout[..], &output.stderr].concat();
+    let text = String::from_utf8(text).expect("text");
+    (text, output.status.code().expect("a status"))
+}
+
+#[test]
+fn verbs_tell_what_is_and_what_would_be() {
+    let scene = Scene::new(Maker::Muster(PathBuf::from(MUSTER)));
+    let container = scene.web_with(|spec| spec.label("muster.nmae", "x"));
+    let name = container.inspect("{{.Name}}").unwrap();
+    let name = name.trim_start_matches('/');
+    let (text, status) = asked(&scene, &["plan"]);
+    let key = format!(
+        "/services/{}/here-{}-8080",
+        scene.service.name(),
+        container.short_id()
+    );
+    assert!(
+        status == 2 && text.contains(&format!("+ {key} = {{")),
+        "{status}: {text}"
+    );
+    let _agent = scene.agent().started();
+    scene.service.becomes(&[&container]);
+    // Others' containers may come and go; this one is as it should be.
+    let (text, _) = asked(&scene, &["plan"]);
+    assert!(!text.contains(&key), "{text}");
+    let (text, status) = asked(&scene, &["explain", name]);
+    assert_eq!(status, 0, "{text}");
+    for part in [
+        "name from SERVICE_NAME",
+        "its own address on network",
+        &format!("key {key}: in the store"),
+        "warning: label muster.nmae: is unknown; did you mean name?",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let (text, status) = asked(&scene, &["explain", container.short_id(), "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        told["ports"][0]["keys"][0]["same"], true,
+        "{status}: {text}"
+    );
+    let (text, status) = asked(&scene, &["lint", name]);
+    assert!(
+        status == 1 && text.contains("did you mean name?"),
+        "{status}: {text}"
+    );
+    let (text, status) = asked(&scene, &["list"]);
+    assert!(status == 0 && text.contains(&key), "{status}: {text}");
+    let (text, status) = asked(&scene, &["doctor"]);
+    assert!(
+        status == 0 && text.contains("ok     engine") && text.contains("ok     agent"),
+        "{status}: {text}"
+    );
+    let (text, status) = asked(&scene, &["explain", "nobody-has-this-name"]);
+    assert!(
+        status == 1 && text.contains("there is no container"),
+        "{status}: {text}"
+    );
+    let (text, status) = asked(&scene, &["explian", "x"]);
+    assert!(
+        status == 2 && text.contains("did you mean explain?"),
+        "{status}: {text}"
+    );
+}
+
+#[test]
+fn a_drained_container_leaves_waits_and_stops() {
+    on_both(|scene| {
+        let layouts = &["--layout", "native,registrator=/compat"];
+        let _agent = scene.agent().with(layouts).started();
+        let stays = scene.web();
+        let goes = scene.web_with(|spec| spec.label("muster.drain.delay", "200ms"));
+        scene.service.becomes(&[&stays, &goes]);
+        let name = goes.inspect("{{.Name}}").unwrap();
+        let name = name.trim_start_matches('/');
+        let compat = format!("/compat/{}/", scene.service.name());
+        let offered = || scene.store.client().keys(&compat).expect("keys").len();
+        let verb = |words: &[&str]| {
+            let (text, status) = asked(scene, &[&layouts[..], words].concat());
+            assert_eq!(status, 0, "{text}");
+            text
+        };
+        verb(&["drain", name, "--wait", "--reason", "a test"]);
+        assert_eq!(offered(), 1);
+        let states = |want: &str| {
+            let records = scene.service.records().expect("records");
+            let states: Vec<String> = records
+                .iter()
+                .map(|(_, value)| record(value)["state"].to_string())
+                .collect();
+            assert!(states.contains(&format!("{want:?}")), "{states:?}");
+        };
+        states("draining");
+        assert!(verb(&["overrides"]).contains("a test"));
+        // It holds over a restart of the container.
+        goes.does(&["restart", "--time=0"]);
+        scene.service.becomes(&[&stays, &goes]);
+        states("draining");
+        assert_eq!(offered(), 1);
+        verb(&["undrain", name]);
+        wait::until("both to be offered", wait::LONG, || match offered() {
+            2 => Ok(()),
+            other => Err(other.to_string()),
+        });
+        // A whole service, for a while.
+        let service = format!("service/{}", scene.service.name());
+        verb(&["maintenance", &service, "--wait", "--for", "2s"]);
+        states("maintenance");
+        wait::until(
+            "the maintenance to end by itself",
+            wait::LONG,
+            || match offered() {
+                2 => Ok(()),
+                other => Err(other.to_string()),
+            },
+        );
+        verb(&["weight", name, "7"]);
+        wait::until("the weight", wait::LONG, || {
+            let records = scene.service.records()?;
+            let found = records
+                .iter()
+                .any(|(_, value)| record(value)["weight"] == 7);
+            if found {
+                Ok(())
+            } else {
+                Err(format!("{records:?}"))
+            }
+        });
+        let text = verb(&["drain", name, "--then", "stop"]);
+        assert!(text.contains("stopped after"), "{text}");
+        scene.service.becomes(&[&stays]);
+        assert_eq!(goes.inspect("{{.State.Status}}").unwrap(), "exited");
+        goes.does(&["start"]);
+        scene.service.becomes(&[&stays, &goes]);
+        assert_eq!(offered(), 2);
+    });
+}
+
 #[test]
 fn wrong_flags_are_refused_with_a_suggestion() {
     let complaint =

@@ -99,6 +99,8 @@ pub struct Agent {
     last_token: Token,
     latency: Latency,
     counts: Counts,
+    /// Events by what happened.
+    actions: BTreeMap<&'static str, u64>,
 }
 
 impl Agent {
@@ -134,6 +136,7 @@ impl Agent {
             last_token: 0,
             latency: Latency::default(),
             counts: Counts::default(),
+            actions: BTreeMap::new(),
         }
     }
 
@@ -274,6 +277,7 @@ impl Agent {
 
     fn happened(&mut self, now: Now, event: &Event, effects: &mut Vec<Effect>) {
         self.counts.events += 1;
+        *self.actions.entry(event.action.name()).or_default() += 1;
         let id = event.id.as_str();
         let known = self.containers.contains_key(id);
         if !known && !matches!(event.action, Action::Start | Action::Unpause) {

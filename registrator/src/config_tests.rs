@@ -155,7 +155,6 @@ fn upstream_s_command_line() {
         ("-ttl 10 -ttl-refresh 10 etcd://h", "ttl-refresh"),
         ("-ttl-refresh 10 etcd://h", "ttl-refresh"),
         ("-deregister never etcd://h", "always or on-success"),
-        ("etcd://h etcd://i", "unexpected argument"),
         ("skydns2://h", "is no DNS name"),
         ("zookeeper://h/x", "can write"),
         ("-internal=maybe etcd://h", "--internal"),

@@ -18,8 +18,8 @@ use store_client::backoff::Backoff;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{sleep, timeout};
 
-use crate::agent::{Input, Inspected, Token};
-use crate::container::NetworkMode;
+use crate::agent::{Input, Inspected, Summary, Token};
+use crate::container::{Container, NetworkMode};
 use crate::listening;
 
 /// 5 s of events are replayed on every reconnect: more than publishing can lag behind the clock.
@@ -118,25 +118,75 @@ impl Engine {
         }
     }
 
+    /// Connects for calls without an event stream; returns the engine's name for its host.
+    pub(crate) async fn once(&self) -> Result<Option<String>, String> {
+        let client = self.connect().await?;
+        let info = timeout(PING_TIMEOUT, client.info()).await;
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+        match info {
+            Ok(Ok(info)) => Ok(info.name.filter(|name| !name.is_empty())),
+            // A socket proxy may forbid it; the name can be set by hand.
+            Ok(Err(_)) => Ok(None),
+            Err(_) => Err(format!("no answer within {PING_TIMEOUT:?}")),
+        }
+    }
+
+    /// What the engine says about itself.
+    pub(crate) async fn version(&self) -> Result<String, String> {
+        let client = self.connect().await?;
+        let found = client.version().await.map_err(|error| one_line(&error))?;
+        let api = found.api_version.unwrap_or_default();
+        Ok(format!(
+            "version {}, API {api}",
+            found.version.unwrap_or_default()
+        ))
+    }
+
+    /// Stops a container the way its settings say.
+    pub(crate) async fn stop_now(&self, name: &str) -> Result<(), String> {
+        // The engine waits for the container's own stop timeout, which may be long.
+        let client = self.connect().await?;
+        let stopped = client.stop_container(name, None).await;
+        stopped.map_err(|error| format!("stop {name}: {}", one_line(&error)))
+    }
+
+    /// Lists the containers.
+    pub(crate) async fn list_now(&self) -> Result<Vec<Summary>, String> {
+        let answer = self.ask(async |client| {
+            let options = ListContainersOptionsBuilder::new().all(false).build();
+            client.list_containers(Some(options)).await
+        });
+        match answer.await {
+            Ok(entries) => Ok(entries.into_iter().filter_map(inspect::summary).collect()),
+            Err(failure) => Err(failure.why),
+        }
+    }
+
+    /// Inspects one container; `None` when there is none.
+    pub(crate) async fn inspect_now(&self, name: &str) -> Result<Option<Container>, String> {
+        let answer = self.ask(async |client| client.inspect_container(name, None).await);
+        let found = match answer.await {
+            Ok(found) => found,
+            Err(failure) if failure.not_found => return Ok(None),
+            Err(failure) => return Err(failure.why),
+        };
+        let pid = found.state.as_ref().and_then(|state| state.pid);
+        let container = inspect::container(found);
+        let mut container = container.ok_or("the engine's answer has no id")?;
+        if container.network_mode == NetworkMode::Host {
+            container.listening = listening::ports(pid.unwrap_or(0), &container.id);
+        }
+        Ok(Some(container))
+    }
+
     /// Lists the containers; the answer is sent as a fact.
     pub(crate) fn list(&self, token: Token) {
         let engine = self.clone();
         tokio::spawn(async move {
-            let answer = engine.ask(async |client| {
-                let options = ListContainersOptionsBuilder::new().all(false).build();
-                client.list_containers(Some(options)).await
+            engine.tell(match engine.list_now().await {
+                Ok(containers) => Input::Listed { token, containers },
+                Err(why) => Input::ListFailed { token, why },
             });
-            let fact = match answer.await {
-                Ok(entries) => Input::Listed {
-                    token,
-                    containers: entries.into_iter().filter_map(inspect::summary).collect(),
-                },
-                Err(failure) => Input::ListFailed {
-                    token,
-                    why: failure.why,
-                },
-            };
-            engine.tell(fact);
         });
     }
 
@@ -144,26 +194,10 @@ impl Engine {
     pub(crate) fn inspect(&self, token: Token, id: String) {
         let engine = self.clone();
         tokio::spawn(async move {
-            let name = id.as_str();
-            let answer = engine
-                .ask(async |client| client.inspect_container(name, None).await)
-                .await;
-            let answer = match answer {
-                Ok(found) => {
-                    let pid = found.state.as_ref().and_then(|state| state.pid);
-                    match inspect::container(found) {
-                        Some(mut container) => {
-                            if container.network_mode == NetworkMode::Host {
-                                let pid = pid.unwrap_or(0);
-                                container.listening = listening::ports(pid, &container.id);
-                            }
-                            Inspected::Found(Box::new(container))
-                        }
-                        None => Inspected::Failed("the engine's answer has no id".to_owned()),
-                    }
-                }
-                Err(failure) if failure.not_found => Inspected::Gone,
-                Err(failure) => Inspected::Failed(failure.why),
+            let answer = match engine.inspect_now(&id).await {
+                Ok(Some(container)) => Inspected::Found(Box::new(container)),
+                Ok(None) => Inspected::Gone,
+                Err(why) => Inspected::Failed(why),
             };
             engine.tell(Input::Inspected { token, id, answer });
         });

@@ -5,6 +5,7 @@
 
 mod presence;
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{
@@ -18,7 +19,7 @@ use store_client::failure::{self, Class};
 use store_client::lease::{Ended, Lease, LeaseId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::agent::{Input, Token};
 use crate::docker::rand_seed;
@@ -59,12 +60,29 @@ pub(crate) struct Registry {
     lease: LeaseId,
     ttl_seconds: i64,
     presence: Presence,
+    beats: Beats,
     facts: UnboundedSender<Input>,
     orders: UnboundedReceiver<Order>,
     /// How many [`Input::Leased`] were sent.
     told: u64,
     /// The last session, for a farewell.
     last: Option<Session>,
+}
+
+/// Until when the store keeps the lease without hearing from us. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beats(Arc<Mutex<Option<Instant>>>);
+
+impl Beats {
+    /// Time left; `None` without a lease.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    fn set(&self, until: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
 }
 
 /// What a session is made of.
@@ -100,6 +118,7 @@ impl Registry {
         connector: Connector,
         (lease, ttl_seconds): (LeaseId, i64),
         presence: Presence,
+        beats: Beats,
         facts: UnboundedSender<Input>,
         orders: UnboundedReceiver<Order>,
     ) -> Self {
@@ -108,6 +127,7 @@ impl Registry {
             lease,
             ttl_seconds,
             presence,
+            beats,
             facts,
             orders,
             told: 0,
@@ -129,6 +149,7 @@ impl Registry {
                 Err(error) => Over::from(error.to_string()),
             };
             self.last = None;
+            self.beats.set(None);
             self.tell(Input::StoreAway { why: over.why });
             tokio::time::sleep(backoff.delay().max(over.wait)).await;
         }
@@ -165,7 +186,10 @@ impl Registry {
         };
         backoff.reset();
         let began = self.tell_leased(first);
-        let mut hold = std::pin::pin!(session.lease.hold(&session.client, |_| {}));
+        let beats = self.beats.clone();
+        let mut hold = std::pin::pin!(session.lease.hold(&session.client, |left| {
+            beats.set(Some(Instant::now() + left));
+        }));
         let mut tasks: JoinSet<Outcome> = JoinSet::new();
         loop {
             tokio::select! {

@@ -13,13 +13,15 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent as Machine, Effect, Input, Level, Now, Settings};
-use crate::api;
+use crate::api::{self, Ask};
 use crate::config::{Args, Config, StopPolicy};
 use crate::desired::{HostAddresses, Preference, Rules};
 use crate::docker::{Engine, rand_seed, wall_nanos};
 use crate::host;
-use crate::registry::{Order, Presence, Registry, Task};
-use crate::status::{Fault, Status};
+use crate::journal::Journal;
+use crate::registry::{Beats, Order, Presence, Registry, Task};
+use crate::status::{Fault, Status, Work};
+use crate::verb;
 
 /// 20 ms between two pictures: people and tests see a change at once, and a thousand changes in a
 /// burst do not cost a thousand pictures.
@@ -28,6 +30,16 @@ const PICTURE_PERIOD: Duration = Duration::from_millis(20);
 const FACTS_PER_TURN: usize = 256;
 /// 5 s: a farewell to a store that does not answer must not hold up a shutdown.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// 16 questions wait for the loop; more wait in their connections.
+const ASKS_MAX: usize = 16;
+
+/// What the loop shares with those who look from outside.
+struct Outside {
+    journal: Journal,
+    beats: Beats,
+    asked: mpsc::Receiver<Ask>,
+}
 
 /// A running registrator.
 #[derive(Debug)]
@@ -52,17 +64,29 @@ impl Agent {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let (publish, status) = watch::channel(Status::default());
         let mut listening = None;
+        let (asks, asked) = mpsc::channel(ASKS_MAX);
+        let outside = Outside {
+            journal: Journal::default(),
+            beats: Beats::default(),
+            asked,
+        };
         let api = match config.listen {
             None => None,
             Some(address) => {
                 let listener = listen(address).map_err(|source| StartError { address, source })?;
                 listening = listener.local_addr().ok();
-                Some(tokio::spawn(api::serve(listener, status.clone())))
+                let sources = api::Sources {
+                    status: status.clone(),
+                    journal: outside.journal.clone(),
+                    beats: outside.beats.clone(),
+                    asks,
+                };
+                Some(tokio::spawn(api::serve(listener, sources)))
             }
         };
         let stop = CancellationToken::new();
-        let (policy, asked) = watch::channel(config.on_stop);
-        let main = tokio::spawn(run(config, publish, stop.clone(), asked));
+        let (policy, wish) = watch::channel(config.on_stop);
+        let main = tokio::spawn(run(config, publish, stop.clone(), wish, outside));
         Ok(Self {
             status,
             stop,
@@ -125,6 +149,7 @@ async fn run(
     publish: watch::Sender<Status>,
     stop: CancellationToken,
     policy: watch::Receiver<StopPolicy>,
+    outside: Outside,
 ) {
     let (facts, inbox) = mpsc::unbounded_channel();
     let (orders, todo) = mpsc::unbounded_channel();
@@ -144,22 +169,15 @@ async fn run(
     let connector = Connector::new(config.store.clone());
     let presence = Presence::new(id, rand_seed(), config.takeover);
     let terms = (lease, config.ttl_seconds);
-    let mut registry = Registry::new(connector, terms, presence, facts.clone(), todo);
-    let mut rules = Rules::new(&node, config.layouts.clone());
-    rules.internal = config.internal;
-    rules.host = HostAddresses {
-        told: config.ips.clone(),
-        detected: host::addresses(config.interface.as_deref(), &config.preference),
-    };
-    rules.preference = config.preference.clone();
-    rules.gate = config.gate;
-    rules.admission = config.admission.clone();
-    rules.tags.clone_from(&config.tags);
-    rules.upstream_names = config.upstream_names;
-    let ttl_ms = u64::try_from(config.ttl_seconds)
-        .unwrap_or(0)
-        .saturating_mul(1_000);
-    rules.keep_failed_ms = config.keep_failed.then_some(ttl_ms);
+    let mut registry = Registry::new(
+        connector,
+        terms,
+        presence,
+        outside.beats,
+        facts.clone(),
+        todo,
+    );
+    let rules = rules(&config, &node);
     let settings = Settings {
         resync_ms: u64::try_from(config.resync.as_millis()).unwrap_or(u64::MAX),
         seed: rand_seed(),
@@ -171,6 +189,9 @@ async fn run(
         orders,
         seen: 0,
         began: Instant::now(),
+        journal: outside.journal,
+        asked: outside.asked,
+        work: Work::default(),
         interface: config.interface.clone(),
         preference: config.preference.clone(),
     };
@@ -190,6 +211,26 @@ async fn run(
             tracing::warn!("farewell to the store: no answer; keys go when their time is over");
         }
     }
+}
+
+/// The rules that follow from the settings, for a host called `node`.
+pub(crate) fn rules(config: &Config, node: &str) -> Rules {
+    let mut rules = Rules::new(node, config.layouts.clone());
+    rules.internal = config.internal;
+    rules.host = HostAddresses {
+        told: config.ips.clone(),
+        detected: host::addresses(config.interface.as_deref(), &config.preference),
+    };
+    rules.preference = config.preference.clone();
+    rules.gate = config.gate;
+    rules.admission = config.admission.clone();
+    rules.tags.clone_from(&config.tags);
+    rules.upstream_names = config.upstream_names;
+    let ttl_ms = u64::try_from(config.ttl_seconds)
+        .unwrap_or(0)
+        .saturating_mul(1_000);
+    rules.keep_failed_ms = config.keep_failed.then_some(ttl_ms);
+    rules
 }
 
 /// Without the engine there is no name for this node, and without a name no lease.
@@ -220,6 +261,10 @@ struct Loop {
     seen: u64,
     /// Zero of the machine's clock.
     began: Instant,
+    journal: Journal,
+    /// Questions about single containers.
+    asked: mpsc::Receiver<Ask>,
+    work: Work,
     /// Where the host's addresses are looked for.
     interface: Option<String>,
     preference: Preference,
@@ -255,8 +300,15 @@ impl Loop {
                     self.take(Input::Tick, &mut effects);
                     next_picture.get_or_insert(last_picture + PICTURE_PERIOD);
                 }
+                // Safe to cancel: it hands out a question or nothing. Without an API nobody asks.
+                Some((name, answer)) = self.asked.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(self.machine.explain(&name));
+                }
                 () = until(next_picture) => {
-                    publish.send_replace(self.machine.status());
+                    let mut status = self.machine.status();
+                    status.work = self.work;
+                    publish.send_replace(status);
                     last_picture = Instant::now();
                     next_picture = None;
                 }
@@ -282,7 +334,10 @@ impl Loop {
             mono_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             wall_nanos: wall_nanos(),
         };
+        let begun = std::time::Instant::now();
         self.machine.step(now, fact, effects);
+        self.work.facts += 1;
+        self.work.nanos += u64::try_from(begun.elapsed().as_nanos()).unwrap_or(0);
     }
 
     fn perform(&self, effect: Effect) {
@@ -292,10 +347,13 @@ impl Loop {
             Effect::Commit { token, txn } => self.order(Task::Commit(token, txn)),
             Effect::Check => self.order(Task::Check),
             Effect::Reload => self.order(Task::Reload),
-            Effect::Note(note) => match note.level {
-                Level::Info => tracing::info!("{}: {}", note.subject, note.text),
-                Level::Warn => tracing::warn!("{}: {}", note.subject, note.text),
-            },
+            Effect::Note(note) => {
+                self.journal.add(wall_nanos(), &note);
+                match note.level {
+                    Level::Info => tracing::info!("{}: {}", note.subject, note.text),
+                    Level::Warn => tracing::warn!("{}: {}", note.subject, note.text),
+                }
+            }
         }
     }
 
@@ -320,6 +378,9 @@ async fn until(then: Option<Instant>) {
 /// Exit codes: 0 stopped as asked, 1 could not start, 2 wrong configuration, 130 forced by a second signal.
 #[must_use]
 pub fn main(args: &Args) -> ExitCode {
+    if let Some(status) = verb::run(args) {
+        return status;
+    }
     let config = match Config::resolve(args) {
         Ok(config) => config,
         Err(error) => return fail(2, &error, error.hint()),

@@ -39,6 +39,19 @@ pub struct Status {
     pub latency: Latency,
     /// What was done since the agent started.
     pub counts: Counts,
+    /// Events received, by what happened.
+    pub actions: BTreeMap<String, u64>,
+    /// What deciding cost.
+    pub work: Work,
+}
+
+/// What deciding cost since the agent started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Work {
+    /// Facts taken.
+    pub facts: u64,
+    /// Nanoseconds spent on them.
+    pub nanos: u64,
 }
 
 impl Status {

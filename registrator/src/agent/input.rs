@@ -163,3 +163,22 @@ pub enum Action {
     /// Removed.
     Destroy,
 }
+
+impl Action {
+    /// The engine's word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Die | Self::Fail => "die",
+            Self::Stop => "stop",
+            Self::Kill { .. } => "kill",
+            Self::Pause => "pause",
+            Self::Unpause => "unpause",
+            Self::Rename => "rename",
+            Self::Update => "update",
+            Self::Health => "health_status",
+            Self::Destroy => "destroy",
+        }
+    }
+}

@@ -6,6 +6,7 @@ use super::Agent;
 use super::damping::Damping;
 use super::tracked::Tracked;
 use crate::desired::Outcome;
+use crate::explain::Explanation;
 use crate::status::{Fault, Instance, Link, Skipped, Status};
 
 impl Agent {
@@ -37,6 +38,11 @@ impl Agent {
             start_to_key: self.latency.summary(),
             latency: self.latency.clone(),
             counts: self.counts,
+            actions: self
+                .actions
+                .iter()
+                .map(|(name, count)| ((*name).to_owned(), *count))
+                .collect(),
             ..Status::default()
         };
         for (subject, link) in [("engine", &status.engine), ("store", &status.store)] {
@@ -70,6 +76,30 @@ impl Agent {
             instances.sort_by(|a, b| a.instance.cmp(&b.instance));
         }
         status
+    }
+
+    /// Everything decided about the container a person calls `name`, if there is one.
+    #[must_use]
+    pub fn explain(&self, name: &str) -> Option<Explanation> {
+        let called = |(id, tracked): &(&String, &Tracked)| {
+            !id.is_empty()
+                && (tracked.name == name
+                    || id.as_str() == name
+                    || (name.len() >= 12 && id.starts_with(name)))
+        };
+        let (id, tracked) = self.containers.iter().find(called)?;
+        let stored = tracked.evaluation.wanted.keys();
+        let stored =
+            stored.filter_map(|key| Some((key.clone(), self.held.get(key)?.value.clone())));
+        let mut explanation =
+            Explanation::new(&tracked.name, id, &tracked.evaluation, &stored.collect());
+        explanation.last_error.clone_from(&tracked.fault);
+        for key in &tracked.contested {
+            explanation
+                .warnings
+                .push(format!("another container has its key {key}"));
+        }
+        Some(explanation)
     }
 
     fn report(&self, tracked: &Tracked, status: &mut Status) {

@@ -5,7 +5,11 @@ use std::path::PathBuf;
 
 /// Flags of `muster registrator`.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(after_help = crate::verb::verbs())]
 pub struct Args {
+    /// What to do instead of running the agent; see below
+    #[arg(value_name = "VERB")]
+    pub verb: Vec<String>,
     /// YAML file with the same names as the flags
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -123,6 +127,24 @@ pub struct Args {
     /// Take the lease from a running agent with the same node id, which then stands by
     #[arg(long)]
     pub takeover: bool,
+    /// Answers of verbs as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// drain, maintenance: return when nobody is sent there any more
+    #[arg(long)]
+    pub wait: bool,
+    /// drain: what to do with the container afterwards: stop
+    #[arg(long, value_name = "VERB")]
+    pub then: Option<String>,
+    /// drain, maintenance, weight: when it ends by itself, such as 10m
+    #[arg(long = "for", value_name = "TIME")]
+    pub expires: Option<String>,
+    /// drain, maintenance, weight: why, for people
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// drain, maintenance: longest wait [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<String>,
     // What follows is upstream's and has nothing left to do here; docs/registrator.md says why.
     /// Upstream's.
     #[arg(long, hide = true)]

@@ -1,0 +1,221 @@
+//! Verbs that say something over all rules: drain, maintenance, weights, and taking them back. The agent concerned sees
+//! it in the store and does it; `--wait` watches the store until nobody is sent there any more.
+
+use std::time::Duration;
+
+use etcd_client::{Client, PutOptions};
+use registrator_catalog::overrides::{Override, Target};
+use registrator_catalog::record::{Record, State};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::look::{Look, all_overrides, below, store, values};
+use super::show::print;
+use super::{DONE, Done};
+use crate::config::{Args, Config};
+use crate::scheme::Scheme;
+use crate::span;
+
+/// 50 ms between two looks while waiting: an agent needs a few milliseconds.
+const PERIOD: Duration = Duration::from_millis(50);
+/// 30 s: an agent that has not followed by then does not run.
+const WAIT_DEFAULT: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(config: &Config, args: &Args, verb: &str, operands: &[String]) -> Done {
+    let client = store(config).await?;
+    if verb == "overrides" {
+        return list(&client, args.json).await;
+    }
+    let target = target(config, &operands[0]).await?;
+    if args
+        .then
+        .as_deref()
+        .is_some_and(|then| then != "stop" || !matches!(target, Target::Container { .. }))
+    {
+        return Err("--then takes stop, and only for a container".to_owned());
+    }
+    if verb == "undrain" {
+        delete(&client, &target).await?;
+        print(
+            args.json,
+            &json!({"undrained": target.key()}),
+            &format!("{target}: as its labels say\n"),
+        );
+        return Ok(DONE);
+    }
+    let mut over = values(&client, [&target.key()])
+        .await?
+        .pop_first()
+        .map_or_else(Override::default, |(_, value)| {
+            serde_json::from_slice(&value).unwrap_or_default()
+        });
+    match verb {
+        "drain" => over.state = Some(State::Draining),
+        "maintenance" => over.state = Some(State::Maintenance),
+        _ => {
+            let weight = operands[1].parse().ok().filter(|weight| *weight <= 65_535);
+            over.weight = Some(
+                weight
+                    .ok_or_else(|| format!("{:?} is not a weight from 0 to 65535", operands[1]))?,
+            );
+        }
+    }
+    over.reason = args.reason.clone().or(over.reason);
+    // What should be gone is known before it goes.
+    let look = Look::new(config).await;
+    let began = Instant::now();
+    put(&client, &target, &over, args.expires.as_deref()).await?;
+    let mut text = format!("{target}: {}\n", over.to_json());
+    if args.wait || args.then.is_some() {
+        let limit = match &args.timeout {
+            None => WAIT_DEFAULT,
+            Some(text) => span::parse(text)
+                .ok_or_else(|| format!("--timeout: {text:?} is not a time such as 30s"))?,
+        };
+        await_gone(config, &client, &target, limit).await?;
+        text.push_str(&format!(
+            "out of traffic after {} ms\n",
+            began.elapsed().as_millis()
+        ));
+    }
+    if let (Some(_), Target::Container { name, .. }) = (&args.then, &target) {
+        let look = look?;
+        let container = look.container(name).await?;
+        let delay = Scheme::new(&container.labels).drain_delay_ms.unwrap_or(0);
+        sleep(Duration::from_millis(delay)).await;
+        look.engine.stop_now(name).await?;
+        // It is stopped; whoever starts it again wants it back.
+        delete(&client, &target).await?;
+        text.push_str(&format!(
+            "stopped after {} ms\n",
+            began.elapsed().as_millis()
+        ));
+    }
+    print(
+        args.json,
+        &json!({"target": target.key(), "override": over, "ms": began.elapsed().as_millis()}),
+        &text,
+    );
+    Ok(DONE)
+}
+
+/// `service/<name>`, `node/<name>`, `container/<name>` or the name of a container.
+async fn target(config: &Config, text: &str) -> Result<Target, String> {
+    match text.split_once('/') {
+        Some(("service", name)) if !name.is_empty() => return Ok(Target::Service(name.to_owned())),
+        Some(("node", name)) if !name.is_empty() => return Ok(Target::Node(name.to_owned())),
+        Some(("container", _)) | None => {}
+        Some(_) => {
+            return Err(format!(
+                "{text:?} is no target: write service/<name>, node/<name> or a container"
+            ));
+        }
+    }
+    let name = text.strip_prefix("container/").unwrap_or(text);
+    let look = Look::new(config).await?;
+    let container = look.container(name).await?;
+    Ok(Target::Container {
+        node: look.rules.node,
+        name: container.name,
+    })
+}
+
+async fn put(
+    client: &Client,
+    target: &Target,
+    over: &Override,
+    expires: Option<&str>,
+) -> Result<(), String> {
+    let mut options = PutOptions::new();
+    if let Some(text) = expires {
+        let ttl = span::parse(text)
+            .map(|ttl| ttl.as_secs())
+            .filter(|seconds| *seconds > 0);
+        let seconds = ttl.and_then(|seconds| i64::try_from(seconds).ok());
+        let seconds =
+            seconds.ok_or_else(|| format!("--for: {text:?} is not a time such as 10m"))?;
+        let lease = client.lease_client().grant(seconds, None).await;
+        options = options.with_lease(lease.map_err(|error| format!("grant lease: {error}"))?.id());
+    }
+    let put = client
+        .kv_client()
+        .put(target.key(), over.to_json(), Some(options))
+        .await;
+    put.map(drop)
+        .map_err(|error| format!("write {}: {error}", target.key()))
+}
+
+async fn delete(client: &Client, target: &Target) -> Result<(), String> {
+    let deleted = client.kv_client().delete(target.key(), None).await;
+    deleted
+        .map(drop)
+        .map_err(|error| format!("delete {}: {error}", target.key()))
+}
+
+/// Waits until no layout offers the target any more.
+async fn await_gone(
+    config: &Config,
+    client: &Client,
+    target: &Target,
+    limit: Duration,
+) -> Result<(), String> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let mut offered = Vec::new();
+        for layout in &config.layouts {
+            for (key, value) in below(client, &layout.root()).await? {
+                let Ok(found) = layout.read(&key, &value) else {
+                    continue;
+                };
+                let ours = match &found.record {
+                    Some(record) => is_of(record, target) && record.state <= State::Up,
+                    // Layouts without states hold nothing else, and name node and container in the id.
+                    None => match target {
+                        Target::Service(name) => *name == found.name,
+                        Target::Node(node) => found.id.starts_with(&format!("{node}:")),
+                        Target::Container { node, name } => {
+                            found.id.starts_with(&format!("{node}:{name}:"))
+                        }
+                    },
+                };
+                if ours {
+                    offered.push(key);
+                }
+            }
+        }
+        if offered.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(format!(
+                "{target} is still offered after {limit:?}: {} (does its agent run?)",
+                offered.join(" ")
+            ));
+        }
+        sleep(PERIOD).await;
+    }
+}
+
+fn is_of(record: &Record, target: &Target) -> bool {
+    match target {
+        Target::Service(name) => record.name == *name,
+        Target::Node(node) => record.node == *node,
+        Target::Container { node, name } => {
+            record.node == *node && record.container.as_ref().is_some_and(|of| of.name == *name)
+        }
+    }
+}
+
+async fn list(client: &Client, json: bool) -> Done {
+    let all = all_overrides(client).await?;
+    let rows: Vec<_> = all
+        .iter()
+        .map(|(target, over)| json!({"target": target.to_string(), "override": over}))
+        .collect();
+    let lines: Vec<String> = all
+        .iter()
+        .map(|(target, over)| format!("{target}: {}\n", over.to_json()))
+        .collect();
+    print(json, &rows, &lines.concat());
+    Ok(DONE)
+}

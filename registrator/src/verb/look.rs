@@ -1,0 +1,143 @@
+//! One look at engine and store with the agent's own settings and rules.
+
+use std::collections::BTreeMap;
+
+use etcd_client::{Client, GetOptions};
+use registrator_catalog::overrides::{self, Overrides};
+use registrator_catalog::timestamp;
+use store_client::connect::Connector;
+
+use crate::config::Config;
+use crate::container::{Container, NetworkMode, Run};
+use crate::desired::{Evaluation, Rules, evaluate, labelled_ports};
+use crate::docker::{Engine, wall_nanos};
+use crate::run::rules;
+
+/// The engine, answering.
+pub(super) struct Look {
+    pub(super) engine: Engine,
+    pub(super) rules: Rules,
+}
+
+impl Look {
+    /// Connects to the engine.
+    pub(super) async fn new(config: &Config) -> Result<Self, String> {
+        let (facts, _) = tokio::sync::mpsc::unbounded_channel();
+        let engine = Engine::new(&config.docker_host, facts);
+        let name = engine
+            .once()
+            .await
+            .map_err(|why| format!("ask the engine at {}: {why}", config.docker_host))?;
+        let node = config
+            .node
+            .clone()
+            .or(name)
+            .ok_or("the engine does not know its host's name: set --node")?;
+        Ok(Self {
+            engine,
+            rules: rules(config, &node),
+        })
+    }
+
+    /// The container a person calls `name`, with the network it may share.
+    pub(super) async fn container(&self, name: &str) -> Result<Container, String> {
+        let found = self.engine.inspect_now(name).await?;
+        let container = found.ok_or_else(|| format!("there is no container {name}"))?;
+        self.attached(container).await
+    }
+
+    /// All that run.
+    pub(super) async fn containers(&self) -> Result<Vec<Container>, String> {
+        let mut found = Vec::new();
+        for summary in self.engine.list_now().await? {
+            // One that ended meanwhile is not there.
+            if let Some(container) = self.engine.inspect_now(&summary.id).await? {
+                found.push(self.attached(container).await?);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn attached(&self, container: Container) -> Result<Container, String> {
+        let NetworkMode::Container(owner) = &container.network_mode else {
+            return Ok(container);
+        };
+        match self.engine.inspect_now(owner).await? {
+            Some(owner) if owner.run == Run::Running => {
+                Ok(container.on_network_of(&owner, &labelled_ports(&container)))
+            }
+            _ => Ok(container),
+        }
+    }
+
+    /// What an agent would decide, crash loops aside.
+    pub(super) fn decide(&self, container: &Container) -> Evaluation {
+        let now = wall_nanos();
+        let stamp = timestamp::format_millis(u64::try_from(now / 1_000_000).unwrap_or(0));
+        let passage = self.rules.gate.ask(container, now);
+        let mut evaluation = evaluate(container, &self.rules, passage.state, &stamp);
+        if let (Some(why), None) = (passage.closed, &evaluation.skipped) {
+            evaluation = Evaluation {
+                skipped: Some(why.to_owned()),
+                ..Evaluation::default()
+            };
+        }
+        evaluation.warnings.extend(passage.warnings);
+        evaluation
+    }
+
+    /// Takes what people said over all rules from the store.
+    pub(super) async fn read_overrides(&mut self, client: &Client) -> Result<(), String> {
+        self.rules.overrides = all_overrides(client).await?;
+        Ok(())
+    }
+}
+
+/// A connection to the store.
+pub(super) async fn store(config: &Config) -> Result<Client, String> {
+    let mut connector = Connector::new(config.store.clone());
+    let connection = connector
+        .connect()
+        .await
+        .map_err(|error| error.to_string())?;
+    Ok(connection.client)
+}
+
+/// Keys and values below a prefix.
+pub(super) async fn below(
+    client: &Client,
+    prefix: &str,
+) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let options = GetOptions::new().with_prefix();
+    let answer = client.kv_client().get(prefix, Some(options)).await;
+    let answer = answer.map_err(|error| format!("read {prefix}: {error}"))?;
+    let text =
+        |kv: &etcd_client::KeyValue| Some((kv.key_str().ok()?.to_owned(), kv.value().to_vec()));
+    Ok(answer.kvs().iter().filter_map(text).collect())
+}
+
+/// Values of these keys, as far as they are there.
+pub(super) async fn values(
+    client: &Client,
+    keys: impl IntoIterator<Item = &String>,
+) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let mut found = BTreeMap::new();
+    for key in keys {
+        let answer = client.kv_client().get(key.as_str(), None).await;
+        let answer = answer.map_err(|error| format!("read {key}: {error}"))?;
+        if let Some(kv) = answer.kvs().first() {
+            found.insert(key.clone(), kv.value().to_vec());
+        }
+    }
+    Ok(found)
+}
+
+/// What people said over all rules.
+pub(super) async fn all_overrides(client: &Client) -> Result<Overrides, String> {
+    let entries = below(client, overrides::PREFIX).await?;
+    Ok(Overrides::read(
+        entries
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_slice())),
+    ))
+}
