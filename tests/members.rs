@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use end_to_end::cluster::Cluster;
 use end_to_end::etcdctl::Etcdctl;
 use end_to_end::load::under_load;
-use end_to_end::wait;
+use end_to_end::process::Process;
+use end_to_end::{http, wait};
 
 const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
 
@@ -121,4 +123,190 @@ fn a_dead_member_is_replaced_and_told_when_it_comes_back() {
     ends_as_removed(&mut cluster, dead);
     assert_eq!(client.run(&["put", "after", "x"]), "OK\n");
     assert_eq!(cluster.client(3).value("after"), Ok(Some("x".to_owned())));
+}
+
+/// `muster ctl` for a member.
+fn ctl(cluster: &Cluster, member: usize, words: &[&str]) -> Command {
+    let mut command = Command::new(MUSTER);
+    let endpoint = cluster.address(member).to_string();
+    command.args(["ctl", "--endpoints", &endpoint]).args(words);
+    command
+}
+
+#[test]
+fn the_safe_way_is_through_a_learner_and_back_when_it_never_comes() {
+    let mut cluster = one_of_five();
+    let url = format!("--peer-urls={}", cluster.peer_url(1));
+    let add = ["member", "add", "m1", &url, "--safe"];
+    let client = cluster.client(0);
+    let members = |client: &Etcdctl| client.run(&["member", "list"]).lines().count();
+    let never = ctl(&cluster, 0, &[&add[..], &["--undo-after=200ms"]].concat())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(never.stderr).unwrap();
+    assert_eq!(never.status.code(), Some(1), "{said}");
+    assert!(said.contains("has not been started yet"), "{said}");
+    assert!(
+        said.contains("was removed again") && said.contains("hint: "),
+        "{said}"
+    );
+    assert_eq!(members(&client), 1);
+    assert_eq!(client.run(&["put", "a", "1"]), "OK\n");
+
+    let mut adds = Process::spawn("member add --safe", &mut ctl(&cluster, 0, &add));
+    adds.wait_line("has not been started yet", wait::LONG);
+    let settings = adds.lines().join("\n");
+    cluster.list(1, true);
+    for entry in cluster.initial_cluster().split(',') {
+        assert!(settings.contains(entry), "{settings}");
+    }
+    cluster.spawn_with(1, &["--initial-cluster-state", "existing"]);
+    let ended = adds.wait_exit(wait::LONG);
+    assert!(ended.success(), "{}", adds.tail());
+    adds.wait_line("promoted in cluster", wait::LONG);
+    let list = client.run(&["member", "list"]);
+    assert!(
+        list.contains("started, m1, ") && !list.contains("true"),
+        "{list}"
+    );
+}
+
+#[test]
+fn a_learner_serves_what_it_has_and_nothing_else() {
+    let mut cluster = one_of_five();
+    let client = cluster.client(0);
+    assert_eq!(client.run(&["put", "a", "1"]), "OK\n");
+    cluster.join(1, 0, &["--learner"]);
+    let learner = cluster.client(1);
+    let local = ["get", "--consistency=s", "--print-value-only", "a"];
+    wait::until("the learner to have it", wait::LONG, || {
+        let value = learner.try_run(&local)?;
+        if value == "1\n" { Ok(()) } else { Err(value) }
+    });
+    let id = cluster.id_of(1, 0).unwrap();
+    const NOT_FOR_LEARNERS: &str = "etcdserver: rpc not supported for learner";
+    for refused in [
+        &["get", "a"][..],
+        &["put", "a", "2"],
+        &["del", "a"],
+        &["watch", "a"],
+        &["lease", "grant", "60"],
+        &["member", "list"],
+        &["member", "promote", &id],
+        &["alarm", "list"],
+    ] {
+        let said = learner.try_run(refused).unwrap_err();
+        assert!(said.contains(NOT_FOR_LEARNERS), "{said}");
+    }
+    assert!(
+        learner
+            .run(&["endpoint", "status", "-w", "table"])
+            .contains("true")
+    );
+    let address = cluster.address(1);
+    for (path, wanted) in [
+        ("kv/put", 400),
+        ("maintenance/status", 200),
+        ("kv/range", 400),
+    ] {
+        let body = r#"{"key":"YQ=="}"#;
+        let body = if path.starts_with("kv") { body } else { "{}" };
+        let request = format!(
+            "POST /v3/{path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let response = http::request(address, &request).unwrap();
+        assert_eq!(response.status, wanted, "{path}: {}", response.body);
+    }
+
+    let another = format!("--peer-urls={}", cluster.peer_url(2));
+    let many = client.try_run(&["member", "add", "m2", &another, "--learner"]);
+    assert!(
+        many.unwrap_err()
+            .contains("too many learner members in cluster")
+    );
+    let leads = client.try_run(&["move-leader", &id]).unwrap_err();
+    assert!(leads.contains("bad leader transferee"), "{leads}");
+    assert!(until_done(&client, &["member", "promote", &id]).contains("promoted in"));
+    let again = client.try_run(&["member", "promote", &id]).unwrap_err();
+    assert!(
+        again.contains("can only promote a learner member"),
+        "{again}"
+    );
+    assert_eq!(
+        wait::until("a read", wait::LONG, || learner.value("a")),
+        Some("1".to_owned())
+    );
+    // One that is not there yet has nothing to be promoted for.
+    let early = until_done(&client, &["member", "add", "m2", &another, "--learner"]);
+    let early = early.split(' ').nth(1).unwrap();
+    let refused = client.try_run(&["member", "promote", early]).unwrap_err();
+    assert!(refused.contains("in sync with leader"), "{refused}");
+}
+
+#[test]
+fn who_does_not_belong_does_not_join_and_nothing_is_touched() {
+    let mut cluster = one_of_five();
+    let existing = ["--initial-cluster-state", "existing"];
+    let complaint = |cluster: &Cluster, member: usize, more: &[&str]| {
+        let mut command = cluster.command(member);
+        let output = command.args(existing).args(more).output().unwrap();
+        assert!(!output.status.success(), "{more:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    // Nobody has added it.
+    cluster.list(1, true);
+    let said = complaint(&cluster, 1, &[]);
+    assert!(said.contains("expects no member at"), "{said}");
+    assert!(said.contains("hint: add it first: member add m1"), "{said}");
+    assert!(!cluster.data(1).exists());
+    // Its list leaves another out.
+    let url = |member| format!("--peer-urls={}", cluster.peer_url(member));
+    let _ = until_done(
+        &cluster.client(0),
+        &["member", "add", "m1", &url(1), "--learner"],
+    );
+    cluster.list(2, true);
+    let said = complaint(&cluster, 1, &[]);
+    assert!(
+        said.contains("--initial-cluster is") && said.contains("hint: "),
+        "{said}"
+    );
+    assert!(!cluster.data(1).exists());
+    cluster.list(2, false);
+    cluster.spawn_with(1, &existing);
+    let id = cluster.id_of(1, 0).unwrap();
+    assert!(until_done(&cluster.client(0), &["member", "promote", &id]).contains("promoted"));
+    cluster.wait_ready(1);
+    // Its data is lost: it would forget what it has acknowledged.
+    cluster.kill(1);
+    let kept = cluster.data(1).with_extension("kept");
+    std::fs::rename(cluster.data(1), &kept).unwrap();
+    let said = complaint(&cluster, 1, &[]);
+    assert!(said.contains("started before, as m1"), "{said}");
+    assert!(said.contains(&format!("member remove {id}")), "{said}");
+    assert!(!cluster.data(1).exists());
+    std::fs::rename(&kept, cluster.data(1)).unwrap();
+    // Each other's folders.
+    cluster.kill(0);
+    for (member, other) in [(0, 1), (1, 0)] {
+        let data = cluster.data(other).into_os_string().into_string().unwrap();
+        let said = complaint(&cluster, member, &["--data-dir", &data]);
+        // Its name is not known before its log is applied.
+        let owners = [
+            format!("m{other}"),
+            format!("at {}", cluster.peer_url(other)),
+        ];
+        let owner = |name: &String| said.contains(&format!("is that of member {name}"));
+        assert!(
+            owners.iter().any(owner) && said.contains("hint: "),
+            "{said}"
+        );
+    }
+    for member in [0, 1] {
+        cluster.spawn_with(member, &existing);
+    }
+    for member in [0, 1] {
+        cluster.wait_ready(member);
+    }
 }

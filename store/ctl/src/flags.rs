@@ -78,7 +78,7 @@ impl Globals {
 }
 
 /// A length of time as Go writes it, one unit: `5s`, `1.5m`, `300ms`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let invalid = || format!("time: invalid duration {text:?}");
     let at = text
         .find(|character: char| !character.is_ascii_digit() && character != '.')

@@ -15,7 +15,8 @@ use std::io::Write as _;
 use store_proto::etcdserverpb::{
     AlarmResponse, CompactionResponse, DeleteRangeResponse, HashKvResponse, LeaseGrantResponse,
     LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
-    MemberListResponse, PutResponse, RangeResponse, StatusResponse, TxnResponse, WatchResponse,
+    MemberAddResponse, MemberListResponse, MemberPromoteResponse, MemberRemoveResponse,
+    MemberUpdateResponse, PutResponse, RangeResponse, StatusResponse, TxnResponse, WatchResponse,
 };
 
 use crate::failure::Failure;
@@ -37,6 +38,12 @@ pub(crate) enum Answer {
     KeepAlive(LeaseKeepAliveResponse),
     Leases(LeaseLeasesResponse),
     Members(MemberListResponse),
+    /// With the name the new member is to have, and its peer URLs as they were typed in.
+    MemberAdd(MemberAddResponse, String, String),
+    /// With the member.
+    MemberRemove(MemberRemoveResponse, u64),
+    MemberUpdate(MemberUpdateResponse, u64),
+    MemberPromote(MemberPromoteResponse, u64),
     Alarms(AlarmResponse),
     Watch(WatchResponse),
     Health(Vec<Health>),
@@ -99,7 +106,9 @@ impl Printer {
             |name| Failure::bad_feature(format!("{name} not supported as output format"));
         let bytes = match self.format {
             Format::Simple => simple::told(answer, self.hex),
-            Format::Fields => fields::told(answer).into_bytes(),
+            Format::Fields => fields::told(answer)
+                .ok_or_else(|| unsupported("fields"))?
+                .into_bytes(),
             Format::Json => json::told(answer, self.hex).into_bytes(),
             Format::Protobuf => protobuf::told(answer).ok_or_else(|| unsupported("protobuf"))?,
             Format::Table => table::told(answer)

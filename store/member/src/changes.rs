@@ -6,6 +6,7 @@ use raft::eraftpb::{
     ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry as RaftEntry, EntryType,
     Message, MessageType,
 };
+use store_machine::MemberRecord;
 use store_machine::command::{Command, MemberChange};
 use store_machine::revision::Index;
 
@@ -198,6 +199,16 @@ impl Member {
         removed
     }
 
+    /// Whether the members know what this one is called and how clients reach it.
+    #[must_use]
+    pub fn is_published(&self) -> bool {
+        self.config.own().is_none_or(|own| {
+            let known = self.machine.member(own.id);
+            let same = |it: &MemberRecord| it.name == own.name && it.client_urls == own.client_urls;
+            own.name.is_empty() || known.is_some_and(same)
+        })
+    }
+
     /// Says to the others what this member is called and how clients reach it, until they know.
     pub(crate) fn publish_itself(&mut self, now: Moment) {
         if now < self.publish_at || !self.is_led() || self.machine.applied().0 == 0 {
@@ -207,9 +218,7 @@ impl Member {
         let Some(own) = self.config.own() else {
             return;
         };
-        let known = self.machine.member(own.id);
-        let said = known.is_some_and(|it| it.name == own.name && it.client_urls == own.client_urls);
-        if said || own.name.is_empty() {
+        if self.is_published() {
             return;
         }
         let command = Command::MemberPublish {

@@ -121,6 +121,17 @@ pub enum Fatal {
         /// What raft says.
         reason: String,
     },
+    /// The leader counts on entries that this member has acknowledged, and it does not have them.
+    #[error(
+        "take part: the leader knows that this member had the log up to entry {acknowledged}, and it has it \
+         up to {found}"
+    )]
+    LogLost {
+        /// Last entry the leader counts on.
+        acknowledged: u64,
+        /// Last entry there is.
+        found: u64,
+    },
     /// This member is one no more. Not a broken promise, but the end all the same.
     #[error("member {member:016x} has been removed from the cluster")]
     Removed {

@@ -327,6 +327,12 @@ impl Member {
         self.node.raft.state == StateRole::Leader
     }
 
+    /// Whether this member does not vote.
+    #[must_use]
+    pub fn learns(&self) -> bool {
+        self.voters.learners.contains(&self.config.id)
+    }
+
     /// Whether a linearizable request would be served: a leader is known and, where it is this
     /// member, has committed in its term; and nothing is known to be wrong with this member.
     #[must_use]

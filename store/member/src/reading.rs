@@ -145,7 +145,7 @@ impl Member {
             quota_bytes: self.config.limits.quota_bytes,
             compacted: self.machine.compacted(),
             keys: self.machine.keys(),
-            learner: self.voters.learners.contains(&self.config.id),
+            learner: self.learns(),
             alarms: self.machine.alarms(),
             corrupt: self.machine.unsound() || self.machine.is_corrupt(self.config.id),
         }

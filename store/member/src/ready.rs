@@ -62,6 +62,17 @@ impl Member {
             MessageType::MsgPropose | MessageType::MsgSnapshot => {}
             // They come again; meanwhile the log they would be added to is being replaced.
             MessageType::MsgAppend if self.transfers.replacing() => {}
+            // Its commit index is one of entries this member has acknowledged (Raft thesis 10.2.1 has
+            // followers keep what they acknowledge). Without them it must not take part.
+            MessageType::MsgHeartbeat
+                if message.term >= self.node.raft.term
+                    && message.commit > self.node.raft.raft_log.last_index() =>
+            {
+                out.fatal.get_or_insert(Fatal::LogLost {
+                    acknowledged: message.commit,
+                    found: self.node.raft.raft_log.last_index(),
+                });
+            }
             _ => {
                 // An error means: not for this member, or not now. The peer will try again.
                 let _ = self.node.step(*message);

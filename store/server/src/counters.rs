@@ -75,6 +75,10 @@ pub struct Counters {
     pub leader: Number,
     /// Raft term.
     pub term: Number,
+    /// 1 while this member does not vote (`etcd_server_is_learner`).
+    pub learner: Number,
+    /// 1 once the members know what this one is called and where its clients find it.
+    pub published: Number,
     /// Leader changes seen (`etcd_server_leader_changes_seen_total`).
     pub leader_changes: Number,
     /// Highest committed index (`etcd_server_proposals_committed_total`).

@@ -235,6 +235,8 @@ impl Driver {
         counters.turns.add(1);
         counters.leader.set(counts.leader);
         counters.term.set(counts.term);
+        counters.learner.set(self.member.learns().into());
+        counters.published.set(self.member.is_published().into());
         counters.leader_changes.set(counts.leader_changes);
         counters.proposals_committed.set(counts.committed_index);
         counters.proposals_applied.set(counts.applied_index);
@@ -271,6 +273,13 @@ impl Driver {
                     ),
                 )
             }
+            Fatal::LogLost { .. } => Exit::Invariant.end(
+                fatal,
+                Some(
+                    "its data is lost or older than what it has acknowledged: remove the member, add it anew \
+                     and start it with an empty data folder",
+                ),
+            ),
             Fatal::Undecodable { .. } | Fatal::Members { .. } => Exit::Invariant.end(fatal, None),
         }
     }

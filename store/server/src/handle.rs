@@ -71,6 +71,12 @@ impl Handle {
         self.ids.1
     }
 
+    /// Whether this member does not vote; most of what clients ask is not for it then.
+    #[must_use]
+    pub fn learns(&self) -> bool {
+        self.counters.learner.get() == 1
+    }
+
     /// Running numbers, for metrics.
     #[must_use]
     pub fn counters(&self) -> &Counters {

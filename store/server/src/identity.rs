@@ -1,6 +1,8 @@
 //! Ids of members and clusters by etcd's rule, so that the same flags give the same
 //! ids as there.
 
+use std::time::Duration;
+
 use sha1::{Digest, Sha1};
 use store_wal::Identity;
 
@@ -18,11 +20,11 @@ pub fn member_id(peer_urls: &[String], cluster_token: &str) -> u64 {
     first_eight(hash)
 }
 
-/// Id of a member added at that time, in seconds since 1970: the time takes the token's place, so that
-/// one that was removed and comes again is another.
+/// Id of a member added at that time, since 1970: the time takes the token's place, so that one that was
+/// removed and comes again is another. etcd takes whole seconds, and refuses who comes again within one.
 #[must_use]
-pub fn added_member_id(peer_urls: &[String], seconds: u64) -> u64 {
-    member_id(peer_urls, &seconds.to_string())
+pub fn added_member_id(peer_urls: &[String], at: Duration) -> u64 {
+    member_id(peer_urls, &at.as_nanos().to_string())
 }
 
 /// Id of a new cluster: the same over the sorted ids of its first members.
@@ -65,6 +67,7 @@ mod tests {
         assert_eq!(identity.member, 0x8e9e_05c5_2164_694d);
         assert_eq!(identity.cluster, 0xcdf8_1819_4e3a_8c32);
         let urls = ["http://localhost:2380".to_owned()];
-        assert_ne!(added_member_id(&urls, 1), added_member_id(&urls, 2));
+        let added = |ms| added_member_id(&urls, Duration::from_millis(ms));
+        assert_ne!(added(1), added(2));
     }
 }

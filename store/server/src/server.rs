@@ -29,6 +29,12 @@ use crate::store::{self, Store, StoreConfig};
 /// outcome, so that nobody is cut off who would have had an answer.
 const DRAIN: Duration = Duration::from_secs(7);
 
+/// Between two looks whether the members know of this one, which takes a write.
+const PUBLISHED_LOOK: Duration = Duration::from_millis(5);
+
+/// How long it may take them: a disk that is full keeps them from it.
+const PUBLISHED_WAIT: Duration = Duration::from_secs(5);
+
 /// The flags that say where to listen.
 const LISTEN_CLIENT: &str = "listen-client-urls";
 const LISTEN_PEER: &str = "listen-peer-urls";
@@ -211,7 +217,8 @@ impl Server {
         })
     }
 
-    /// Waits until linearizable requests are served.
+    /// Waits until linearizable requests are served and the members know of this one: whoever is known
+    /// to have started cannot come back without its data unnoticed.
     ///
     /// # Errors
     /// When the store stops meanwhile.
@@ -219,9 +226,18 @@ impl Server {
         loop {
             match self.api.handle.ready().await {
                 Err(Failure::TimedOut | Failure::NoLeader | Failure::LeaderChanged) => {}
-                outcome => return outcome,
+                Err(failure) => return Err(failure),
+                Ok(()) => break,
             }
         }
+        let published = async {
+            while self.api.handle.counters().published.get() == 0 {
+                tokio::time::sleep(PUBLISHED_LOOK).await;
+            }
+        };
+        // What is served does not depend on it.
+        let _ = tokio::time::timeout(PUBLISHED_WAIT, published).await;
+        Ok(())
     }
 
     /// The ports clients are served on, in the order of the listen URLs, with the real numbers. Socket

@@ -11,8 +11,8 @@ use store_proto::mvccpb::KeyValue;
 use super::quote::quoted;
 use super::{Answer, RangeStyle};
 
-/// What is printed.
-pub(crate) fn told(answer: &Answer) -> String {
+/// What is printed, or nothing for what etcdctl has no fields for.
+pub(crate) fn told(answer: &Answer) -> Option<String> {
     let mut out = Lines(String::new());
     match answer {
         Answer::Range(range, _) => {
@@ -61,6 +61,10 @@ pub(crate) fn told(answer: &Answer) -> String {
                 .for_each(|lease| out.field("ID", lease.id));
         }
         Answer::Members(list) => out.members(list),
+        Answer::MemberAdd(..)
+        | Answer::MemberRemove(..)
+        | Answer::MemberUpdate(..)
+        | Answer::MemberPromote(..) => return None,
         Answer::Alarms(alarms) => {
             out.header(alarms.header.as_ref());
             for alarm in &alarms.alarms {
@@ -99,7 +103,7 @@ pub(crate) fn told(answer: &Answer) -> String {
             }
         }
     }
-    out.0
+    Some(out.0)
 }
 
 struct Lines(String);
@@ -145,7 +149,7 @@ impl Lines {
                 Some(Response::ResponseTxn(txn)) => told(&Answer::Txn(txn.clone())),
                 None => continue,
             };
-            self.0.push_str(&text);
+            self.0.push_str(&text.unwrap_or_default());
         }
     }
 

@@ -67,6 +67,13 @@ fn value(answer: &Answer, hex: bool) -> Value {
             }
             object.set("members", list.members.iter().map(|one| member(one, hex)).collect::<Value>()).done()
         }
+        Answer::MemberAdd(added, ..) => Object::of(added.header.as_ref())
+            .maybe("member", added.member.as_ref().map(|one| member(one, false)))
+            .set("members", members(&added.members))
+            .done(),
+        Answer::MemberRemove(done, _) => Object::of(done.header.as_ref()).set("members", members(&done.members)).done(),
+        Answer::MemberUpdate(done, _) => Object::of(done.header.as_ref()).set("members", members(&done.members)).done(),
+        Answer::MemberPromote(done, _) => Object::of(done.header.as_ref()).set("members", members(&done.members)).done(),
         Answer::Alarms(alarms) => {
             let list: Value = alarms.alarms.iter().map(|alarm| {
                 Object::default().set("memberID", alarm.member_id).set("alarm", alarm.alarm).done()
@@ -211,6 +218,10 @@ fn transaction(txn: &TxnResponse) -> Value {
         .set("succeeded", txn.succeeded)
         .set("responses", responses)
         .done()
+}
+
+fn members(members: &[Member]) -> Value {
+    members.iter().map(|one| member(one, false)).collect()
 }
 
 fn member(member: &Member, hex: bool) -> Value {

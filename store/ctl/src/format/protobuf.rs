@@ -25,6 +25,10 @@ pub(crate) fn told(answer: &Answer) -> Option<Vec<u8>> {
         Answer::Compaction(done, _) => done.encode_to_vec(),
         Answer::Revoke(done, _) => done.encode_to_vec(),
         Answer::Members(members) => members.encode_to_vec(),
+        Answer::MemberAdd(added, ..) => added.encode_to_vec(),
+        Answer::MemberRemove(removed, _) => removed.encode_to_vec(),
+        Answer::MemberUpdate(updated, _) => updated.encode_to_vec(),
+        Answer::MemberPromote(promoted, _) => promoted.encode_to_vec(),
         Answer::Alarms(alarms) => alarms.encode_to_vec(),
         Answer::Grant(_) | Answer::TimeToLive(..) | Answer::KeepAlive(_) | Answer::Leases(_) => {
             Vec::new()

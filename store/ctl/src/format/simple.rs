@@ -1,9 +1,11 @@
 //! The format for people and pipes: keys and values as they are, one per line.
 
-use store_proto::etcdserverpb::{AlarmType, ResponseOp, TxnResponse, response_op::Response};
+use store_proto::etcdserverpb::{
+    AlarmType, MemberAddResponse, ResponseHeader, ResponseOp, TxnResponse, response_op::Response,
+};
 use store_proto::mvccpb::KeyValue;
 
-use super::{Answer, Health};
+use super::{Answer, Health, quoted};
 
 /// What is printed. Keys and values are bytes, so this is too.
 pub(crate) fn told(answer: &Answer, hex: bool) -> Vec<u8> {
@@ -78,6 +80,16 @@ pub(crate) fn told(answer: &Answer, hex: bool) -> Vec<u8> {
                 line(&mut out, &row.join(", "));
             }
         }
+        Answer::MemberAdd(added, name, urls) => member_added(&mut out, added, name, urls),
+        Answer::MemberRemove(done, id) => {
+            line(&mut out, &member_text(*id, "removed from", done.header));
+        }
+        Answer::MemberUpdate(done, id) => {
+            line(&mut out, &member_text(*id, "updated in", done.header));
+        }
+        Answer::MemberPromote(done, id) => {
+            line(&mut out, &member_text(*id, "promoted in", done.header));
+        }
         Answer::Alarms(alarms) => {
             for alarm in &alarms.alarms {
                 line(&mut out, &alarm_text(alarm.member_id, alarm.alarm));
@@ -95,6 +107,32 @@ pub(crate) fn told(answer: &Answer, hex: bool) -> Vec<u8> {
             .for_each(|health| line(&mut out, &health_text(health))),
     }
     out
+}
+
+fn member_text(id: u64, what: &str, header: Option<ResponseHeader>) -> String {
+    let cluster = header.unwrap_or_default().cluster_id;
+    format!("Member {id:16x} {what} cluster {cluster:16x}")
+}
+
+/// With the settings to start it with.
+fn member_added(out: &mut Vec<u8>, added: &MemberAddResponse, name: &str, urls: &str) {
+    let id = added.member.as_ref().map_or(0, |member| member.id);
+    line(out, &member_text(id, "added to", added.header));
+    let entries = added.members.iter().flat_map(|member| {
+        let name = if member.id == id { name } else { &member.name };
+        let urls = member.peer_ur_ls.iter();
+        urls.map(move |url| format!("{name}={url}"))
+    });
+    let cluster = entries.collect::<Vec<_>>().join(",");
+    line(out, "");
+    for (setting, value) in [
+        ("ETCD_NAME", name),
+        ("ETCD_INITIAL_CLUSTER", &cluster),
+        ("ETCD_INITIAL_ADVERTISE_PEER_URLS", urls),
+        ("ETCD_INITIAL_CLUSTER_STATE", "existing"),
+    ] {
+        line(out, &format!("{setting}={}", quoted(value.as_bytes())));
+    }
 }
 
 fn alarm_text(member: u64, alarm: i32) -> String {

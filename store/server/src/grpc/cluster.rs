@@ -37,8 +37,8 @@ pub(crate) async fn add(
     let urls = peer_urls(&request.peer_ur_ls)?;
     reachable(&api, &urls).await?;
     let peer_urls: Vec<String> = urls.iter().map(Address::to_string).collect();
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH);
-    let id = identity::added_member_id(&peer_urls, seconds.map_or(0, |since| since.as_secs()));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let id = identity::added_member_id(&peer_urls, now.unwrap_or_default());
     let added = MemberRecord {
         id,
         peer_urls,

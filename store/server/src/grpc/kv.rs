@@ -18,7 +18,7 @@ pub(crate) async fn range(
     api: Arc<Api>,
     request: pb::RangeRequest,
 ) -> Result<pb::RangeResponse, Status> {
-    let consistency = consistency(request.serializable);
+    let consistency = range_consistency(&api, request.serializable)?;
     let request = translate::range_request(request)?;
     let answer = api
         .handle
@@ -87,6 +87,14 @@ pub(crate) async fn compact(
     Ok(pb::CompactionResponse {
         header: Some(translate::header(answer.header)),
     })
+}
+
+/// How fresh a range must be; a member that learns has only what it has.
+pub(crate) fn range_consistency(api: &Api, serializable: bool) -> Result<Consistency, ApiError> {
+    if !serializable && api.handle.learns() {
+        return Err(ApiError::NotSupportedForLearner);
+    }
+    Ok(consistency(serializable))
 }
 
 /// How fresh a read must be, in the handle's words.

@@ -66,6 +66,22 @@ macro_rules! methods {
     };
 }
 
+impl Method {
+    /// Whether a member that only learns serves it, as in etcd: what it has, how it is, and its data.
+    /// Its ranges must not be linearizable; their handlers see to that.
+    pub(crate) const fn is_for_learners(self) -> bool {
+        matches!(
+            self,
+            Self::Range
+                | Self::RangeStream
+                | Self::Status
+                | Self::Snapshot
+                | Self::HealthCheck
+                | Self::HealthWatch
+        )
+    }
+}
+
 methods! {
     "etcdserverpb.KV" {
         Range "Range" Unary,

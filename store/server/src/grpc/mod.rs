@@ -20,7 +20,7 @@ mod txn;
 mod unary;
 mod watch;
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 
 use futures::future::Either;
@@ -43,6 +43,11 @@ pub(crate) fn serve(
     request: Request<Incoming>,
 ) -> impl Future<Output = Response<Body>> {
     match Method::of(request.uri().path()) {
+        Some(method) if api.handle.learns() && !method.is_for_learners() => {
+            let status = errors::ApiError::NotSupportedForLearner.into();
+            let refused = refuse(&api, method, &status);
+            Either::Right(Either::Right(Either::Left(ready(refused))))
+        }
         Some(method @ Method::Range) => {
             Either::Left(Either::Left(unary(api, method, request, kv::range)))
         }
@@ -52,7 +57,10 @@ pub(crate) fn serve(
         Some(method @ Method::Txn) => {
             Either::Right(Either::Left(unary(api, method, request, kv::txn)))
         }
-        method => Either::Right(Either::Right(Box::pin(serve_other(api, method, request)))),
+        method => {
+            let other = Box::pin(serve_other(api, method, request));
+            Either::Right(Either::Right(Either::Right(other)))
+        }
     }
 }
 

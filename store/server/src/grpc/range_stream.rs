@@ -44,7 +44,7 @@ pub(crate) async fn range_stream(
 ) -> Result<impl Stream<Item = Result<pb::RangeStreamResponse, Status>> + Send, Status> {
     use pb::range_request::{SortOrder, SortTarget};
     let order = (request.sort_order(), request.sort_target());
-    let consistency = kv::consistency(request.serializable);
+    let consistency = kv::range_consistency(&api, request.serializable)?;
     let request = translate::range_request(request)?;
     if !matches!(
         order,

@@ -32,6 +32,13 @@ pub(super) async fn serve(api: Arc<Api>, rpc: &str, request: Request<Incoming>) 
     if request.method() != Verb::POST {
         return refused(&Status::unimplemented("Method Not Allowed"));
     }
+    let for_learners = matches!(
+        rpc,
+        "kv/range" | "maintenance/status" | "maintenance/snapshot"
+    );
+    if !for_learners && api.handle.learns() {
+        return refused(&errors::ApiError::NotSupportedForLearner.into());
+    }
     match rpc {
         "kv/range" => unary(api, request, kv::range).await,
         "kv/put" => unary(api, request, kv::put).await,

@@ -30,7 +30,7 @@ pub enum FoundingError {
         name: String,
         /// Its id by the list.
         expected: u64,
-        /// Whose the folder is.
+        /// Whose the folder is: its name, or where it is if that is not known yet.
         found_name: String,
         /// That one's id.
         found: u64,
@@ -59,6 +59,9 @@ impl FoundingError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
+            Self::OtherMember { found_name, .. } if found_name.starts_with("at ") => {
+                "point --data-dir at this member's own folder".to_owned()
+            }
             Self::OtherMember { found_name, .. } => format!(
                 "point --data-dir at this member's own folder, or start it as --name={found_name}"
             ),
@@ -188,7 +191,11 @@ pub(super) fn check_folder(
         dir: config.data_dir.clone(),
         name: config.name.clone(),
         expected: expected.id,
-        found_name: owner.name.clone(),
+        found_name: if owner.name.is_empty() {
+            format!("at {}", owner.peer_urls.join(","))
+        } else {
+            owner.name.clone()
+        },
         found,
     })
 }

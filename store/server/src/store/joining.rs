@@ -16,9 +16,12 @@ use crate::config::cluster::{same, texts};
 use crate::fatal::chain;
 use crate::peers::inquiry::{self, Told};
 
-/// How long to ask: whoever added the member may have asked another one than this does, which learns of
-/// it later; and members may be about to start.
+/// How long to ask those that do not answer: they may be about to start.
 const ASKING: Duration = Duration::from_secs(5);
+
+/// How long to ask those that do not know of this member: whoever added it may have asked another one,
+/// and they all learn of it within some heartbeats.
+const EXPECTING: Duration = Duration::from_secs(1);
 
 /// Between two rounds of asking.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -134,7 +137,7 @@ pub(super) fn join(config: &StoreConfig, found: Option<Identity>) -> Result<Foun
     if urls.is_empty() {
         return Err(JoinError::Nobody);
     }
-    let until = Instant::now() + ASKING;
+    let began = Instant::now();
     loop {
         let mut reasons = Vec::new();
         let mut refusal = None;
@@ -147,7 +150,8 @@ pub(super) fn join(config: &StoreConfig, found: Option<Identity>) -> Result<Foun
                 Err(error) => reasons.push(format!("{url}: failed to {}", chain(&error))),
             }
         }
-        if Instant::now() >= until {
+        let patience = if refusal.is_some() { EXPECTING } else { ASKING };
+        if began.elapsed() >= patience {
             let reasons = reasons.join("; ");
             return Err(refusal.unwrap_or(JoinError::Unanswered { reasons }));
         }

@@ -6,6 +6,7 @@ use store_proto::etcdserverpb::auth_client::AuthClient;
 use store_proto::health::health_client::HealthClient;
 use store_proto::health::{HealthCheckRequest, health_check_response};
 use store_proto::v3lockpb::{LockRequest, lock_client::LockClient};
+use store_server::config::address::Address;
 
 use crate::running::{refusal, start, start_with};
 
@@ -30,6 +31,147 @@ async fn the_one_member_is_listed_where_clients_find_it() {
         assert_eq!(member.peer_ur_ls, ["http://localhost:2380"]);
         assert!(!member.is_learner);
     }
+}
+
+fn member_add(url: &str) -> pb::MemberAddRequest {
+    pb::MemberAddRequest {
+        peer_ur_ls: vec![url.into()],
+        is_learner: true,
+    }
+}
+
+#[tokio::test]
+async fn members_are_changed_and_answers_have_no_revision() {
+    let store = start_with(|config| {
+        config.listen_peer = vec![Address::parse("test", "http://127.0.0.1:0").unwrap()];
+    })
+    .await;
+    let mut cluster = store.cluster();
+    let here = "http://127.0.0.1:9";
+    let added = cluster.member_add(member_add(here)).await.unwrap();
+    let added = added.into_inner();
+    let member = added.member.unwrap();
+    let header = added.header.unwrap();
+    assert_eq!(header.revision, 0);
+    assert_eq!(header.member_id, store.server.handle().member_id());
+    assert!(member.is_learner && member.name.is_empty());
+    assert_eq!(member.peer_ur_ls, [here]);
+    assert_eq!(added.members.len(), 2);
+    assert!(added.members.contains(&member));
+
+    let id = member.id;
+    let update = |id, url: &str| pb::MemberUpdateRequest {
+        id,
+        peer_ur_ls: vec![url.into()],
+    };
+    for (refused, wanted) in [
+        (
+            cluster.member_add(member_add(here)).await.err(),
+            "FailedPrecondition: etcdserver: Peer URLs already exists",
+        ),
+        (
+            cluster.member_add(member_add("127.0.0.1:9")).await.err(),
+            "InvalidArgument: etcdserver: given member URLs are invalid",
+        ),
+        (
+            cluster
+                .member_add(member_add("http://127.0.0.1:8"))
+                .await
+                .err(),
+            "FailedPrecondition: etcdserver: too many learner members in cluster",
+        ),
+        (
+            cluster
+                .member_add(member_add("http://10.0.0.9:8"))
+                .await
+                .err(),
+            "FailedPrecondition: muster: member",
+        ),
+        (
+            cluster.member_update(update(7, here)).await.err(),
+            "NotFound: etcdserver: member not found",
+        ),
+        (
+            cluster
+                .member_update(update(id, "http://localhost:2380"))
+                .await
+                .err(),
+            "FailedPrecondition: etcdserver: Peer URLs already exists",
+        ),
+        (
+            cluster.member_update(update(id, "")).await.err(),
+            "InvalidArgument: etcdserver: given member URLs are invalid",
+        ),
+        (
+            cluster
+                .member_promote(pb::MemberPromoteRequest { id: 7 })
+                .await
+                .err(),
+            "NotFound: etcdserver: member not found",
+        ),
+        (
+            cluster
+                .member_promote(pb::MemberPromoteRequest {
+                    id: header.member_id,
+                })
+                .await
+                .err(),
+            "FailedPrecondition: etcdserver: can only promote a learner member",
+        ),
+        (
+            cluster
+                .member_promote(pb::MemberPromoteRequest { id })
+                .await
+                .err(),
+            "FailedPrecondition: etcdserver: can only promote a learner member which is in sync with leader",
+        ),
+        (
+            cluster
+                .member_remove(pb::MemberRemoveRequest { id: 7 })
+                .await
+                .err(),
+            "NotFound: etcdserver: member not found",
+        ),
+        (
+            cluster
+                .member_remove(pb::MemberRemoveRequest {
+                    id: header.member_id,
+                })
+                .await
+                .err(),
+            "FailedPrecondition: etcdserver: re-configuration failed due to not enough started members",
+        ),
+    ] {
+        let said = refused.map(|status| format!("{:?}: {}", status.code(), status.message()));
+        assert!(
+            said.as_deref().is_some_and(|said| said.starts_with(wanted)),
+            "{said:?} {wanted}"
+        );
+    }
+    let moved = cluster
+        .member_update(update(id, "http://127.0.0.1:10"))
+        .await;
+    let moved = moved.unwrap().into_inner();
+    assert_eq!(moved.header.unwrap().revision, 0);
+    let known = moved.members.iter().find(|member| member.id == id).unwrap();
+    assert!(known.is_learner, "an update changes the URLs alone");
+    assert_eq!(known.peer_ur_ls, ["http://127.0.0.1:10"]);
+    let removed = cluster.member_remove(pb::MemberRemoveRequest { id }).await;
+    let removed = removed.unwrap().into_inner();
+    assert_eq!(
+        (removed.header.unwrap().revision, removed.members.len()),
+        (0, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_store_without_a_peer_port_takes_no_member() {
+    let store = start().await;
+    let refused = store
+        .cluster()
+        .member_add(member_add("http://127.0.0.1:9"))
+        .await;
+    assert!(refusal(refused).contains("does not listen for other members"));
 }
 
 #[tokio::test]
