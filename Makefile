@@ -66,6 +66,11 @@ torture: deps ## three real members killed, paused, cut off and filled up for MI
 fmt: ## format the code
 	cargo fmt --all
 
+.PHONY: failover
+failover: deps ## how long nobody can write when a leader goes away, beside etcd, about six minutes; writes docs/failover.md
+	cargo build --release -p muster -p bench
+	target/release/bench --muster target/release/muster --case failover --case handover --rounds 6 --document docs/failover.md
+
 .PHONY: bench
 bench: deps ## side by side with etcd, about ten minutes; writes docs/benchmarks.md
 	cargo build --release -p muster -p bench

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::args::Args;
-use crate::cases::{Bout, CASES, Case, CaseError, Settings};
+use crate::cases::{Bout, CASES, Case, CaseError, Figures, Settings};
 use crate::contender::{Contender, Programs, Server, StartError};
 use crate::cores::{CoreError, Cores, Mode};
 use crate::patience::Patience;
@@ -151,7 +151,9 @@ fn pairings(args: &Args) -> Result<Vec<Pairing>, TournamentError> {
     }
     let mut pairings = Vec::new();
     for case in CASES {
-        if !args.cases.is_empty() && !args.cases.iter().any(|name| name == case.name) {
+        let named = args.cases.iter().any(|name| name == case.name);
+        let unasked = args.cases.is_empty() && case.figures == Figures::All;
+        if !named && !unasked {
             continue;
         }
         for mode in case
@@ -214,17 +216,18 @@ impl Ground<'_> {
                 folder,
                 port,
                 self.settings.value_bytes,
+                case.members,
             )
         };
         let started = self.cores.as_server(mode, start)?;
-        let server = started.map_err(|source| TournamentError::Start { contender, source })?;
-        let bout = Bout {
-            server: &server,
+        let mut server = started.map_err(|source| TournamentError::Start { contender, source })?;
+        let mut bout = Bout {
+            server: &mut server,
             programs: &self.programs,
             settings: &self.settings,
             seed,
         };
-        let ran = self.cores.as_generator(mode, || (case.run)(&bout))?;
+        let ran = self.cores.as_generator(mode, || (case.run)(&mut bout))?;
         ran.map_err(|source| TournamentError::Case {
             case: case.name,
             contender,

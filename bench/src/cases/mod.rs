@@ -3,6 +3,7 @@
 //! A case gets a contender that serves and gives back one [`Sample`]. To add one: write its file,
 //! put it into [`CASES`]; choosing, interleaving, pinning and reporting come with the table.
 
+mod failover;
 mod put;
 mod range;
 mod registration;
@@ -31,12 +32,15 @@ pub(crate) const WATCH: &str = "/etcdserverpb.Watch/Watch";
 pub(crate) const CASES: &[&Case] = &[
     &put::MANY,
     &put::ONE,
+    &put::THREE,
     &sync::DISK,
     &range::LINEARIZABLE,
     &range::SERIALIZABLE,
     &watch::DELIVERY,
     &registration::START_TO_KEY,
     &rendering::KEY_TO_FILE,
+    &failover::KILLED,
+    &failover::ENDED,
 ];
 
 /// Both ways of sharing the machine.
@@ -52,8 +56,22 @@ pub(crate) struct Case {
     pub(crate) modes: &'static [Mode],
     /// Who can take part.
     pub(crate) contenders: &'static [Contender],
+    /// Members of the store.
+    pub(crate) members: usize,
+    /// What is worth telling.
+    pub(crate) figures: Figures,
     /// Runs it once.
-    pub(crate) run: fn(&Bout<'_>) -> Result<Sample, CaseError>,
+    pub(crate) run: fn(&mut Bout<'_>) -> Result<Sample, CaseError>,
+}
+
+/// Which of its figures say something about a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Figures {
+    /// All of them.
+    All,
+    /// Latencies alone: operations are rare, and take what time they take. Such a case runs when it is
+    /// named.
+    Gaps,
 }
 
 /// How much of everything.
@@ -88,7 +106,7 @@ impl Settings {
 /// One run: a case against a contender.
 pub(crate) struct Bout<'a> {
     /// Who is measured.
-    pub(crate) server: &'a Server,
+    pub(crate) server: &'a mut Server,
     /// Where the programs are, for cases that need more than a store.
     pub(crate) programs: &'a Programs,
     /// How much of everything.
@@ -98,8 +116,8 @@ pub(crate) struct Bout<'a> {
 }
 
 impl Bout<'_> {
-    fn addresses(&self) -> [SocketAddr; 1] {
-        [self.server.address()]
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.server.addresses()
     }
 
     /// Starts an agent of ours against the store: `muster <name>` with `arguments`.

@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use store_proto::etcdserverpb::PutRequest;
 
-use super::{BOTH_MODES, Bout, Case, CaseError, PUT, Settings};
+use super::{BOTH_MODES, Bout, Case, CaseError, Figures, PUT, Settings};
 use crate::contender::Contender;
 use crate::load::{self, Asker, Shape};
 use crate::sample::{Meter, Sample};
@@ -17,6 +17,8 @@ pub(crate) const MANY: Case = Case {
     about: "durable put of a random key, many clients; request sent to answer received",
     modes: BOTH_MODES,
     contenders: &[Contender::Etcd, Contender::Muster, Contender::Nothing],
+    members: 1,
+    figures: Figures::All,
     run: |bout| run(bout, bout.settings.connections, bout.settings.clients),
 };
 
@@ -26,7 +28,18 @@ pub(crate) const ONE: Case = Case {
     about: "durable put of a random key, one client; request sent to answer received",
     modes: BOTH_MODES,
     contenders: &[Contender::Etcd, Contender::Muster, Contender::Nothing],
+    members: 1,
+    figures: Figures::All,
     run: |bout| run(bout, 1, 1),
+};
+
+/// Many clients of three members: what durability on several machines costs.
+pub(crate) const THREE: Case = Case {
+    name: "put-three",
+    about: "durable put of a random key into three members, many clients spread over them; request sent to answer received",
+    contenders: &[Contender::Etcd, Contender::Muster],
+    members: 3,
+    ..MANY
 };
 
 fn run(bout: &Bout<'_>, connections: usize, clients: usize) -> Result<Sample, CaseError> {
@@ -91,6 +104,7 @@ impl Asker for EveryPut {
 }
 
 /// An encoded put in which only the key's digits, and a mark in its value, change.
+#[derive(Clone)]
 pub(crate) struct PutTemplate {
     bytes: Vec<u8>,
     key_bytes: usize,

@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use store_proto::etcdserverpb::RangeRequest;
 
 use super::put::{EveryPut, KEY_AT, write_digits};
-use super::{BOTH_MODES, Bout, Case, CaseError, RANGE};
+use super::{BOTH_MODES, Bout, Case, CaseError, Figures, RANGE};
 use crate::contender::Contender;
 use crate::load::{self, Asker, Shape};
 use crate::sample::{Meter, Sample};
@@ -18,6 +18,8 @@ pub(crate) const LINEARIZABLE: Case = Case {
     about: "linearizable read of one random key, many clients; request sent to answer received",
     modes: BOTH_MODES,
     contenders: &[Contender::Etcd, Contender::Muster, Contender::Nothing],
+    members: 1,
+    figures: Figures::All,
     run: |bout| run(bout, false),
 };
 
@@ -27,6 +29,8 @@ pub(crate) const SERIALIZABLE: Case = Case {
     about: "serializable read of one random key, many clients; request sent to answer received",
     modes: BOTH_MODES,
     contenders: &[Contender::Etcd, Contender::Muster, Contender::Nothing],
+    members: 1,
+    figures: Figures::All,
     run: |bout| run(bout, true),
 };
 

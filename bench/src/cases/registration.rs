@@ -15,7 +15,7 @@ use store_proto::etcdserverpb::watch_request::RequestUnion;
 use store_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
 use store_proto::mvccpb::event::EventType;
 
-use super::{Bout, Case, CaseError, WATCH};
+use super::{Bout, Case, CaseError, Figures, WATCH};
 use crate::contender::{Contender, Running};
 use crate::cores::Mode;
 use crate::lines::Lines;
@@ -42,7 +42,9 @@ pub(crate) const START_TO_KEY: Case = Case {
             the row names the store below, CPU and memory are the registrator's",
     modes: &[Mode::Free],
     contenders: &[Contender::Etcd, Contender::Muster],
-    run,
+    members: 1,
+    figures: Figures::All,
+    run: |bout| run(bout),
 };
 
 fn run(bout: &Bout<'_>) -> Result<Sample, CaseError> {

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use store_proto::etcdserverpb::PutRequest;
 
-use super::{Bout, Case, CaseError, PUT};
+use super::{Bout, Case, CaseError, Figures, PUT};
 use crate::contender::{Contender, Running};
 use crate::cores::Mode;
 use crate::lines::Lines;
@@ -32,7 +32,9 @@ pub(crate) const KEY_TO_FILE: Case = Case {
             the row names the store below, CPU and memory are confd's",
     modes: &[Mode::Free],
     contenders: &[Contender::Etcd, Contender::Muster],
-    run,
+    members: 1,
+    figures: Figures::All,
+    run: |bout| run(bout),
 };
 
 fn run(bout: &Bout<'_>) -> Result<Sample, CaseError> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rustix::fs::FallocateFlags;
 
-use super::{Bout, Case, CaseError};
+use super::{Bout, Case, CaseError, Figures};
 use crate::contender::Contender;
 use crate::cores::Mode;
 use crate::sample::{Meter, Sample};
@@ -24,7 +24,9 @@ pub(crate) const DISK: Case = Case {
     about: "write of one record into a preallocated file and fdatasync, one at a time",
     modes: &[Mode::Free],
     contenders: &[Contender::Disk],
-    run,
+    members: 1,
+    figures: Figures::All,
+    run: |bout| run(bout),
 };
 
 fn run(bout: &Bout<'_>) -> Result<Sample, CaseError> {

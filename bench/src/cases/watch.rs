@@ -8,7 +8,7 @@ use store_proto::etcdserverpb::watch_request::RequestUnion;
 use store_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
 
 use super::put::{PutTemplate, mark};
-use super::{BOTH_MODES, Bout, Case, CaseError, PUT, WATCH};
+use super::{BOTH_MODES, Bout, Case, CaseError, Figures, PUT, WATCH};
 use crate::contender::Contender;
 use crate::lines::Lines;
 use crate::sample::{Meter, Sample};
@@ -29,7 +29,9 @@ pub(crate) const DELIVERY: Case = Case {
     about: "1,000 puts per second, ten watchers of all keys; put sent to event received by one watcher",
     modes: BOTH_MODES,
     contenders: &[Contender::Etcd, Contender::Muster],
-    run,
+    members: 1,
+    figures: Figures::All,
+    run: |bout| run(bout),
 };
 
 /// The line that puts; the watchers' lines follow it.

@@ -8,12 +8,12 @@ mod running;
 mod server;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 pub(crate) use nothing::serve as serve_nothing;
 pub(crate) use running::Running;
-pub(crate) use server::{Server, StartError};
+pub(crate) use server::{Server, StartError, ask_once};
 
 /// Entries after which both stores take a snapshot: etcd's default in 3.5, given to both so that
 /// their disks have the same work.
@@ -21,6 +21,10 @@ const SNAPSHOT_COUNT: &str = "100000";
 
 /// Largest state both stores accept, 8 GiB: no case may meet the quota.
 const QUOTA_BYTES: &str = "8589934592";
+
+/// Silence of a leader after which the others of a cluster hold an election, in milliseconds: the
+/// default of both, and ten heartbeats, as it is there.
+pub(crate) const ELECTION_MS: u64 = 1000;
 
 /// Something that is measured.
 #[derive(
@@ -70,19 +74,37 @@ pub(crate) struct Programs {
     pub(crate) bench: PathBuf,
 }
 
+/// The place of one member of a contender: its name, its addresses, its folder.
+#[derive(Clone, Debug)]
+struct Seat {
+    name: String,
+    client: SocketAddr,
+    peer: SocketAddr,
+    folder: PathBuf,
+}
+
+impl Seat {
+    fn peer_url(&self) -> String {
+        format!("http://{}", self.peer)
+    }
+}
+
 impl Programs {
-    /// The command that starts `contender` on `client` (and `peer`) with its data in `folder`;
-    /// `None` for one that needs no process.
+    /// The command that starts `contender` as the member at `place`; `None` for one that needs no
+    /// process.
     fn command(
         &self,
         contender: Contender,
-        folder: &Path,
-        client: SocketAddr,
-        peer: SocketAddr,
+        seats: &[Seat],
+        place: usize,
         value_bytes: usize,
     ) -> Option<Command> {
-        let (client_url, peer_url) = (format!("http://{client}"), format!("http://{peer}"));
-        let data = folder.join("data");
+        let seat = &seats[place];
+        let (client_url, peer_url) = (format!("http://{}", seat.client), seat.peer_url());
+        let members = seats
+            .iter()
+            .map(|seat| format!("{}={}", seat.name, seat.peer_url()));
+        let members: Vec<String> = members.collect();
         let mut command;
         match contender {
             Contender::Etcd => {
@@ -95,14 +117,14 @@ impl Programs {
             }
             Contender::Nothing => {
                 command = Command::new(&self.bench);
-                command.args(["nothing", "--listen", &client.to_string()]);
+                command.args(["nothing", "--listen", &seat.client.to_string()]);
                 command.args(["--value-bytes", &value_bytes.to_string()]);
                 return Some(command);
             }
             Contender::Disk => return None,
         }
-        command.arg("--data-dir").arg(data);
-        command.args(["--name", "bench"]);
+        command.arg("--data-dir").arg(seat.folder.join("data"));
+        command.args(["--name", &seat.name]);
         command.args([
             "--listen-client-urls",
             &client_url,
@@ -115,7 +137,13 @@ impl Programs {
             "--initial-advertise-peer-urls",
             &peer_url,
         ]);
-        command.args(["--initial-cluster", &format!("bench={peer_url}")]);
+        command.args(["--initial-cluster", &members.join(",")]);
+        command.args([
+            "--heartbeat-interval",
+            &(ELECTION_MS / 10).to_string(),
+            "--election-timeout",
+            &ELECTION_MS.to_string(),
+        ]);
         command.args([
             "--snapshot-count",
             SNAPSHOT_COUNT,

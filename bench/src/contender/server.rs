@@ -1,4 +1,4 @@
-//! A running contender: its process, its address and its folder, gone when it is dropped.
+//! A running contender: its processes, their addresses and its folder, gone when it is dropped.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -6,10 +6,11 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use prost::Message;
+use rustix::process::Signal;
 use store_proto::etcdserverpb::RangeRequest;
 
 use super::running::Running;
-use super::{Contender, Programs};
+use super::{Contender, Programs, Seat};
 use crate::lines::Lines;
 use crate::wire::Heard;
 
@@ -86,57 +87,85 @@ impl StartError {
     }
 }
 
-/// A contender that serves.
+/// A contender that serves: one process, or the members of a cluster, or none at all.
 pub(crate) struct Server {
-    program: Option<Running>,
+    contender: Contender,
+    programs: Programs,
+    value_bytes: usize,
+    seats: Vec<Seat>,
+    /// By seat.
+    running: Vec<Option<Running>>,
     folder: PathBuf,
-    address: SocketAddr,
 }
 
 impl Server {
-    /// Starts `contender` in a fresh folder under `root` and waits until it answers a read.
+    /// Starts so many members of `contender` in fresh folders under `root` and waits until each
+    /// answers a read.
     pub(crate) fn start(
         contender: Contender,
         programs: &Programs,
         root: &Path,
         first_port: u16,
         value_bytes: usize,
+        members: usize,
     ) -> Result<Server, StartError> {
         forget_the_dead(root);
         let name = contender.name().replace(' ', "-");
         let folder = root.join(format!("{FOLDER_PREFIX}{name}-{}", std::process::id()));
-        let fail = |operation, path: &Path| {
-            let path = path.to_owned();
-            move |source| StartError::Folder {
-                operation,
-                path,
-                source,
-            }
-        };
-        std::fs::create_dir_all(&folder).map_err(fail("create", &folder))?;
-        let [client, peer] = free_ports(first_port)?;
+        let ports = free_ports(first_port, 2 * members)?;
+        let seats = ports.chunks(2).enumerate().map(|(number, ports)| Seat {
+            name: format!("m{number}"),
+            client: ports[0],
+            peer: ports[1],
+            folder: folder.join(format!("m{number}")),
+        });
         let mut server = Server {
-            program: None,
+            contender,
+            programs: programs.clone(),
+            value_bytes,
+            seats: seats.collect(),
+            running: (0..members).map(|_| None).collect(),
             folder,
-            address: client,
         };
-        if let Some(command) =
-            programs.command(contender, &server.folder, client, peer, value_bytes)
-        {
-            server.program = Some(Running::start(command, &server.folder.join("log"))?);
-            server.wait(contender)?;
+        for member in 0..members {
+            server.spawn(member)?;
+        }
+        for member in 0..members {
+            server.wait(member)?;
         }
         Ok(server)
     }
 
-    /// Where clients reach it.
+    fn spawn(&mut self, member: usize) -> Result<(), StartError> {
+        let folder = &self.seats[member].folder;
+        std::fs::create_dir_all(folder).map_err(|source| StartError::Folder {
+            operation: "create",
+            path: folder.clone(),
+            source,
+        })?;
+        let command = self
+            .programs
+            .command(self.contender, &self.seats, member, self.value_bytes);
+        self.running[member] = match command {
+            Some(command) => Some(Running::start(command, &folder.join("log"))?),
+            None => None,
+        };
+        Ok(())
+    }
+
+    /// Where clients reach its first member.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.seats[0].client
+    }
+
+    /// Where clients reach its members.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.seats.iter().map(|seat| seat.client).collect()
     }
 
     /// Its processes.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        self.program.iter().map(Running::id).collect()
+        self.running.iter().flatten().map(Running::id).collect()
     }
 
     /// Its folder, for what a case keeps beside the data.
@@ -144,10 +173,32 @@ impl Server {
         &self.folder
     }
 
-    fn wait(&mut self, contender: Contender) -> Result<(), StartError> {
+    /// Sends a member a signal.
+    pub(crate) fn signal(&self, member: usize, signal: Signal) {
+        if let Some(running) = &self.running[member] {
+            running.signal(signal);
+        }
+    }
+
+    /// Whether a member has ended.
+    pub(crate) fn has_ended(&mut self, member: usize) -> bool {
+        self.running[member]
+            .as_mut()
+            .is_none_or(|running| running.ended().is_some())
+    }
+
+    /// Starts a member again, on its data, and waits until it answers a read.
+    pub(crate) fn restart(&mut self, member: usize) -> Result<(), StartError> {
+        self.running[member] = None;
+        self.spawn(member)?;
+        self.wait(member)
+    }
+
+    fn wait(&mut self, member: usize) -> Result<(), StartError> {
+        let (contender, address) = (self.contender, self.seats[member].client);
         let deadline = Instant::now() + READY_WAIT_MAX;
-        while !answers(self.address) {
-            let Some(program) = &mut self.program else {
+        while self.running[member].is_some() && !answers(address) {
+            let Some(program) = &mut self.running[member] else {
                 return Ok(());
             };
             if let Some(status) = program.ended() {
@@ -171,8 +222,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // First the program, then what it writes to.
-        self.program = None;
+        // First the programs, then what they write to.
+        self.running.clear();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -183,30 +234,27 @@ fn answers(address: SocketAddr) -> bool {
         key: "ready?".into(),
         ..RangeRequest::default()
     };
-    let Ok(mut lines) = Lines::connect(&[address], 1) else {
-        return false;
-    };
-    lines
-        .get(0)
-        .call(0, crate::cases::RANGE, &request.encode_to_vec(), false);
+    let message = request.encode_to_vec();
+    ask_once(address, crate::cases::RANGE, &message).is_some()
+}
+
+/// Asks once, on a connection of its own; `None` when there is no answer within two seconds.
+pub(crate) fn ask_once(address: SocketAddr, path: &'static str, message: &[u8]) -> Option<Vec<u8>> {
+    let mut lines = Lines::connect(&[address], 1).ok()?;
+    lines.get(0).call(0, path, message, true);
     let (mut ready, mut heard) = (Vec::new(), Vec::new());
     let deadline = Instant::now() + Duration::from_secs(2);
     while heard.is_empty() && Instant::now() < deadline {
-        let took = lines
-            .flush_all()
-            .and_then(|()| lines.wait(READY_POLL, &mut ready))
-            .and_then(|()| {
-                if ready.is_empty() {
-                    Ok(())
-                } else {
-                    lines.get(0).receive(&mut heard)
-                }
-            });
-        if took.is_err() {
-            return false;
+        lines.flush_all().ok()?;
+        lines.wait(READY_POLL, &mut ready).ok()?;
+        if !ready.is_empty() {
+            lines.get(0).receive(&mut heard).ok()?;
         }
     }
-    matches!(heard[..], [Heard::Ended { messages: 1, .. }])
+    heard.into_iter().find_map(|said| match said {
+        Heard::Message { bytes, .. } => Some(bytes),
+        _ => None,
+    })
 }
 
 /// Removes folders that interrupted runs left behind: those whose process is gone.
@@ -223,15 +271,18 @@ fn forget_the_dead(root: &Path) {
     }
 }
 
-/// Two ports nobody listens on now.
-fn free_ports(first: u16) -> Result<[SocketAddr; 2], StartError> {
+/// Ports nobody listens on now.
+fn free_ports(first: u16, count: usize) -> Result<Vec<SocketAddr>, StartError> {
     let last = first.saturating_add(PORTS_TRIED);
-    let mut free = (first..last)
+    let free: Vec<SocketAddr> = (first..last)
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        .filter(|address| TcpListener::bind(address).is_ok());
-    match (free.next(), free.next()) {
-        (Some(client), Some(peer)) => Ok([client, peer]),
-        _ => Err(StartError::NoPort { first }),
+        .filter(|address| TcpListener::bind(address).is_ok())
+        .take(count)
+        .collect();
+    if free.len() == count {
+        Ok(free)
+    } else {
+        Err(StartError::NoPort { first })
     }
 }
 
@@ -251,7 +302,14 @@ mod tests {
     fn a_program_that_ends_or_is_missing_is_an_error_with_its_words() {
         let root = tempfile::tempdir().unwrap();
         let start = |program: &str| {
-            Server::start(Contender::Etcd, &programs(program), root.path(), 21_560, 1)
+            Server::start(
+                Contender::Etcd,
+                &programs(program),
+                root.path(),
+                21_560,
+                1,
+                1,
+            )
         };
         let Err(missing) = start("/nonexistent/etcd") else {
             panic!("started")
@@ -288,10 +346,10 @@ mod tests {
 
     #[test]
     fn ports_in_use_are_passed_over() {
-        let [first, second] = free_ports(21_570).unwrap();
-        assert_ne!(first, second);
-        let _taken = TcpListener::bind(first).unwrap();
-        let [other, _] = free_ports(first.port()).unwrap();
-        assert!(other.port() > first.port());
+        let ports = free_ports(21_570, 6).unwrap();
+        assert!(ports.is_sorted_by(|one, next| one.port() < next.port()));
+        let _taken = TcpListener::bind(ports[0]).unwrap();
+        let others = free_ports(ports[0].port(), 1).unwrap();
+        assert!(others[0].port() > ports[0].port());
     }
 }

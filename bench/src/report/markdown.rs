@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::{Report, Row};
-use crate::cases::CASES;
-use crate::contender::Contender;
+use crate::cases::{CASES, Figures};
+use crate::contender::{Contender, ELECTION_MS};
 use crate::sample::OTHERS_CORES_MAX;
 
 /// Lines around the generated part; everything outside is written by hand and stays.
@@ -103,11 +103,12 @@ fn write_head(out: &mut String, report: &Report) -> std::fmt::Result {
 }
 
 fn write_case(out: &mut String, report: &Report, case: &str, rows: &[&Row]) -> std::fmt::Result {
-    let about = CASES
-        .iter()
-        .find(|known| known.name == case)
-        .map_or("", |known| known.about);
+    let known = CASES.iter().find(|known| known.name == case);
+    let about = known.map_or("", |known| known.about);
     writeln!(out, "\n### {case}\n\n{about}.\n")?;
+    if known.is_some_and(|known| known.figures == Figures::Gaps) {
+        return write_gaps(out, report, rows);
+    }
     writeln!(
         out,
         "| | | per second | × etcd | × ceiling | p50 | p99 | p99.9 | p99 × etcd | CPU each | × etcd | resident | peak | written each | generator |"
@@ -133,6 +134,30 @@ fn write_case(out: &mut String, report: &Report, case: &str, rows: &[&Row]) -> s
             out,
             "\nDisturbed: other work on the machine kept up to {others:.1} cores busy."
         )?;
+    }
+    Ok(())
+}
+
+/// Times alone, also in election timeouts.
+fn write_gaps(out: &mut String, report: &Report, rows: &[&Row]) -> std::fmt::Result {
+    writeln!(
+        out,
+        "| | median | × etcd | p99 | longest | median in election timeouts of {ELECTION_MS} ms | p99 |"
+    )?;
+    writeln!(out, "|---|--:|--:|--:|--:|--:|--:|")?;
+    let timeouts = |micros: f64| format!("{:.2}", micros / 1_000.0 / ELECTION_MS as f64);
+    for row in rows {
+        let etcd = report.beside(row, Contender::Etcd);
+        let cells = [
+            row.contender.name().to_owned(),
+            duration(row.p50_us),
+            etcd.map_or(String::new(), |etcd| ratio(row.p50_us, etcd.p50_us)),
+            duration(row.p99_us),
+            duration(row.p999_us),
+            timeouts(row.p50_us),
+            timeouts(row.p99_us),
+        ];
+        writeln!(out, "| {} |", cells.join(" | "))?;
     }
     Ok(())
 }
