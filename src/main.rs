@@ -47,6 +47,9 @@ enum Command {
     /// What etcdctl does: read, write and look after a store; takes etcdctl's commands and flags
     #[command(disable_help_flag = true)]
     Ctl(CtlWords),
+    /// What etcdutl does: look at a snapshot, restore it; takes etcdutl's commands and flags
+    #[command(disable_help_flag = true)]
+    Utl(CtlWords),
     /// Version of this program, and of the etcd whose behaviour its store has
     Version,
 }
@@ -58,7 +61,7 @@ struct StoreFlags {
     flags: Vec<OsString>,
 }
 
-/// The client reads its flags itself: they stand before its commands and after them.
+/// These read their flags themselves: they stand before its commands and after them.
 #[derive(Debug, clap::Args)]
 struct CtlWords {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
@@ -109,6 +112,7 @@ fn run(command: Command, logging: &Logging, notes: &[String]) -> Result<ExitCode
             Ok(runtime()?.block_on(confd::run_config(config)))
         }
         Command::Ctl(ctl) => Ok(runtime()?.block_on(store_ctl::run(ctl.words))),
+        Command::Utl(utl) => Ok(store_utl::run(utl.words)),
         Command::Version => {
             println!("muster {}", env!("CARGO_PKG_VERSION"));
             println!(
@@ -137,7 +141,7 @@ fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
 fn after_help() -> String {
     let mut text = String::from(
         "Every command also takes --log-level (error … trace) and --log-format (text, json).\n\
-         Through a link called etcd, etcdctl, registrator or confd, muster is that program.\n\nExit statuses:\n",
+         Through a link called etcd, etcdctl, etcdutl, registrator or confd, muster is that program.\n\nExit statuses:\n",
     );
     for (status, meaning) in STATUSES {
         // Writing to a string does not fail.

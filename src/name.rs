@@ -1,4 +1,4 @@
-//! Which program am I? Started through a link called `etcd`, `etcdctl`, `registrator` or `confd`, muster is that program: the name
+//! Which program am I? Started through a link called `etcd`, `etcdctl`, `etcdutl`, `registrator` or `confd`, muster is that program: the name
 //! becomes the subcommand, and gliderlabs registrator's flags become ours. Pure.
 
 use std::ffi::OsString;
@@ -8,12 +8,13 @@ use std::path::Path;
 const NAMES: &[(&str, &str)] = &[
     ("etcd", "store"),
     ("etcdctl", "ctl"),
+    ("etcdutl", "utl"),
     ("registrator", "registrator"),
     ("confd", "confd"),
 ];
 
 /// Parts that read their own flags, and so print their own help.
-const PARTS: &[&str] = &["store", "ctl", "registrator", "confd"];
+const PARTS: &[&str] = &["store", "ctl", "utl", "registrator", "confd"];
 
 /// The command line with the subcommand spelled out, and `help <part>` asked of the part.
 pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {

@@ -106,6 +106,12 @@ impl<S: Source> Tree<S> {
         Ok(Self { source, meta })
     }
 
+    /// Where it is read from.
+    #[must_use]
+    pub const fn source(&self) -> &S {
+        &self.source
+    }
+
     /// Bytes of all pages; behind them, snapshots have a checksum.
     #[must_use]
     pub fn bytes(&self) -> u64 {

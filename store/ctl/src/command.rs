@@ -6,6 +6,7 @@ mod endpoint;
 mod kv;
 mod lease;
 mod member;
+mod snapshot;
 mod txn;
 mod watch;
 
@@ -49,6 +50,9 @@ pub enum Command {
     /// Alarms
     #[command(subcommand)]
     Alarm(alarm::Alarm),
+    /// Snapshots
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
     /// Give the memory of deleted keys back
     Defrag(endpoint::Defrag),
     /// Version of this client and of the API it speaks
@@ -73,6 +77,7 @@ pub(crate) async fn run(command: Command, globals: &Globals) -> Result<(), Failu
         Command::Member(member) => member.run(globals, &printer).await,
         Command::Endpoint(endpoint) => endpoint.run(globals, &printer).await,
         Command::Alarm(alarm) => alarm.run(globals, &printer).await,
+        Command::Snapshot(snapshot) => snapshot.run(globals).await,
         Command::Defrag(defrag) => defrag.run(globals).await,
         Command::Version => {
             println!("etcdctl version: {RELEASE}\nAPI version: 3.5");

@@ -105,6 +105,16 @@ impl Failure {
     }
 }
 
+impl From<store_utl::Failure> for Failure {
+    fn from(failure: store_utl::Failure) -> Self {
+        Self {
+            line: Some(failure.line),
+            hint: failure.hint,
+            status: failure.status,
+        }
+    }
+}
+
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         Self::error(status.message())

@@ -148,26 +148,28 @@ impl Folder {
         self.write_identity(disk, IDENTITY_NEW, identity)
     }
 
-    /// First step of a restore, which may follow one that was interrupted. Refuses a folder that holds anything
-    /// else; the name of that is the error within.
+    /// What stands in the way of a restore: anything but what an interrupted one has left.
+    pub(crate) fn occupant<D: Disk>(&self, disk: &D) -> Result<Option<String>, OpenError> {
+        let names = disk
+            .list(&self.dir)
+            .map_err(|e| OpenError::io("list", &self.dir, e))?;
+        if names.iter().any(|name| name == IDENTITY_RESTORING) {
+            return Ok(None);
+        }
+        let harmless = [LOCK, FOUND_BY_CHECKS];
+        Ok(names.into_iter().find(|name| !harmless.contains(&&**name)))
+    }
+
+    /// First step of a restore. Clears away what an interrupted one has left.
     pub(crate) fn begin_restore<D: Disk>(
         &self,
         disk: &D,
         identity: Identity,
-    ) -> Result<Result<(), String>, OpenError> {
+    ) -> Result<(), OpenError> {
+        // First of all, so that no store starts on what comes or on what is left.
+        self.write_identity(disk, IDENTITY_RESTORING, identity)?;
         let list = |dir: &Path| disk.list(dir).map_err(|e| OpenError::io("list", dir, e));
         let names = list(&self.dir)?;
-        let ours = [LOCK, FOUND_BY_CHECKS];
-        if !names.iter().any(|name| name == IDENTITY_RESTORING) {
-            let other = names.into_iter().find(|name| !ours.contains(&&**name));
-            if let Some(other) = other {
-                return Ok(Err(other));
-            }
-            self.write_identity(disk, IDENTITY_RESTORING, identity)?;
-            return Ok(Ok(()));
-        }
-        // What an interrupted one has left goes before anything new comes, the mark last of all.
-        self.write_identity(disk, IDENTITY_RESTORING, identity)?;
         let snapshots = self.snapshots();
         let left = list(&snapshots)?
             .into_iter()
@@ -178,7 +180,7 @@ impl Folder {
             disk.remove(&path)
                 .map_err(|e| OpenError::io("remove", &path, e))?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Last step of a restore: from here on the folder counts.

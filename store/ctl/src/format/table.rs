@@ -1,6 +1,8 @@
 //! The format for people who compare: a table with borders, for what comes in rows.
 
-use super::{Answer, size};
+use store_utl::{drawn, size};
+
+use super::Answer;
 
 /// The table, or nothing for what does not come in rows.
 pub(crate) fn told(answer: &Answer) -> Option<String> {
@@ -89,34 +91,4 @@ pub(crate) fn rows(answer: &Answer) -> Vec<Vec<String>> {
             .collect(),
         _ => Vec::new(),
     }
-}
-
-fn drawn(head: &[&str], rows: &[Vec<String>]) -> String {
-    let widths: Vec<usize> = head
-        .iter()
-        .enumerate()
-        .map(|(column, name)| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            cells
-                .map(|cell| cell.chars().count())
-                .fold(name.len(), usize::max)
-        })
-        .collect();
-    let mut rule = String::from("+");
-    let mut titles = String::from("|");
-    for (name, width) in head.iter().zip(&widths) {
-        rule.push_str(&format!("{:-<1$}+", "", width + 2));
-        titles.push_str(&format!(" {name:^width$} |"));
-    }
-    let mut out = format!("{rule}\n{titles}\n{rule}\n");
-    for row in rows {
-        out.push('|');
-        for (cell, width) in row.iter().zip(&widths) {
-            out.push_str(&format!(" {cell:>width$} |"));
-        }
-        out.push('\n');
-    }
-    out.push_str(&rule);
-    out.push('\n');
-    out
 }

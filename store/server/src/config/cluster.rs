@@ -32,27 +32,40 @@ pub enum ClusterState {
     Existing,
 }
 
-/// The members at first, ordered by name; this one, named `--name`, is among them.
-pub(super) fn members(args: &Args) -> Result<Vec<InitialMember>, ConfigError> {
+/// The members at first, as the flags of the member `name` list them, ordered by name; it is among them.
+///
+/// # Errors
+/// What does not fit.
+pub fn listed(
+    name: &str,
+    advertised: &str,
+    cluster: Option<&str>,
+) -> Result<Vec<InitialMember>, ConfigError> {
     const ADVERTISED: &str = "initial-advertise-peer-urls";
-    let ours = address::list(ADVERTISED, &args.initial_advertise_peer_urls)?;
-    let Some(cluster) = &args.initial_cluster else {
+    let ours = address::list(ADVERTISED, advertised)?;
+    let Some(cluster) = cluster else {
         return Ok(vec![InitialMember {
-            name: args.name.clone(),
+            name: name.to_owned(),
             peer_urls: ours,
         }]);
     };
     let members = parse(cluster)?;
-    let listed = members.iter().find(|member| member.name == args.name);
+    let listed = members.iter().find(|member| member.name == name);
     if !listed.is_some_and(|listed| same(&listed.peer_urls, &ours)) {
         return Err(ConfigError::ClusterWithoutUs {
-            cluster: cluster.clone(),
-            name: args.name.clone(),
+            cluster: cluster.to_owned(),
+            name: name.to_owned(),
             urls: texts(&ours),
             listed: listed.map(|listed| texts(&listed.peer_urls)),
         });
     }
     Ok(members)
+}
+
+/// The same of all the flags.
+pub(super) fn members(args: &Args) -> Result<Vec<InitialMember>, ConfigError> {
+    let advertised = &args.initial_advertise_peer_urls;
+    listed(&args.name, advertised, args.initial_cluster.as_deref())
 }
 
 pub(super) fn state(args: &Args) -> Result<ClusterState, ConfigError> {

@@ -1,5 +1,8 @@
 //! A new folder that begins with a snapshot, made so that it counts whole or not at all.
 
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
 use bytes::Bytes;
 
 use super::open::{make, segment_bytes};
@@ -19,7 +22,7 @@ pub enum RestoreError {
     #[error("folder {} is not empty: it holds {found:?}", .dir.display())]
     Occupied {
         /// The folder.
-        dir: std::path::PathBuf,
+        dir: PathBuf,
         /// One of the names in it.
         found: String,
     },
@@ -46,6 +49,18 @@ impl RestoreError {
 }
 
 impl<D: Disk> Wal<D> {
+    /// What stands in the way of a restore into the folder; nothing does in one that does not exist, is empty, or
+    /// holds a restore that was interrupted.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn occupant(disk: &D, dir: &Path) -> Result<Option<String>, OpenError> {
+        match Folder::new(dir).occupant(disk) {
+            Err(OpenError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            found => found,
+        }
+    }
+
     /// Makes a folder whose log begins with a snapshot of everything up to entry `index` of `term`, and with
     /// that vote. `chunks` gives its content bit by bit.
     ///
@@ -65,13 +80,14 @@ impl<D: Disk> Wal<D> {
         let dir = folder.dir().to_owned();
         disk.create_dir(&dir)
             .map_err(|e| OpenError::io("create", &dir, e))?;
+        if let Some(found) = folder.occupant(disk)? {
+            return Err(RestoreError::Occupied { dir, found });
+        }
         let lock = disk
             .lock(&folder.lock())
             .map_err(|e| OpenError::io("lock", &folder.lock(), e))?
             .ok_or_else(|| OpenError::Locked { dir: dir.clone() })?;
-        if let Err(found) = folder.begin_restore(disk, identity)? {
-            return Err(RestoreError::Occupied { dir, found });
-        }
+        folder.begin_restore(disk, identity)?;
         make(disk, &folder, identity, segment_bytes)?;
         let settings = (identity, segment_bytes, config.snapshots_max);
         let (mut wal, _) = Self::read(disk.clone(), folder.clone(), lock, settings)?;
