@@ -16,6 +16,7 @@ mod decision;
 mod effect;
 mod input;
 mod inspection;
+mod monitoring;
 mod registry;
 mod report;
 mod timers;
@@ -35,6 +36,7 @@ use crate::latency::Latency;
 use crate::plan::Held;
 use crate::status::Counts;
 use inspection::Change;
+use monitoring::Monitor;
 use registry::Flight;
 use timers::{Timer, Timers};
 use told::note;
@@ -95,6 +97,8 @@ pub struct Agent {
     ordered: u64,
     /// A transaction ended without an outcome in this session or the last.
     unsure: bool,
+    /// Checks under way, by instance.
+    monitors: BTreeMap<String, Monitor>,
     timers: Timers,
     last_token: Token,
     latency: Latency,
@@ -132,6 +136,7 @@ impl Agent {
             checking: None,
             ordered: 0,
             unsure: false,
+            monitors: BTreeMap::new(),
             timers: Timers::default(),
             last_token: 0,
             latency: Latency::default(),
@@ -179,6 +184,11 @@ impl Agent {
             Input::Committed { token, revision } => self.committed(now, token, revision, effects),
             Input::Conflicted { token, actual } => self.conflicted(token, actual, effects),
             Input::CommitFailed { token, why } => self.commit_failed(now, token, why, effects),
+            Input::Probed {
+                token,
+                instance,
+                answer,
+            } => self.probed(now, token, &instance, answer, effects),
             Input::Tick => self.tick(now, effects),
         }
         self.order_inspections(effects);
@@ -412,6 +422,7 @@ impl Agent {
                         self.look_again(&id, Change::Content);
                     }
                 }
+                Timer::Probe(instance) => self.probe(now, &instance, effects),
                 Timer::Relook(id) => self.look_again(&id, Change::Content),
                 Timer::Drained(id) => {
                     if let Some(tracked) = self.containers.get_mut(&id) {

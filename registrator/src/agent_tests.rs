@@ -13,6 +13,8 @@ use super::*;
 use crate::container::{Container, Network, NetworkMode, Port, Run};
 use crate::desired::evaluate;
 
+#[path = "agent_load.rs"]
+mod load;
 #[path = "agent_world.rs"]
 mod world;
 
@@ -121,6 +123,12 @@ impl Story {
                     drop(self.open.insert(*token, format!("inspect {id}")));
                 }
                 Effect::Commit { token, .. } => drop(self.open.insert(*token, "commit".into())),
+                Effect::Probe { token, check } => {
+                    drop(
+                        self.open
+                            .insert(*token, format!("probe {}", check.instance)),
+                    );
+                }
                 Effect::Check | Effect::Reload | Effect::Note(_) => {}
             }
             writeln!(out, "{effect}").unwrap();
@@ -251,6 +259,15 @@ impl Story {
                     .map(|(key, value)| (key.as_str(), value.as_bytes()));
                 Input::Overrides(registrator_catalog::overrides::Overrides::read(said))
             }
+            // probed <instance> ok, probed <instance> <what was wrong>
+            "probed" => Input::Probed {
+                token: self.answer_to(&format!("probe {}", rest[0])),
+                instance: rest[0].to_owned(),
+                answer: match &rest[1..] {
+                    ["ok"] => Ok(()),
+                    why => Err(why.join(" ")),
+                },
+            },
             "on-lease" => Input::OnLease(rest.iter().map(|key| (*key).to_owned()).collect()),
             "store-away" => {
                 self.open.retain(|_, asked| asked != "commit");

@@ -175,7 +175,7 @@ impl World {
                 }
             }
             Effect::Reload => self.lease(),
-            Effect::Note(_) => {}
+            Effect::Note(_) | Effect::Probe { .. } => {}
         }
     }
 

@@ -64,6 +64,10 @@ pub struct Config {
     pub upstream_names: bool,
     /// Whether a container that failed stays registered for another TTL.
     pub keep_failed: bool,
+    /// Whether checks may run scripts on this host.
+    pub allow_scripts: bool,
+    /// File to keep for Prometheus' `file_sd`.
+    pub file_sd: Option<PathBuf>,
     /// Whether to take the lease from a running agent with the same node id.
     pub takeover: bool,
 }
@@ -114,6 +118,8 @@ impl Config {
             tags: Vec::new(),
             upstream_names: false,
             keep_failed: false,
+            allow_scripts: false,
+            file_sd: None,
             takeover: false,
         }
     }
@@ -235,6 +241,8 @@ impl Config {
         let tags = pick(&args.tags, file.tags);
         config.tags = tags.map(|text| split_tags(&text)).unwrap_or_default();
         config.takeover = args.takeover;
+        config.allow_scripts = args.allow_scripts || file.allow_scripts.unwrap_or(false);
+        config.file_sd = args.file_sd.clone().or(file.file_sd);
         config.keep_failed = match pick(&args.deregister, file.deregister).as_deref() {
             None | Some("always") => false,
             Some("on-success") => true,

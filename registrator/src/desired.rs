@@ -16,6 +16,7 @@ use registrator_catalog::record::{Record, State};
 
 pub use crate::address::{HostAddresses, Preference};
 use crate::address::{Place, places};
+use crate::check::{Check, Findings};
 use crate::container::{Container, NetworkMode, Port, Run};
 use crate::gate::Gate;
 use crate::labels::{Labels, PortLabels};
@@ -47,6 +48,8 @@ pub struct Rules {
     pub upstream_names: bool,
     /// For how many milliseconds a container that failed stays registered; `None` is not at all.
     pub keep_failed_ms: Option<u64>,
+    /// Whether checks may run scripts on the host.
+    pub scripts: bool,
     /// What people said over the heads of all rules.
     pub overrides: Overrides,
 }
@@ -66,6 +69,7 @@ impl Rules {
             tags: Vec::new(),
             upstream_names: false,
             keep_failed_ms: None,
+            scripts: false,
             overrides: Overrides::default(),
         }
     }
@@ -95,6 +99,8 @@ pub struct Evaluation {
     pub skipped: Option<String>,
     /// What is odd about the container's settings.
     pub warnings: Vec<String>,
+    /// The instances to be asked how they are.
+    pub checks: Vec<Check>,
 }
 
 impl Evaluation {
@@ -119,7 +125,17 @@ impl Evaluation {
         match (&self.skipped, state) {
             (Some(why), _) => why.clone(),
             (None, Some(state)) => format!("it is {state}"),
-            (None, None) => "its settings changed".to_owned(),
+            (None, None) => {
+                // A port that was reached so far that its name and address were known.
+                let refused = self
+                    .verdicts
+                    .iter()
+                    .find_map(|verdict| match &verdict.outcome {
+                        Outcome::Skipped(why) if !verdict.because.is_empty() => Some(why.clone()),
+                        _ => None,
+                    });
+                refused.unwrap_or_else(|| "its settings changed".to_owned())
+            }
         }
     }
 }
@@ -167,7 +183,18 @@ struct Candidate {
     places: Vec<Place>,
 }
 
-/// Decides about every port of `container`. `state` and `updated_at` go into the records.
+/// What goes into records beside the container itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// What the engine's health check makes of the container.
+    pub state: State,
+    /// What the agent's own checks say.
+    pub findings: &'a Findings,
+    /// The time, RFC 3339 with milliseconds.
+    pub updated_at: &'a str,
+}
+
+/// Decides about every port of `container`, none of which has been asked how it is.
 #[must_use]
 pub fn evaluate(
     container: &Container,
@@ -175,6 +202,18 @@ pub fn evaluate(
     state: State,
     updated_at: &str,
 ) -> Evaluation {
+    let findings = Findings::new();
+    let moment = Moment {
+        state,
+        findings: &findings,
+        updated_at,
+    };
+    evaluate_at(container, rules, moment)
+}
+
+/// Decides about every port of `container`.
+#[must_use]
+pub fn evaluate_at(container: &Container, rules: &Rules, moment: Moment<'_>) -> Evaluation {
     let mut evaluation = Evaluation::default();
     if let Some(why) = not_serving(container) {
         evaluation.skipped = Some(why);
@@ -228,13 +267,15 @@ pub fn evaluate(
         rules,
         subject: &subject,
         several,
-        state,
-        updated_at,
+        moment,
+        policy: rules.gate.policy_of(container),
     };
     for candidate in eligible {
         for place in &candidate.places {
-            let verdict = decide(&draft, &candidate, place, &layouts, &mut evaluation.wanted);
+            let (verdict, check) =
+                decide(&draft, &candidate, place, &layouts, &mut evaluation.wanted);
             evaluation.verdicts.push(verdict);
+            evaluation.checks.extend(check);
         }
     }
     evaluation.verdicts.sort_by_key(|verdict| verdict.port);
@@ -247,7 +288,7 @@ fn decide(
     place: &Place,
     layouts: &[&Layout],
     wanted: &mut BTreeMap<String, String>,
-) -> Verdict {
+) -> (Verdict, Option<Check>) {
     let mut verdict = Verdict {
         port: candidate.port,
         outcome: Outcome::Skipped(String::new()),
@@ -259,14 +300,21 @@ fn decide(
         }],
     };
     verdict.because.push(format!("address: {}", place.how));
-    let (record, out) = match draft.record(candidate.port, &candidate.settings, place) {
+    let (mut record, out) = match draft.record(candidate.port, &candidate.settings, place) {
         Ok(made) => made,
         Err(why) => {
             verdict.outcome = Outcome::Skipped(why);
-            return verdict;
+            return (verdict, None);
         }
     };
     verdict.because.extend(out);
+    let check = draft.check(&record, &candidate.settings, &mut verdict.warnings);
+    if let Some(check) = &check
+        && let Some(why) = draft.judge(&mut record, check)
+    {
+        verdict.outcome = Outcome::Skipped(why);
+        return (verdict, Some(check.clone()));
+    }
     verdict.outcome = match write(&record, layouts, wanted) {
         Ok((keys, faults)) => {
             verdict.warnings.extend(faults);
@@ -275,7 +323,7 @@ fn decide(
         }
         Err(why) => Outcome::Skipped(why),
     };
-    verdict
+    (verdict, check)
 }
 
 /// Why the container does not count, if so.

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::Docker;
-use bollard::models::EventMessage;
+use bollard::exec::StartExecResults;
+use bollard::models::{EventMessage, ExecConfig};
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
 use futures::StreamExt;
 use store_client::backoff::Backoff;
@@ -148,6 +149,32 @@ impl Engine {
         let client = self.connect().await?;
         let stopped = client.stop_container(name, None).await;
         stopped.map_err(|error| format!("stop {name}: {}", one_line(&error)))
+    }
+
+    /// Runs a command in a container by its shell; an error unless it ends with 0.
+    pub(crate) async fn exec(&self, id: &str, command: &str) -> Result<(), String> {
+        let answer = self.ask(async |client| {
+            let wish = ExecConfig {
+                cmd: Some(["/bin/sh", "-c", command].map(str::to_owned).into()),
+                attach_stdout: Some(true),
+                attach_stderr: Some(true),
+                ..ExecConfig::default()
+            };
+            let made = client.create_exec(id, wish).await?;
+            // Its end is the end of its output, of which nothing is kept.
+            if let StartExecResults::Attached { mut output, .. } =
+                client.start_exec(&made.id, None).await?
+            {
+                while output.next().await.transpose()?.is_some() {}
+            }
+            client.inspect_exec(&made.id).await
+        });
+        match answer.await.map(|found| found.exit_code) {
+            Ok(Some(0)) => Ok(()),
+            Ok(Some(status)) => Err(format!("the command ended with {status}")),
+            Ok(None) => Err("the command has not ended".to_owned()),
+            Err(failure) => Err(failure.why),
+        }
     }
 
     /// Lists the containers.

@@ -54,6 +54,15 @@ pub struct Passage {
 }
 
 impl Gate {
+    /// What is done about checks of `container`.
+    #[must_use]
+    pub fn policy_of(self, container: &Container) -> Policy {
+        let label = container.labels.get(POLICY_LABEL);
+        label
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(self.policy)
+    }
+
     /// What this gate, or the one in the container's labels, says at `now_nanos` (since 1970).
     #[must_use]
     pub fn ask(mut self, container: &Container, now_nanos: i64) -> Passage {

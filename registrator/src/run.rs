@@ -17,8 +17,10 @@ use crate::api::{self, Ask};
 use crate::config::{Args, Config, StopPolicy};
 use crate::desired::{HostAddresses, Preference, Rules};
 use crate::docker::{Engine, rand_seed, wall_nanos};
+use crate::file_sd;
 use crate::host;
 use crate::journal::Journal;
+use crate::probe;
 use crate::registry::{Beats, Order, Presence, Registry, Task};
 use crate::status::{Fault, Status, Work};
 use crate::verb;
@@ -183,12 +185,14 @@ async fn run(
         seed: rand_seed(),
     };
     let machine = Machine::new(rules, settings);
+    let watched = publish.subscribe();
     let mut agent_loop = Loop {
         machine,
         engine: engine.clone(),
         orders,
         seen: 0,
         began: Instant::now(),
+        facts: facts.clone(),
         journal: outside.journal,
         asked: outside.asked,
         work: Work::default(),
@@ -196,9 +200,10 @@ async fn run(
         preference: config.preference.clone(),
     };
     tokio::select! {
-        // All three are safe to cancel: what they had under way, a later session finds out.
+        // All are safe to cancel: what they had under way, a later session finds out.
         () = agent_loop.run(inbox, &publish) => {}
         () = engine.follow() => {}
+        () = file_sd::keep(config.file_sd.as_deref(), watched) => {}
         () = registry.run() => {}
         () = stop.cancelled() => {}
     }
@@ -226,6 +231,7 @@ pub(crate) fn rules(config: &Config, node: &str) -> Rules {
     rules.admission = config.admission.clone();
     rules.tags.clone_from(&config.tags);
     rules.upstream_names = config.upstream_names;
+    rules.scripts = config.allow_scripts;
     let ttl_ms = u64::try_from(config.ttl_seconds)
         .unwrap_or(0)
         .saturating_mul(1_000);
@@ -261,6 +267,8 @@ struct Loop {
     seen: u64,
     /// Zero of the machine's clock.
     began: Instant,
+    /// Where answers of checks go.
+    facts: mpsc::UnboundedSender<Input>,
     journal: Journal,
     /// Questions about single containers.
     asked: mpsc::Receiver<Ask>,
@@ -347,6 +355,18 @@ impl Loop {
             Effect::Commit { token, txn } => self.order(Task::Commit(token, txn)),
             Effect::Check => self.order(Task::Check),
             Effect::Reload => self.order(Task::Reload),
+            Effect::Probe { token, check } => {
+                let (engine, facts) = (self.engine.clone(), self.facts.clone());
+                tokio::spawn(async move {
+                    let answer = probe::ask(&engine, &check).await;
+                    // Nobody listens any more only when the agent stops.
+                    let _ = facts.send(Input::Probed {
+                        token,
+                        instance: check.instance,
+                        answer,
+                    });
+                });
+            }
             Effect::Note(note) => {
                 self.journal.add(wall_nanos(), &note);
                 match note.level {

@@ -8,7 +8,7 @@ use super::input::Now;
 use super::timers::Timer;
 use super::told::{note, tell_new};
 use crate::container::{Container, NetworkMode, Run};
-use crate::desired::{Evaluation, evaluate, labelled_ports};
+use crate::desired::{Evaluation, Moment, evaluate_at, labelled_ports};
 
 /// 1 s, for the first minute: what listens at all mostly does so within a second of its start.
 const LISTENER_MS: u64 = 1_000;
@@ -25,6 +25,14 @@ impl Agent {
     /// Decides anew what a container should have, and what those should that share its network.
     pub(super) fn evaluate(&mut self, now: Now, id: &str, effects: &mut Vec<Effect>) {
         self.evaluate_one(now, id, effects);
+        let checks = self
+            .containers
+            .get(id)
+            .map(|tracked| tracked.evaluation.checks.clone());
+        if self.monitor(now, id, &checks.unwrap_or_default()) {
+            // An earlier process found the answer already.
+            self.evaluate_one(now, id, effects);
+        }
         let Some(tracked) = self.containers.get(id) else {
             return;
         };
@@ -41,7 +49,7 @@ impl Agent {
             .map(|(follower, _)| follower.clone())
             .collect();
         for follower in followers {
-            self.evaluate_one(now, &follower, effects);
+            self.evaluate(now, &follower, effects);
         }
     }
 
@@ -78,6 +86,7 @@ impl Agent {
                 None
             }
         };
+        let findings = self.findings(id);
         let Some(tracked) = self.containers.get_mut(id) else {
             return;
         };
@@ -107,7 +116,12 @@ impl Agent {
                 let stamp = registrator_catalog::timestamp::format_millis(wall_ms);
                 let passage = self.rules.gate.ask(seen, now.wall_nanos);
                 again_ms = passage.again_ms;
-                let evaluation = evaluate(seen, &self.rules, passage.state, &stamp);
+                let moment = Moment {
+                    state: passage.state,
+                    findings: &findings,
+                    updated_at: &stamp,
+                };
+                let evaluation = evaluate_at(seen, &self.rules, moment);
                 let standing = match seen.run {
                     Run::Running => tracked.damping.standing(seen, now.wall_nanos),
                     _ => Standing::Free,

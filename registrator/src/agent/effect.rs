@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::input::Token;
+use crate::check::Check;
 use crate::plan::Txn;
 
 /// An order.
@@ -32,6 +33,13 @@ pub enum Effect {
     Check,
     /// Read everything on the lease again; answered by [`super::Input::Leased`].
     Reload,
+    /// Ask an instance how it is; answered by [`super::Input::Probed`].
+    Probe {
+        /// Comes back with the answer.
+        token: Token,
+        /// Whom and what.
+        check: Box<Check>,
+    },
     /// A change somebody may want to read about.
     Note(Note),
 }
@@ -62,6 +70,14 @@ impl fmt::Display for Effect {
             Self::List { token } => write!(f, "list #{token}"),
             Self::Inspect { token, id } => write!(f, "inspect #{token} {id}"),
             Self::Check => write!(f, "check"),
+            Self::Probe { token, check } => {
+                let name = check.terms.question.name();
+                write!(
+                    f,
+                    "probe #{token} {} by {name} at {}",
+                    check.instance, check.at
+                )
+            }
             Self::Reload => write!(f, "reload"),
             Self::Note(note) => {
                 let level = if note.level == Level::Warn {

@@ -95,6 +95,15 @@ pub enum Input {
         /// Why, in one line.
         why: String,
     },
+    /// An instance answered its check, or did not.
+    Probed {
+        /// Of [`super::Effect::Probe`].
+        token: Token,
+        /// Name of the instance.
+        instance: String,
+        /// A good answer, or what was wrong, in one line.
+        answer: Result<(), String>,
+    },
     /// The deadline of [`super::Agent::next_deadline`] passed.
     Tick,
 }

@@ -69,6 +69,7 @@ impl Agent {
         if self.synced {
             self.claim_left_over();
         }
+        self.adopt_findings(now, effects);
         let ids: Vec<String> = self.containers.keys().cloned().collect();
         for id in ids {
             self.queue_write(&id);

@@ -13,6 +13,8 @@ pub(super) enum Timer {
     Retry(String),
     /// Time alone may change what this container should have.
     Reconsider(String),
+    /// Ask an instance how it is.
+    Probe(String),
     /// Something may listen by now.
     Relook(String),
     /// The container was told to stop and should be gone by now.

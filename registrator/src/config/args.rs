@@ -124,6 +124,12 @@ pub struct Args {
     /// TTL, unless it is removed) [default: always]
     #[arg(long, value_name = "WHEN")]
     pub deregister: Option<String>,
+    /// Let label muster.check.script run commands on this host
+    #[arg(long)]
+    pub allow_scripts: bool,
+    /// File to keep for Prometheus' file_sd with this node's targets
+    #[arg(long, value_name = "FILE")]
+    pub file_sd: Option<PathBuf>,
     /// Take the lease from a running agent with the same node id, which then stands by
     #[arg(long)]
     pub takeover: bool,

@@ -40,9 +40,11 @@ pub(super) struct File {
     pub(super) family: Option<Text>,
     pub(super) deregister: Option<Text>,
     pub(super) registry: Option<Text>,
+    pub(super) allow_scripts: Option<bool>,
+    pub(super) file_sd: Option<PathBuf>,
 }
 
-pub(super) const NAMES: [&str; 30] = [
+pub(super) const NAMES: [&str; 32] = [
     "docker-host",
     "endpoints",
     "user",
@@ -73,6 +75,8 @@ pub(super) const NAMES: [&str; 30] = [
     "family",
     "deregister",
     "registry",
+    "allow-scripts",
+    "file-sd",
 ];
 
 /// A text, a number, or a list of them joined with commas: what a flag would have been given.

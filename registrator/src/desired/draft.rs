@@ -4,9 +4,11 @@ use registrator_catalog::instance::instance;
 use registrator_catalog::layout::registrator_id;
 use registrator_catalog::record::{self, Proto, Record, State};
 
-use super::Rules;
+use super::{Moment, Rules};
 use crate::address::Place;
+use crate::check::{Check, Terms};
 use crate::container::{Container, Port};
+use crate::gate::Policy;
 use crate::labels::PortLabels;
 use crate::template::Subject;
 
@@ -16,8 +18,9 @@ pub(super) struct Draft<'a> {
     pub(super) rules: &'a Rules,
     pub(super) subject: &'a Subject,
     pub(super) several: bool,
-    pub(super) state: State,
-    pub(super) updated_at: &'a str,
+    pub(super) moment: Moment<'a>,
+    /// What is done about checks.
+    pub(super) policy: Policy,
 }
 
 impl Draft<'_> {
@@ -61,7 +64,7 @@ impl Draft<'_> {
             tags.push("udp".to_owned());
         }
         let (over, by) = rules.overrides.of(&rules.node, &container.name, &name);
-        let mut state = self.state.max(over.state.unwrap_or(State::Starting));
+        let mut state = self.moment.state.max(over.state.unwrap_or(State::Starting));
         let mut out = by.map(|target| {
             let reason = over.reason.as_ref().map(|text| format!(" ({text})"));
             format!(
@@ -106,9 +109,63 @@ impl Draft<'_> {
                 service: compose("service"),
                 started_at: container.started_at.clone(),
             }),
-            updated_at: self.updated_at.to_owned(),
+            updated_at: self.moment.updated_at.to_owned(),
         };
         Ok((record, out))
+    }
+
+    /// The check that the labels ask for.
+    pub(super) fn check(
+        &self,
+        record: &Record,
+        settings: &PortLabels,
+        warnings: &mut Vec<String>,
+    ) -> Option<Check> {
+        if self.policy == Policy::Off {
+            return None;
+        }
+        let terms = Terms::read(&settings.check, self.rules.scripts, warnings)?;
+        Some(Check {
+            instance: record.instance.clone(),
+            id: record.id.clone(),
+            container: self.container.id.clone(),
+            started_nanos: self.container.started_nanos,
+            at: std::net::SocketAddr::new(record.address, record.port),
+            terms,
+        })
+    }
+
+    /// Puts what the check says into the record; why there should be none, if so.
+    pub(super) fn judge(&self, record: &mut Record, check: &Check) -> Option<String> {
+        let name = check.terms.question.name();
+        let finding = self.moment.findings.get(&check.instance);
+        let state = finding.map_or(State::Starting, |finding| finding.state);
+        // What takes it out further holds; of "not yet" and "up", "not yet".
+        record.state = if record.state > State::Up || state > State::Up {
+            record.state.max(state)
+        } else {
+            record.state.min(state)
+        };
+        if let Some(finding) = finding.filter(|finding| finding.state != State::Starting) {
+            record.health = Some(record::Health {
+                source: name.to_owned(),
+                since: finding.since.clone(),
+                output_hash: None,
+            });
+        }
+        if self.policy == Policy::Mark {
+            return None;
+        }
+        match state {
+            State::Up => None,
+            State::Down => {
+                let why = finding
+                    .map(|finding| finding.why.as_str())
+                    .unwrap_or_default();
+                Some(format!("its {name} check fails: {why}"))
+            }
+            _ => Some(format!("its {name} check has not passed yet")),
+        }
     }
 }
 

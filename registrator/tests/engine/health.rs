@@ -134,3 +134,86 @@ fn a_crash_loop_is_held_back() {
     });
     assert_eq!(scene.events_since(before), []);
 }
+
+/// The agent's own check, asked often enough for a test.
+fn own_check(kind: &str, what: &str) -> Vec<String> {
+    let labels = [
+        format!("muster.check.{kind}={what}"),
+        "muster.check.interval=100ms".to_owned(),
+        "muster.check.timeout=5s".to_owned(),
+        "muster.check.fall=2".to_owned(),
+    ];
+    labels
+        .into_iter()
+        .flat_map(|label| ["--label".to_owned(), label])
+        .collect()
+}
+
+#[test]
+fn the_agent_s_own_checks_decide() {
+    let scene = Scene::new();
+    let agent = scene.agent().ready();
+    let with = |kind, what, script| {
+        let labels = own_check(kind, what);
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        scene.container(&labels, script)
+    };
+    // A command inside the container.
+    let container = with("exec", "test -e /healthy", GENTLE);
+    reason(&agent, &container, "its exec check");
+    assert_eq!(scene.keys(), []);
+    inside(&scene, &container, &["touch", "/healthy"]);
+    scene.becomes(&[&container]);
+    let health = Record::from_json(scene.keys()[0].1.as_bytes())
+        .unwrap()
+        .health;
+    assert_eq!(health.unwrap().source, "exec");
+    inside(&scene, &container, &["rm", "/healthy"]);
+    scene.becomes(&[]);
+    reason(
+        &agent,
+        &container,
+        "its exec check fails: the command ended with 1",
+    );
+    inside(&scene, &container, &["touch", "/healthy"]);
+    scene.becomes(&[&container]);
+    // An agent that comes later keeps what the former one found, and writes nothing.
+    let before = scene.revision();
+    agent.kill();
+    let agent = scene.agent().ready();
+    let newcomer = with("tcp", "true", "exec httpd -f -p 80 -h /");
+    scene.becomes(&[&container, &newcomer]);
+    let other = &container.id[..12];
+    assert!(
+        scene
+            .events_since(before)
+            .iter()
+            .all(|(_, key)| !key.contains(other))
+    );
+    drop(newcomer);
+    // Over HTTP, and a server that listens and says no.
+    let good = with(
+        "http",
+        "/healthy",
+        "touch /healthy; exec httpd -f -p 80 -h /",
+    );
+    let bad = with("http", "/nothing", "exec httpd -f -p 80 -h /");
+    scene.becomes(&[&container, &good]);
+    reason(
+        &agent,
+        &bad,
+        "its http check fails: GET /nothing: 404 Not Found",
+    );
+    let none = with("grpc", "", GENTLE);
+    reason(&agent, &none, "its grpc check fails: connect to");
+    let script = with("script", "true", GENTLE);
+    scene.becomes(&[&container, &good, &script]);
+    wait::until("the fault", wait::LONG, || {
+        let faults = format!("{:?}", agent.status().faults);
+        if faults.contains("scripts on the host need --allow-scripts") {
+            Ok(())
+        } else {
+            Err(faults)
+        }
+    });
+}

@@ -20,6 +20,9 @@ fn one_container_in_every_layout() {
     .map(|text| Layout::parse(text, "/services").unwrap())
     .into();
     config.listen = Some(([127, 0, 0, 1], 0).into());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("targets.json");
+    config.file_sd = Some(file.clone());
     let agent = Running::start(config).ready();
     let container = scene.container(&[], GENTLE);
     let at = container.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}");
@@ -59,6 +62,11 @@ fn one_container_in_every_layout() {
             let of_scene = list.as_array().unwrap().iter();
             let mut of_scene = of_scene.filter(|group| group["labels"]["job"] == **node);
             let target = of_scene.next().map(|group| group["targets"][0].clone());
+            // The file follows the same list.
+            let kept = std::fs::read_to_string(&file).unwrap_or_default();
+            if kept.contains(&format!("{at}:80")) == want.is_empty() {
+                return Err(kept);
+            }
             if target.as_ref().and_then(|t| t.as_str()).unwrap_or_default() == want {
                 Ok(())
             } else {

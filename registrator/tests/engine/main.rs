@@ -3,6 +3,7 @@
 
 mod health;
 mod layouts;
+mod network;
 mod scene;
 
 use std::time::Duration;
@@ -128,14 +129,17 @@ fn an_agent_killed_and_started_again_writes_nothing() {
 #[test]
 fn what_happened_while_the_agent_was_away_is_caught_up() {
     let scene = Scene::new();
-    let agent = scene.agent().ready();
+    // A lease that outlives whatever the engine takes for removing and starting a container.
+    let mut config = scene.config();
+    config.ttl_seconds = 60;
+    let agent = Running::start(config.clone()).ready();
     let (stays, goes) = (scene.container(&[], GENTLE), scene.container(&[], GENTLE));
     scene.becomes(&[&stays, &goes]);
     agent.kill();
     goes.does(&["rm", "--force"]);
     let comes = scene.container(&[], GENTLE);
     let before = scene.revision();
-    let _agent = scene.agent();
+    let _agent = Running::start(config);
     scene.becomes(&[&stays, &comes]);
     let touched = scene.events_since(before);
     assert!(
