@@ -5,9 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-targets=(command log peer_message snapshot snapshot_file)
-# Longest input: a segment of the smallest log is 4 KiB, and the interesting ones are shorter.
-bytes_max=8192
+targets=(command etcd_file log peer_message snapshot snapshot_file)
+# Longest input: the smallest file of etcd has some pages of 4 KiB, a segment of the smallest log one.
+bytes_max=65536
 # Largest file that is kept: the corpus is for the tree, not for completeness.
 kept_bytes_max=1024
 programs=fuzz/libfuzzer/target/x86_64-unknown-linux-gnu/release

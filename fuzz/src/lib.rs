@@ -4,6 +4,7 @@
 //! `fuzz/corpus/`.
 
 pub mod command;
+pub mod etcd_file;
 pub mod log;
 pub mod peer_message;
 pub mod seeds;
@@ -17,6 +18,7 @@ pub mod snapshot_file;
 pub fn run(target: &str, data: &[u8]) -> bool {
     match target {
         "command" => command::run(data),
+        "etcd_file" => etcd_file::run(data),
         "log" => log::run(data),
         "peer_message" => peer_message::run(data),
         "snapshot" => snapshot::run(data),

@@ -14,8 +14,9 @@ use store_member::input::Read;
 use store_member::peer::{Ask, Forward, Life, PeerMessage, SnapshotGot};
 
 /// The names of the targets, as of the modules and of the folders in `fuzz/corpus/`.
-pub const TARGETS: [&str; 5] = [
+pub const TARGETS: [&str; 6] = [
     "command",
+    "etcd_file",
     "log",
     "peer_message",
     "snapshot",
@@ -27,6 +28,7 @@ pub const TARGETS: [&str; 5] = [
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "command" => vec![row(&commands())],
+        "etcd_file" => vec![crate::etcd_file::file(&machine())],
         "log" => files(""),
         "snapshot_file" => files("snap")
             .into_iter()
@@ -133,8 +135,8 @@ fn row(commands: &[Command]) -> Vec<u8> {
     row
 }
 
-/// In pieces of 64 bytes.
-fn snapshot() -> Vec<u8> {
+/// A little of everything that a machine holds.
+fn machine() -> Machine {
     let mut machine = Machine::new(Limits {
         quota_bytes: u64::MAX,
     });
@@ -142,6 +144,12 @@ fn snapshot() -> Vec<u8> {
     for (command, index) in commands().into_iter().rev().skip(1).rev().zip(1..) {
         machine.apply(Index(index), command);
     }
+    machine
+}
+
+/// In pieces of 64 bytes.
+fn snapshot() -> Vec<u8> {
+    let machine = machine();
     let mut cursor = machine.snapshot_begin();
     let mut bytes = vec![63];
     while let Some(chunk) = cursor.chunk(64) {
