@@ -33,6 +33,8 @@ pub enum Input {
         id: LeaseId,
         /// Wanted seconds; raised to the minimum.
         ttl_seconds: i64,
+        /// On whose behalf; `None` = nobody's.
+        actor: Option<Actor>,
     },
     /// A client wants to look at something.
     Read {

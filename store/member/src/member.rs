@@ -201,8 +201,9 @@ impl Member {
                 token,
                 id,
                 ttl_seconds,
+                actor,
             } => {
-                let command = self.lease_grant(id, ttl_seconds);
+                let command = self.lease_grant(id, ttl_seconds).by(actor);
                 self.propose(now, token, command, out);
             }
             Input::Read {

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::absence::Absence;
+use crate::auth::Guard;
 use crate::connection::Doormen;
 use crate::grpc::account::Accounts;
 use crate::handle::Handle;
@@ -15,6 +16,8 @@ use crate::handle::Handle;
 pub(crate) struct Api {
     /// The way to the driver.
     pub(crate) handle: Handle,
+    /// Who calls.
+    pub(crate) guard: Guard,
     /// See [`Limits`].
     pub(crate) limits: Limits,
     /// What has been served.

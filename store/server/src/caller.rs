@@ -25,7 +25,6 @@ impl Caller {
     }
 
     /// Who sent the request these belong to.
-    #[expect(dead_code, reason = "read once there is authentication")]
     pub(crate) fn of_request(extensions: &Extensions) -> Option<&Arc<Self>> {
         extensions.get()
     }

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use store_machine::auth::Auth;
 use store_member::answer::{Failure, Header};
 use store_member::effects::{Effects, Fatal};
 use store_member::input::{Input, StreamEvent, Token};
@@ -19,6 +20,7 @@ use store_member::{Member, Moment};
 use store_watch::batch::{Batch, StreamId};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::auth::View;
 use crate::counters::Counters;
 use crate::disk::Order;
 use crate::driver::disk::DriverDisk;
@@ -41,6 +43,9 @@ pub(crate) struct Driver {
     disk: DriverDisk,
     outbox: Arc<Outbox>,
     counters: Arc<Counters>,
+    auth: Arc<View>,
+    /// As last shown to `auth`.
+    auth_shown: Arc<Auth>,
     /// [`Moment`] 0.
     epoch: Instant,
     waiting: Waiting,
@@ -55,14 +60,19 @@ impl Driver {
         disk: DriverDisk,
         outbox: Arc<Outbox>,
         counters: Arc<Counters>,
+        auth: Arc<View>,
         epoch: Instant,
     ) -> Self {
+        let auth_shown = Arc::clone(member.machine().auth());
+        auth.set(&auth_shown);
         Self {
             member,
             inbox,
             disk,
             outbox,
             counters,
+            auth,
+            auth_shown,
             epoch,
             waiting: Waiting::default(),
             streams: HashMap::new(),
@@ -112,10 +122,15 @@ impl Driver {
                 let token = self.waiting.add(answer);
                 match ask {
                     Ask::Propose(command) => Input::Propose { token, command },
-                    Ask::LeaseGrant { id, ttl_seconds } => Input::LeaseGrant {
+                    Ask::LeaseGrant {
+                        id,
+                        ttl_seconds,
+                        actor,
+                    } => Input::LeaseGrant {
                         token,
                         id,
                         ttl_seconds,
+                        actor,
                     },
                     Ask::TransferLeadership(to) => Input::TransferLeadership { token, to },
                     Ask::Read(read, consistency) => Input::Read {
@@ -187,6 +202,12 @@ impl Driver {
 
     /// Performs the orders of a turn; the disk first, so that it works while the rest is done.
     fn perform(&mut self) {
+        // Before any reply: who is told that something is allowed or forbidden now may rely on it.
+        let auth = self.member.machine().auth();
+        if !Arc::ptr_eq(auth, &self.auth_shown) {
+            self.auth_shown = Arc::clone(auth);
+            self.auth.set(auth);
+        }
         let effects = &mut self.effects;
         if !effects.appends.is_empty() || effects.snapshot.is_some() || effects.purge.is_some() {
             let appends = effects.appends.drain(..).map(Order::Append);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use store_machine::auth::{Actor, Auth};
 use store_machine::command::Command;
 use store_machine::reply::{RangeReply, Reply, TxnReply};
 use store_machine::request::{RangeRequest, TxnRequest};
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use store_member::answer::{Consistency, Failure, Header, LeaseLife, MemberInfo, StatusReport};
 
+use crate::auth::View;
 use crate::counters::Counters;
 use crate::driver::inbox::{Ask, Inbox, Knock, Outcome};
 
@@ -47,16 +49,46 @@ pub struct Handle {
     streams: Arc<AtomicU64>,
     /// Cluster and member, as in every header.
     ids: (u64, u64),
+    /// Users and roles, as far as this member knows.
+    auth: Arc<View>,
+    /// On whose behalf; `None` = nobody's.
+    actor: Option<Actor>,
 }
 
 impl Handle {
-    pub(crate) fn new(inbox: Arc<Inbox>, counters: Arc<Counters>, ids: (u64, u64)) -> Self {
+    pub(crate) fn new(
+        inbox: Arc<Inbox>,
+        counters: Arc<Counters>,
+        ids: (u64, u64),
+        auth: Arc<View>,
+    ) -> Self {
         Self {
             inbox,
             counters,
             streams: Arc::default(),
             ids,
+            auth,
+            actor: None,
         }
+    }
+
+    /// The same way, on somebody's behalf.
+    #[must_use]
+    pub fn by(&self, actor: Actor) -> Self {
+        Self {
+            actor: Some(actor),
+            ..self.clone()
+        }
+    }
+
+    /// On whose behalf it asks.
+    pub(crate) const fn actor(&self) -> Option<&Actor> {
+        self.actor.as_ref()
+    }
+
+    /// Users and roles, as far as this member knows.
+    pub(crate) fn auth_view(&self) -> &View {
+        &self.auth
     }
 
     /// Cluster id.
@@ -89,6 +121,7 @@ impl Handle {
     /// See [`Failure`]; after `LeaderChanged` and `TimedOut` it may yet be applied.
     pub async fn propose(&self, command: Command) -> Result<Answer<Reply>, Failure> {
         let bytes = command_bytes(&command);
+        let command = command.by(self.actor.clone());
         self.ask(Ask::Propose(command), bytes, reply).await
     }
 
@@ -151,8 +184,13 @@ impl Handle {
         id: LeaseId,
         ttl_seconds: i64,
     ) -> Result<Answer<Reply>, Failure> {
-        self.ask(Ask::LeaseGrant { id, ttl_seconds }, 0, reply)
-            .await
+        let actor = self.actor.clone();
+        let grant = Ask::LeaseGrant {
+            id,
+            ttl_seconds,
+            actor,
+        };
+        self.ask(grant, 0, reply).await
     }
 
     /// Renews; the body is the TTL in seconds, 0 when there is no such lease.
@@ -210,6 +248,18 @@ impl Handle {
     ) -> Result<Answer<Vec<MemberInfo>>, Failure> {
         self.read(Read::Members, consistency, |body| match body {
             Body::Members(members) => Some(members),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Users, roles and permissions.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn auth(&self, consistency: Consistency) -> Result<Answer<Arc<Auth>>, Failure> {
+        self.read(Read::Auth, consistency, |body| match body {
+            Body::Auth(auth) => Some(auth),
             _ => None,
         })
         .await
@@ -283,6 +333,7 @@ impl Handle {
         consistency: Consistency,
         pick: impl FnOnce(Body) -> Option<T>,
     ) -> Result<Answer<T>, Failure> {
+        let read = read.by(self.actor.clone());
         self.ask(Ask::Read(read, consistency), 0, pick).await
     }
 

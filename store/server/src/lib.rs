@@ -6,7 +6,9 @@
 
 mod absence;
 mod api;
+pub mod auth;
 mod body;
+mod call;
 mod caller;
 mod compactor;
 pub mod config;

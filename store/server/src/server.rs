@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::absence::Absence;
 use crate::api::{Api, Limits};
+use crate::auth::{Guard, JwtError};
 use crate::compactor;
 use crate::config::Config;
 use crate::config::address::Address;
@@ -79,6 +80,9 @@ pub enum StartError {
     /// The store does not start.
     #[error(transparent)]
     Store(#[from] store::StartError),
+    /// Tokens cannot be signed or checked.
+    #[error(transparent)]
+    Tokens(#[from] JwtError),
     /// Recovery was interrupted by a panic or the end of the runtime.
     #[error("start the store: the runtime ended meanwhile")]
     Interrupted,
@@ -121,6 +125,7 @@ impl StartError {
                 _ => format!("choose another address with --{flag}"),
             }),
             Self::Store(error) => error.hint(),
+            Self::Tokens(error) => Some(error.hint()),
             Self::Interrupted => None,
         }
     }
@@ -144,6 +149,7 @@ impl Server {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let guard = Guard::new(&config.auth)?;
         // First the ports: a second process on the same settings finds out before it touches data.
         let mut clients = Vec::new();
         for address in &config.listen_client {
@@ -170,6 +176,7 @@ impl Server {
         let api = Arc::new(Api {
             snapshots: snapshot::places(),
             handle: store.handle(),
+            guard,
             limits: Limits {
                 request_bytes_max: config.request_bytes_max,
                 receive_bytes_max: config.receive_bytes_max(),

@@ -17,6 +17,7 @@ use store_member::{Config, Member};
 use store_transport::tls::Keeper;
 use store_wal::{Disk, RealDisk, Wal, WalConfig};
 
+use crate::auth::View;
 use crate::config::cluster::ClusterState;
 use crate::counters::Counters;
 use crate::disk::log::{Log, kind};
@@ -283,6 +284,7 @@ impl Store {
         founding::check_folder(config, identity.member, &member.machine().members())?;
 
         let counters = Arc::new(Counters::default());
+        let auth = Arc::new(View::default());
         let inbox = Arc::new(Inbox::default());
         let queue = Arc::new(DiskQueue::default());
         let directory = Arc::new(Directory::new(identity.member, Arc::clone(&counters)));
@@ -298,6 +300,7 @@ impl Store {
             Arc::clone(&inbox),
             Arc::clone(&counters),
             (identity.cluster, identity.member),
+            Arc::clone(&auth),
         );
         let log = Arc::new(Mutex::new(Log::new(wal, Arc::clone(&counters))));
         let disk_thread = DiskThread::new(
@@ -308,7 +311,15 @@ impl Store {
             Arc::clone(&counters),
         );
         let disk = DriverDisk::new(queue, log);
-        let driver = Driver::new(member, Arc::clone(&inbox), disk, outbox, counters, epoch);
+        let driver = Driver::new(
+            member,
+            Arc::clone(&inbox),
+            disk,
+            outbox,
+            counters,
+            auth,
+            epoch,
+        );
         let peers = if members.len() == 1 && doors.is_empty() {
             None
         } else if doors.is_empty() {

@@ -26,6 +26,7 @@ fn grant(world: &mut World, id: u64, ttl_seconds: i64) -> LeaseId {
             token,
             id: LeaseId::NONE,
             ttl_seconds,
+            actor: None,
         },
     );
     world.pass_until(2_000, |world| world.outcome(token).is_some());

@@ -14,6 +14,7 @@ fn grant(world: &mut World, id: u64, lease: i64, ttl_seconds: i64) {
         token,
         id: LeaseId(lease),
         ttl_seconds,
+        actor: None,
     };
     world.say(id, input);
     world.calm();
@@ -106,6 +107,7 @@ fn many_ending_at_once_leave_room_for_writes() {
             token,
             id: LeaseId(lease),
             ttl_seconds: 10,
+            actor: None,
         };
         world.say(1, input);
     }

@@ -145,6 +145,7 @@ fn perform(world: &mut World, command: &str) -> Effects {
                 token,
                 id: LeaseId(number(1)),
                 ttl_seconds: number(2),
+                actor: None,
             };
             world.say(1, input)
         }

@@ -263,6 +263,34 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = progress_interval, help_heading = "Limits")]
     pub watch_progress_notify_interval: Duration,
 
+    /// Tokens given to users: simple, or jwt,sign-method=METHOD,priv-key=FILE,pub-key=FILE,ttl=DURATION. Simple ones
+    /// are signed with a key of the cluster's and good on every member.
+    #[arg(
+        long,
+        value_name = "KIND",
+        default_value = "simple",
+        help_heading = "Security"
+    )]
+    pub auth_token: String,
+
+    /// Seconds a simple token lives after its last use.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 300,
+        help_heading = "Security"
+    )]
+    pub auth_token_ttl: u64,
+
+    /// Work of hashing a password, as a power of two: 4 to 31.
+    #[arg(
+        long,
+        value_name = "COST",
+        default_value_t = 10,
+        help_heading = "Security"
+    )]
+    pub bcrypt_cost: u32,
+
     /// See [`SecurityArgs`].
     #[command(flatten)]
     pub security: SecurityArgs,

@@ -98,9 +98,6 @@ pub(super) const LATER: &[Later] = &[
     // What etcd's gateway shows to its own port; here it is no client.
     moot("client-cert-file"),
     moot("client-key-file"),
-    value("auth-token", "simple"),
-    value("bcrypt-cost", "10"),
-    value("auth-token-ttl", "300"),
     // Operations
     switch("enable-pprof", "false"),
     value("metrics", "basic"),

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod args;
+pub mod auth;
 pub mod cluster;
 pub mod duration;
 pub mod error;
@@ -22,6 +23,7 @@ use tokio::sync::Semaphore;
 
 use self::address::Address;
 use self::args::Args;
+use self::auth::AuthConfig;
 use self::cluster::{ClusterState, InitialMember};
 use self::error::ConfigError;
 use self::gates::Gates;
@@ -130,6 +132,8 @@ pub struct Config {
     pub peer_tls: Option<Tls>,
     /// What is not as it was said, for people.
     pub warnings: Vec<String>,
+    /// How clients prove who they are.
+    pub auth: AuthConfig,
     /// What is logged, as etcd names levels: debug, info, warn, error.
     pub log_level: tracing::Level,
 }
@@ -232,6 +236,7 @@ impl Config {
                 .unwrap_or(args.initial_corrupt_check),
             slow_disk: args.slow_disk_handover,
             sync: !args.unsafe_no_fsync,
+            auth: AuthConfig::checked(&args.auth_token, args.auth_token_ttl, args.bcrypt_cost)?,
             log_level: log_level(&args.log_level)?,
         })
     }

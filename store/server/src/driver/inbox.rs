@@ -8,6 +8,7 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
+use store_machine::auth::Actor;
 use store_machine::command::Command;
 use store_machine::revision::LeaseId;
 use store_member::answer::{Body, Consistency, Failure, Header};
@@ -39,6 +40,7 @@ pub(crate) enum Ask {
     LeaseGrant {
         id: LeaseId,
         ttl_seconds: i64,
+        actor: Option<Actor>,
     },
     Read(Read, Consistency),
     /// To this member, or to whoever has most of the log.

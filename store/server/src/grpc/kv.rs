@@ -1,7 +1,5 @@
 //! Reads and writes of pairs (reference A.2 to A.5).
 
-use std::sync::Arc;
-
 use prost::Message;
 use store_machine::command::Command;
 use store_machine::reply::{Reply, TxnReply};
@@ -12,16 +10,17 @@ use tonic::Status;
 use super::errors::{ApiError, status};
 use super::{translate, txn};
 use crate::api::Api;
+use crate::call::Call;
 use crate::handle::{Answer, Consistency};
 
 pub(crate) async fn range(
-    api: Arc<Api>,
+    call: Call,
     request: pb::RangeRequest,
 ) -> Result<pb::RangeResponse, Status> {
-    let consistency = range_consistency(&api, request.serializable)?;
+    let consistency = range_consistency(&call, request.serializable)?;
     let request = translate::range_request(request)?;
-    let answer = api
-        .handle
+    let answer = call
+        .handle()
         .range(request, consistency)
         .await
         .map_err(status)?;
@@ -29,10 +28,10 @@ pub(crate) async fn range(
     Ok(translate::range_response(header, answer.body))
 }
 
-pub(crate) async fn put(api: Arc<Api>, request: pb::PutRequest) -> Result<pb::PutResponse, Status> {
+pub(crate) async fn put(call: Call, request: pb::PutRequest) -> Result<pb::PutResponse, Status> {
     let bytes = request.encoded_len();
     let request = translate::put_request(request)?;
-    let answer = propose(&api, bytes, Command::Put(request)).await?;
+    let answer = propose(&call, bytes, Command::Put(request)).await?;
     let header = translate::header(answer.header);
     match answer.body {
         Reply::Put(reply) => Ok(translate::put_response(header, reply)),
@@ -41,12 +40,12 @@ pub(crate) async fn put(api: Arc<Api>, request: pb::PutRequest) -> Result<pb::Pu
 }
 
 pub(crate) async fn delete_range(
-    api: Arc<Api>,
+    call: Call,
     request: pb::DeleteRangeRequest,
 ) -> Result<pb::DeleteRangeResponse, Status> {
     let bytes = request.encoded_len();
     let request = translate::delete_request(request)?;
-    let answer = propose(&api, bytes, Command::Delete(request)).await?;
+    let answer = propose(&call, bytes, Command::Delete(request)).await?;
     let header = translate::header(answer.header);
     match answer.body {
         Reply::Delete(reply) => Ok(translate::delete_response(header, reply)),
@@ -54,13 +53,13 @@ pub(crate) async fn delete_range(
     }
 }
 
-pub(crate) async fn txn(api: Arc<Api>, request: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
+pub(crate) async fn txn(call: Call, request: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
     let bytes = request.encoded_len();
     let route = txn::route(&request);
-    let request = txn::txn_request(request, api.limits.txn_ops_max)?;
+    let request = txn::txn_request(request, call.limits.txn_ops_max)?;
     let (header, reply): (_, TxnReply) = match route {
         txn::Route::Propose => {
-            let answer = propose(&api, bytes, Command::Txn(request)).await?;
+            let answer = propose(&call, bytes, Command::Txn(request)).await?;
             match answer.body {
                 Reply::Txn(reply) => (answer.header, reply),
                 other => return Err(mismatch("txn", &other)),
@@ -68,7 +67,7 @@ pub(crate) async fn txn(api: Arc<Api>, request: pb::TxnRequest) -> Result<pb::Tx
         }
         txn::Route::ReadLinearizable | txn::Route::ReadSerializable => {
             let consistency = consistency(route == txn::Route::ReadSerializable);
-            let read = api.handle.read_txn(request, consistency);
+            let read = call.handle().read_txn(request, consistency);
             let answer = read.await.map_err(status)?;
             (answer.header, answer.body)
         }
@@ -79,11 +78,11 @@ pub(crate) async fn txn(api: Arc<Api>, request: pb::TxnRequest) -> Result<pb::Tx
 /// `physical` asks to wait until the space is free. Here a compaction is complete for every reader
 /// once it is recorded, and memory is freed in the background, so there is nothing to wait for.
 pub(crate) async fn compact(
-    api: Arc<Api>,
+    call: Call,
     request: pb::CompactionRequest,
 ) -> Result<pb::CompactionResponse, Status> {
     let revision = Revision(request.revision);
-    let answer = propose(&api, request.encoded_len(), Command::Compact { revision }).await?;
+    let answer = propose(&call, request.encoded_len(), Command::Compact { revision }).await?;
     Ok(pb::CompactionResponse {
         header: Some(translate::header(answer.header)),
     })
@@ -108,14 +107,14 @@ pub(crate) fn consistency(serializable: bool) -> Consistency {
 
 /// Proposes what came in as a message of `bytes`.
 pub(crate) async fn propose(
-    api: &Api,
+    call: &Call,
     bytes: usize,
     command: Command,
 ) -> Result<Answer<Reply>, Status> {
-    if bytes > api.limits.request_bytes_max {
+    if bytes > call.limits.request_bytes_max {
         return Err(ApiError::RequestTooLarge.into());
     }
-    api.handle.propose(command).await.map_err(status)
+    call.handle().propose(command).await.map_err(status)
 }
 
 /// The driver answered a command with another command's reply: a bug, told apart from all refusals.

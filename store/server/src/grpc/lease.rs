@@ -1,7 +1,6 @@
 //! Leases (reference A.7).
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures::{Stream, StreamExt as _};
@@ -16,7 +15,7 @@ use tonic::codec::Streaming;
 use super::errors::{ApiError, status};
 use super::method::Method;
 use super::{kv, translate};
-use crate::api::Api;
+use crate::call::Call;
 
 /// Longest time to live, in seconds: etcd's own bound, some 285 years.
 const TTL_SECONDS_MAX: i64 = 9_000_000_000;
@@ -26,13 +25,13 @@ const TTL_SECONDS_MAX: i64 = 9_000_000_000;
 const RENEWALS_MAX: usize = 64;
 
 pub(crate) async fn grant(
-    api: Arc<Api>,
+    call: Call,
     request: pb::LeaseGrantRequest,
 ) -> Result<pb::LeaseGrantResponse, Status> {
     if request.ttl > TTL_SECONDS_MAX {
         return Err(ApiError::LeaseTtlTooLarge.into());
     }
-    let grant = api.handle.lease_grant(LeaseId(request.id), request.ttl);
+    let grant = call.handle().lease_grant(LeaseId(request.id), request.ttl);
     let answer = grant.await.map_err(status)?;
     match answer.body {
         Reply::LeaseGrant { id, ttl_seconds } => Ok(pb::LeaseGrantResponse {
@@ -46,7 +45,7 @@ pub(crate) async fn grant(
 }
 
 pub(crate) async fn revoke(
-    api: Arc<Api>,
+    call: Call,
     request: pb::LeaseRevokeRequest,
 ) -> Result<pb::LeaseRevokeResponse, Status> {
     let command = Command::LeaseRevoke {
@@ -54,7 +53,7 @@ pub(crate) async fn revoke(
         // A client decided, not a leader's clock.
         term: 0,
     };
-    let answer = kv::propose(&api, request.encoded_len(), command).await?;
+    let answer = kv::propose(&call, request.encoded_len(), command).await?;
     Ok(pb::LeaseRevokeResponse {
         header: Some(translate::header(answer.header)),
     })
@@ -62,10 +61,11 @@ pub(crate) async fn revoke(
 
 /// One renewal; a lease that is gone is answered with a time to live of 0, not with an error.
 pub(crate) async fn keep_alive_once(
-    api: Arc<Api>,
+    call: Call,
     request: pb::LeaseKeepAliveRequest,
 ) -> Result<pb::LeaseKeepAliveResponse, Status> {
-    let renewal = api.handle.lease_keep_alive(LeaseId(request.id));
+    let call = call.message().await?;
+    let renewal = call.handle().lease_keep_alive(LeaseId(request.id));
     let answer = renewal.await.map_err(status)?;
     Ok(pb::LeaseKeepAliveResponse {
         header: Some(translate::header(answer.header)),
@@ -75,20 +75,19 @@ pub(crate) async fn keep_alive_once(
 }
 
 pub(crate) async fn keep_alive(
-    api: Arc<Api>,
+    call: Call,
     requests: Streaming<pb::LeaseKeepAliveRequest>,
 ) -> impl Stream<Item = Result<pb::LeaseKeepAliveResponse, Status>> + Send {
-    let closing = api.closing.clone().cancelled_owned();
+    let closing = call.closing.clone().cancelled_owned();
     let renewals = {
-        let api = Arc::clone(&api);
         requests
             .map(move |request| {
-                let api = Arc::clone(&api);
+                let call = call.clone();
                 async move {
                     let request = request?;
-                    let counters = api.accounts.of(Method::LeaseKeepAlive);
+                    let counters = call.accounts.of(Method::LeaseKeepAlive);
                     counters.received.fetch_add(1, Relaxed);
-                    let answer = keep_alive_once(Arc::clone(&api), request).await?;
+                    let answer = keep_alive_once(call.clone(), request).await?;
                     counters.sent.fetch_add(1, Relaxed);
                     Ok(answer)
                 }
@@ -117,11 +116,11 @@ pub(crate) async fn keep_alive(
 }
 
 pub(crate) async fn time_to_live(
-    api: Arc<Api>,
+    call: Call,
     request: pb::LeaseTimeToLiveRequest,
 ) -> Result<pb::LeaseTimeToLiveResponse, Status> {
     let id = LeaseId(request.id);
-    let question = api.handle.lease_time_to_live(id, request.keys);
+    let question = call.handle().lease_time_to_live(id, request.keys);
     let answer = question.await.map_err(status)?;
     let header = Some(translate::header(answer.header));
     Ok(match answer.body {
@@ -142,10 +141,10 @@ pub(crate) async fn time_to_live(
 }
 
 pub(crate) async fn leases(
-    api: Arc<Api>,
+    call: Call,
     _request: pb::LeaseLeasesRequest,
 ) -> Result<pb::LeaseLeasesResponse, Status> {
-    let answer = api.handle.leases().await.map_err(status)?;
+    let answer = call.handle().leases().await.map_err(status)?;
     Ok(pb::LeaseLeasesResponse {
         header: Some(translate::header(answer.header)),
         leases: answer

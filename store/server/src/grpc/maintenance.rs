@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use store_machine::alarm::{Alarm, AlarmKind};
+use store_machine::auth::Need;
 use store_machine::command::Command;
 use store_machine::reply::Reply;
 use store_machine::revision::Revision;
@@ -13,10 +14,11 @@ use tonic::Status;
 use super::errors::{ApiError, status};
 use super::{kv, translate};
 use crate::api::Api;
+use crate::call::Call;
 use crate::version;
 
 pub(crate) async fn alarm(
-    api: Arc<Api>,
+    call: Call,
     request: pb::AlarmRequest,
 ) -> Result<pb::AlarmResponse, Status> {
     use pb::alarm_request::AlarmAction;
@@ -29,18 +31,21 @@ pub(crate) async fn alarm(
         Ok(pb::AlarmType::None) | Err(_) => None,
     };
     let action = AlarmAction::try_from(request.action).unwrap_or(AlarmAction::Get);
+    if action != AlarmAction::Get {
+        call.require(&Need::Root)?;
+    }
     let command = match (action, kind) {
         (AlarmAction::Activate, Some(kind)) => Command::AlarmRaise { member, kind },
         (AlarmAction::Deactivate, Some(kind)) => Command::AlarmClear { member, kind },
-        (AlarmAction::Get, _) => return raised(&api, member, kind).await,
+        (AlarmAction::Get, _) => return raised(&call, member, kind).await,
         // Raising or clearing nothing names no alarm in its answer either.
         (AlarmAction::Activate | AlarmAction::Deactivate, None) => {
-            let mut response = raised(&api, member, kind).await?;
+            let mut response = raised(&call, member, kind).await?;
             response.alarms.clear();
             return Ok(response);
         }
     };
-    let answer = kv::propose(&api, bytes, command).await?;
+    let answer = kv::propose(&call, bytes, command).await?;
     match answer.body {
         Reply::Alarm(alarms) => Ok(pb::AlarmResponse {
             header: Some(translate::header(answer.header)),

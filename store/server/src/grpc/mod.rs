@@ -29,7 +29,7 @@ use hyper::body::Incoming;
 use tonic::Status;
 
 use self::method::Method;
-use self::stream::{Answers, bidi, refuse, server};
+use self::stream::{Answers, bidi, refuse, server, unserved};
 use self::unary::unary;
 use crate::api::Api;
 use crate::body::Body;
@@ -82,12 +82,12 @@ async fn serve_other(
         M::RangeStream => server(api, method, request, range_stream::range_stream).await,
         M::Compact => unary(api, method, request, kv::compact).await,
         M::Watch => {
-            bidi::<_, watch::codec::WatchAnswers, _, _>(api, method, request, watch::watch).await
+            bidi::<_, _, watch::codec::WatchAnswers, _, _>(api, method, request, watch::watch).await
         }
         M::LeaseGrant => unary(api, method, request, lease::grant).await,
         M::LeaseRevoke => unary(api, method, request, lease::revoke).await,
         M::LeaseKeepAlive => {
-            bidi::<_, Answers<_>, _, _>(api, method, request, lease::keep_alive).await
+            bidi::<_, _, Answers<_>, _, _>(api, method, request, lease::keep_alive).await
         }
         M::LeaseTimeToLive => unary(api, method, request, lease::time_to_live).await,
         M::LeaseLeases => unary(api, method, request, lease::leases).await,
@@ -101,13 +101,12 @@ async fn serve_other(
         | M::HashKv
         | M::Snapshot
         | M::MoveLeader => serve_maintenance(api, method, request).await,
-        M::AuthStatus => unary(api, method, request, auth::auth_status).await,
-        M::Authenticate => unary(api, method, request, auth::authenticate).await,
         M::HealthCheck => unary(api, method, request, health::check).await,
         M::HealthWatch => server(api, method, request, health::watch).await,
-        M::Downgrade
-        | M::AuthEnable
+        M::AuthEnable
         | M::AuthDisable
+        | M::AuthStatus
+        | M::Authenticate
         | M::UserAdd
         | M::UserGet
         | M::UserList
@@ -120,14 +119,41 @@ async fn serve_other(
         | M::RoleList
         | M::RoleDelete
         | M::RoleGrantPermission
-        | M::RoleRevokePermission
+        | M::RoleRevokePermission => serve_users(api, method, request).await,
+        M::Downgrade
         | M::Lock
         | M::Unlock
         | M::Campaign
         | M::Proclaim
         | M::Leader
         | M::Observe
-        | M::Resign => refuse(&api, method, &errors::not_served(method.name())),
+        | M::Resign => unserved(&api, method, &request).await,
+    }
+}
+
+/// Serves the methods about users and roles.
+async fn serve_users(api: Arc<Api>, method: Method, request: Request<Incoming>) -> Response<Body> {
+    use Method as M;
+    match method {
+        M::AuthEnable => unary(api, method, request, auth::enable).await,
+        M::AuthDisable => unary(api, method, request, auth::disable).await,
+        M::AuthStatus => unary(api, method, request, auth::status).await,
+        M::Authenticate => unary(api, method, request, auth::authenticate).await,
+        M::UserAdd => unary(api, method, request, auth::user_add).await,
+        M::UserGet => unary(api, method, request, auth::user_get).await,
+        M::UserList => unary(api, method, request, auth::user_list).await,
+        M::UserDelete => unary(api, method, request, auth::user_delete).await,
+        M::UserChangePassword => unary(api, method, request, auth::user_change_password).await,
+        M::UserGrantRole => unary(api, method, request, auth::user_grant_role).await,
+        M::UserRevokeRole => unary(api, method, request, auth::user_revoke_role).await,
+        M::RoleAdd => unary(api, method, request, auth::role_add).await,
+        M::RoleGet => unary(api, method, request, auth::role_get).await,
+        M::RoleList => unary(api, method, request, auth::role_list).await,
+        M::RoleDelete => unary(api, method, request, auth::role_delete).await,
+        M::RoleGrantPermission => unary(api, method, request, auth::role_grant_permission).await,
+        M::RoleRevokePermission => unary(api, method, request, auth::role_revoke_permission).await,
+        // Sent here by mistake.
+        other => unserved(&api, other, &request).await,
     }
 }
 
@@ -161,6 +187,6 @@ async fn serve_maintenance(
         M::HashKv => unary(api, method, request, maintenance::hash_kv).await,
         M::Snapshot => server(api, method, request, snapshot::snapshot).await,
         M::MoveLeader => unary(api, method, request, maintenance::move_leader).await,
-        _ => refuse(&api, method, &errors::not_served(method.name())),
+        _ => unserved(&api, method, &request).await,
     }
 }

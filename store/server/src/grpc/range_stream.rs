@@ -3,7 +3,6 @@
 //! Only one piece is in memory at a time, and the next is not read before the client has room for
 //! it. A compaction above the revision meanwhile ends the stream with etcd's error.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -16,7 +15,7 @@ use tonic::Status;
 use super::errors::{ApiError, status};
 use super::method::Method;
 use super::{kv, translate};
-use crate::api::Api;
+use crate::call::Call;
 use crate::handle::{Consistency, Header};
 
 /// Pairs of the first piece, as in etcd: enough to learn how large they are.
@@ -24,7 +23,7 @@ const FIRST_PAIRS: u64 = 10;
 
 /// What is still to be read.
 struct Reading {
-    api: Arc<Api>,
+    call: Call,
     /// The next piece; its limit is that of the piece.
     request: RangeRequest,
     consistency: Consistency,
@@ -39,12 +38,12 @@ struct Reading {
 
 /// Opens the stream.
 pub(crate) async fn range_stream(
-    api: Arc<Api>,
+    call: Call,
     request: pb::RangeRequest,
 ) -> Result<impl Stream<Item = Result<pb::RangeStreamResponse, Status>> + Send, Status> {
     use pb::range_request::{SortOrder, SortTarget};
     let order = (request.sort_order(), request.sort_target());
-    let consistency = kv::range_consistency(&api, request.serializable)?;
+    let consistency = kv::range_consistency(&call, request.serializable)?;
     let request = translate::range_request(request)?;
     if !matches!(
         order,
@@ -62,7 +61,7 @@ pub(crate) async fn range_stream(
         return Err(ApiError::StreamFiltered.into());
     }
     let reading = Reading {
-        api,
+        call,
         consistency,
         wanted: (request.limit > 0).then_some(request.limit),
         pairs: FIRST_PAIRS,
@@ -89,10 +88,10 @@ impl Reading {
             limit: pairs,
             ..self.request.clone()
         };
-        let answer = self.api.handle.range(request, self.consistency);
+        let answer = self.call.handle().range(request, self.consistency);
         let answer = answer.await.map_err(status)?;
         let response = self.took(answer.header, answer.body);
-        let counters = self.api.accounts.of(Method::RangeStream);
+        let counters = self.call.accounts.of(Method::RangeStream);
         counters.sent.fetch_add(1, Relaxed);
         Ok(pb::RangeStreamResponse {
             range_response: Some(response),
@@ -109,7 +108,7 @@ impl Reading {
         let last = reply.kvs.last().map(|kv| kv.key.clone());
         match last {
             Some(last) if reply.more && self.wanted != Some(0) => {
-                self.pairs = next_pairs(self.pairs, &reply.kvs, self.api.limits.request_bytes_max);
+                self.pairs = next_pairs(self.pairs, &reply.kvs, self.call.limits.request_bytes_max);
                 self.request.keys = after(&last, &self.request.keys);
                 if self.request.revision.0 <= 0 {
                     self.request.revision = header.revision;

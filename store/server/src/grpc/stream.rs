@@ -9,16 +9,18 @@ use futures::stream::{self, Stream, StreamExt as _};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use prost::Message;
+use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
-use tonic::{Code, Status};
 
 use super::account::StreamAccount;
-use super::errors::ApiError;
+use super::errors::{self, ApiError};
 use super::metadata::{self, Wanted};
 use super::method::Method;
 use crate::absence::Absence;
 use crate::api::Api;
+use crate::auth::Admission;
 use crate::body::Body;
+use crate::call::Call;
 
 /// What a stream's buffers start with. tonic's own 8 KiB each way would be most of what an idle
 /// watch stream costs; requests are small, and an answer's buffer grows to what it needs.
@@ -117,32 +119,33 @@ where
 }
 
 /// Serves a call with a stream both ways. `E` encodes the answers; `open` gets the requests.
-pub(crate) async fn bidi<M, E, S, F>(
+pub(crate) async fn bidi<C, M, E, S, F>(
     api: Arc<Api>,
     method: Method,
     request: Request<Incoming>,
-    open: impl FnOnce(Arc<Api>, Streaming<M>) -> F + Send,
+    open: impl FnOnce(C, Streaming<M>) -> F + Send,
 ) -> Response<Body>
 where
+    C: From<Call> + Send,
     M: Message + Default + Send + 'static,
     E: Encoder<Error = Status> + Default + Send + 'static,
     E::Item: Send + 'static,
     S: Stream<Item = Result<E::Item, Status>> + Send + 'static,
     F: Future<Output = S> + Send,
 {
-    let (account, wanted) = match begin(&api, method, &request).await {
+    let (account, wanted, call) = match begin(&api, method, &request).await {
         Ok(begun) => begun,
         Err(refused) => return *refused,
     };
-    let mut open = Some(open);
+    let mut open = Some((open, call));
     let service = tower::service_fn(|request: tonic::Request<Streaming<M>>| {
         let open = open.take();
         let api = Arc::clone(&api);
         async move {
             match open {
-                Some(open) => {
+                Some((open, call)) => {
                     let absence = api.absence.clone();
-                    let answers = open(api, request.into_inner()).await;
+                    let answers = open(call.into(), request.into_inner()).await;
                     Ok(tonic::Response::new(led(wanted, absence, answers)))
                 }
                 None => Err(Status::internal("the stream was opened twice")),
@@ -157,31 +160,32 @@ where
 }
 
 /// Serves a call with one request and a stream of answers.
-pub(crate) async fn server<M, R, S, F>(
+pub(crate) async fn server<C, M, R, S, F>(
     api: Arc<Api>,
     method: Method,
     request: Request<Incoming>,
-    open: impl FnOnce(Arc<Api>, M) -> F + Send,
+    open: impl FnOnce(C, M) -> F + Send,
 ) -> Response<Body>
 where
+    C: From<Call> + Send,
     M: Message + Default + Send + 'static,
     R: Message + 'static,
     S: Stream<Item = Result<R, Status>> + Send + 'static,
     F: Future<Output = Result<S, Status>> + Send,
 {
-    let (account, wanted) = match begin(&api, method, &request).await {
+    let (account, wanted, call) = match begin(&api, method, &request).await {
         Ok(begun) => begun,
         Err(refused) => return *refused,
     };
-    let mut open = Some(open);
+    let mut open = Some((open, call));
     let service = tower::service_fn(|request: tonic::Request<M>| {
         let open = open.take();
         let api = Arc::clone(&api);
         async move {
             match open {
-                Some(open) => {
+                Some((open, call)) => {
                     let absence = api.absence.clone();
-                    let answers = open(api, request.into_inner()).await?;
+                    let answers = open(call.into(), request.into_inner()).await?;
                     Ok(tonic::Response::new(led(wanted, absence, answers)))
                 }
                 None => Err(Status::internal("the stream was opened twice")),
@@ -238,17 +242,25 @@ async fn begin(
     api: &Arc<Api>,
     method: Method,
     request: &Request<Incoming>,
-) -> Result<(StreamAccount, Wanted), Box<Response<Body>>> {
+) -> Result<(StreamAccount, Wanted, Call), Box<Response<Body>>> {
     let counters = api.accounts.of(method);
     counters.started.fetch_add(1, Relaxed);
     let checked = match metadata::wanted(request.headers()) {
         Ok(wanted) => wanted.check(api).await.map(|()| wanted),
         Err(status) => Err(status),
     };
-    match checked {
-        Ok(wanted) => {
+    let admission = Admission::of(api, method, request.headers(), request.extensions());
+    let admitted = match checked {
+        Ok(wanted) => match admission.call(api, method).await {
+            Ok(call) => Ok((wanted, call)),
+            Err(refused) => Err(refused.into()),
+        },
+        Err(status) => Err(status),
+    };
+    match admitted {
+        Ok((wanted, call)) => {
             let account = StreamAccount::new(Arc::clone(&api.accounts), method);
-            Ok((account, wanted))
+            Ok((account, wanted, call))
         }
         Err(status) => {
             counters.handled[status.code() as usize].fetch_add(1, Relaxed);
@@ -257,11 +269,27 @@ async fn begin(
     }
 }
 
-/// A stream that ends at once with this status, for methods not served.
+/// A stream that ends at once with this status.
 pub(crate) fn refuse(api: &Api, method: Method, status: &Status) -> Response<Body> {
     let counters = api.accounts.of(method);
     counters.started.fetch_add(1, Relaxed);
     counters.handled[status.code() as usize].fetch_add(1, Relaxed);
-    debug_assert_ne!(status.code(), Code::Ok);
+    debug_assert_ne!(status.code(), tonic::Code::Ok);
     status.clone().into_http()
+}
+
+/// The answer to methods not served; not before it is clear that whoever calls might call them.
+pub(crate) async fn unserved(
+    api: &Arc<Api>,
+    method: Method,
+    request: &Request<Incoming>,
+) -> Response<Body> {
+    match begin(api, method, request).await {
+        Ok((mut account, ..)) => {
+            let response = errors::not_served(method.name()).into_http();
+            account.opened(response.headers());
+            response
+        }
+        Err(refused) => *refused,
+    }
 }

@@ -20,7 +20,9 @@ use tonic::{Code, Status};
 use super::metadata::{self, Wanted};
 use super::method::Method;
 use crate::api::Api;
+use crate::auth::Admission;
 use crate::body::Body;
+use crate::call::Call;
 
 /// Bytes before each message.
 const PREFIX_BYTES: usize = 5;
@@ -30,23 +32,25 @@ pub(crate) const GRPC: HeaderValue = HeaderValue::from_static("application/grpc"
 
 /// Reads the request, has it served, writes the answer. The head of the request is looked at before
 /// the future begins: futures are moved on their way into a task, and a head is large.
-pub(crate) fn unary<M, R, F>(
+pub(crate) fn unary<C, M, R, F>(
     api: Arc<Api>,
     method: Method,
     request: Request<Incoming>,
-    serve: impl FnOnce(Arc<Api>, M) -> F,
+    serve: impl FnOnce(C, M) -> F,
 ) -> impl Future<Output = Response<Body>>
 where
+    C: From<Call>,
     M: Message + Default,
     R: Message,
     F: Future<Output = Result<R, Status>>,
 {
     api.accounts.of(method).started.fetch_add(1, Relaxed);
     let wanted = metadata::wanted(request.headers());
+    let admission = Admission::of(&api, method, request.headers(), request.extensions());
     let body = request.into_body();
     async move {
         let outcome = match wanted {
-            Ok(wanted) => answer(&api, method, wanted, body, serve).await,
+            Ok(wanted) => answer(&api, method, (wanted, admission), body, serve).await,
             Err(status) => Err(status),
         };
         match outcome {
@@ -65,18 +69,20 @@ where
     }
 }
 
-async fn answer<M, R, F>(
+async fn answer<C, M, R, F>(
     api: &Arc<Api>,
     method: Method,
-    wanted: Wanted,
+    (wanted, admission): (Wanted, Admission),
     body: Incoming,
-    serve: impl FnOnce(Arc<Api>, M) -> F,
+    serve: impl FnOnce(C, M) -> F,
 ) -> Result<R, Status>
 where
+    C: From<Call>,
     M: Message + Default,
     F: Future<Output = Result<R, Status>>,
 {
     wanted.check(api).await?;
+    let call = admission.call(api, method).await?;
     let message = message_bytes(body, api.limits.receive_bytes_max).await?;
     api.accounts
         .unary_received(method, message.len() + PREFIX_BYTES);
@@ -85,7 +91,7 @@ where
             "grpc: failed to unmarshal the received message: {error}"
         ))
     })?;
-    serve(Arc::clone(api), message).await
+    serve(call.into(), message).await
 }
 
 /// The one message of a request body, without its prefix.

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use futures::Stream;
+use store_machine::auth::Need;
 use store_machine::revision::Revision;
 use store_proto::etcdserverpb as pb;
 use store_watch::batch::{Batch, CreateRefusal, SharedEvent, WatchId};
@@ -24,12 +25,12 @@ use self::codec::{WatchAnswer, encoded};
 use super::errors::{ApiError, watch_reason};
 use super::method::Method;
 use super::translate;
-use crate::api::Api;
+use crate::call::Call;
 use crate::handle::{Header, WatchStream};
 
 /// One client's stream.
 struct Watching {
-    api: Arc<Api>,
+    call: Call,
     requests: Streaming<pb::WatchRequest>,
     hub: WatchStream,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -41,13 +42,13 @@ struct Watching {
 
 /// Serves one stream until the client leaves or the member goes down.
 pub(crate) async fn watch(
-    api: Arc<Api>,
+    call: Call,
     requests: Streaming<pb::WatchRequest>,
 ) -> impl Stream<Item = Result<WatchAnswer, Status>> + Send {
     let watching = Watching {
-        hub: api.handle.watch(),
-        closing: Box::pin(api.closing.clone().cancelled_owned()),
-        api,
+        hub: call.handle().watch(),
+        closing: Box::pin(call.closing.clone().cancelled_owned()),
+        call,
         requests,
         pieces: VecDeque::new(),
         ended: false,
@@ -62,7 +63,7 @@ impl Watching {
     async fn next(&mut self) -> Option<Result<WatchAnswer, Status>> {
         while !self.ended {
             if let Some(piece) = self.pieces.pop_front() {
-                let counters = self.api.accounts.of(Method::Watch);
+                let counters = self.call.accounts.of(Method::Watch);
                 counters.sent.fetch_add(1, Relaxed);
                 return Some(Ok(piece));
             }
@@ -72,7 +73,7 @@ impl Watching {
                 () = &mut self.closing => return self.end(ApiError::Stopped.into()),
                 // Safe to cancel: a request half read stays in the decoder's buffer.
                 request = self.requests.message() => match request {
-                    Ok(Some(request)) => self.take(request),
+                    Ok(Some(request)) => self.take(request).await,
                     Ok(None) => return None,
                     Err(status) => return self.end(status),
                 },
@@ -91,20 +92,48 @@ impl Watching {
         Some(Err(status))
     }
 
-    fn take(&mut self, request: pb::WatchRequest) {
+    async fn take(&mut self, request: pb::WatchRequest) {
         use pb::watch_request::RequestUnion;
-        self.api
+        self.call
             .accounts
             .of(Method::Watch)
             .received
             .fetch_add(1, Relaxed);
         match request.request_union {
-            Some(RequestUnion::CreateRequest(create)) => self.hub.create(spec(create)),
+            Some(RequestUnion::CreateRequest(create)) => self.create(spec(create)).await,
             Some(RequestUnion::CancelRequest(cancel)) => self.hub.cancel(WatchId(cancel.watch_id)),
             Some(RequestUnion::ProgressRequest(_)) => self.hub.progress(),
             // A request of a later version: ignored, as in etcd.
             None => {}
         }
+    }
+
+    /// Asks for a watcher, if whoever opened the stream may read all it would be shown.
+    async fn create(&mut self, spec: WatchSpec) {
+        let refused = match self.call.message().await {
+            Ok(call) => call
+                .require(&Need::Read(&spec.keys.start, &spec.keys.end))
+                .err(),
+            Err(refused) => Some(refused),
+        };
+        let Some(refused) = refused else {
+            self.hub.create(spec);
+            return;
+        };
+        let Ok(status) = self.call.handle.status().await else {
+            // The member goes down; the stream is told in its next turn.
+            return;
+        };
+        self.pieces.push_back(WatchAnswer {
+            head: pb::WatchResponse {
+                created: true,
+                canceled: true,
+                cancel_reason: refused.go_text(),
+                ..head(status.header, WatchId::NONE, status.header.revision)
+            },
+            events: Vec::new(),
+            prev_kv: false,
+        });
     }
 
     fn split(&mut self, header: Header, batch: Batch) {
@@ -117,7 +146,7 @@ impl Watching {
                 fragment: true,
             } => {
                 let head = head(header, id, revision);
-                let bytes_max = self.api.limits.receive_bytes_max;
+                let bytes_max = self.call.limits.receive_bytes_max;
                 self.pieces
                     .extend(fragments(&head, events, prev_kv, bytes_max));
             }

@@ -15,9 +15,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::{Code, Status};
 
-use super::{json, not_found, problem};
+use super::{json, not_found, problem, text};
 use crate::api::Api;
+use crate::auth::Admission;
 use crate::body::Body;
+use crate::call::Call;
+use crate::caller::Caller;
 use crate::grpc::method::Method;
 use crate::grpc::{auth, cluster, errors, kv, lease, maintenance, metadata};
 
@@ -32,126 +35,175 @@ pub(super) async fn serve(api: Arc<Api>, rpc: &str, request: Request<Incoming>) 
     if request.method() != Verb::POST {
         return refused(&Status::unimplemented("Method Not Allowed"));
     }
-    let for_learners = matches!(
-        rpc,
-        "kv/range" | "maintenance/status" | "maintenance/snapshot"
-    );
-    if !for_learners && api.handle.learns() {
+    let Some(method) = method(rpc) else {
+        return not_found();
+    };
+    if let Some(refused) = certificate(&api, &request) {
+        return refused;
+    }
+    use Method as M;
+    if api.handle.learns() && !method.is_for_learners() {
         return refused(&errors::ApiError::NotSupportedForLearner.into());
     }
-    match rpc {
-        "kv/range" => unary(api, request, kv::range).await,
-        "kv/put" => unary(api, request, kv::put).await,
-        "kv/deleterange" => unary(api, request, kv::delete_range).await,
-        "kv/txn" => unary(api, request, kv::txn).await,
-        "kv/compaction" => unary(api, request, kv::compact).await,
-        "lease/grant" => unary(api, request, lease::grant).await,
-        "lease/revoke" | "kv/lease/revoke" => unary(api, request, lease::revoke).await,
-        "lease/timetolive" | "kv/lease/timetolive" => {
-            unary(api, request, lease::time_to_live).await
-        }
-        "lease/leases" | "kv/lease/leases" => unary(api, request, lease::leases).await,
-        "lease/keepalive" => {
-            let line = |api, request| async move {
-                let result = lease::keep_alive_once(api, request).await?;
+    match method {
+        M::Range => unary(api, method, request, kv::range).await,
+        M::Put => unary(api, method, request, kv::put).await,
+        M::DeleteRange => unary(api, method, request, kv::delete_range).await,
+        M::Txn => unary(api, method, request, kv::txn).await,
+        M::Compact => unary(api, method, request, kv::compact).await,
+        M::LeaseGrant => unary(api, method, request, lease::grant).await,
+        M::LeaseRevoke => unary(api, method, request, lease::revoke).await,
+        M::LeaseTimeToLive => unary(api, method, request, lease::time_to_live).await,
+        M::LeaseLeases => unary(api, method, request, lease::leases).await,
+        M::LeaseKeepAlive => {
+            let line = |call, request| async move {
+                let result = lease::keep_alive_once(call, request).await?;
                 Ok(Line { result })
             };
-            unary(api, request, line).await
+            unary(api, method, request, line).await
         }
-        "maintenance/alarm" => unary(api, request, maintenance::alarm).await,
-        "maintenance/status" => unary(api, request, maintenance::member_status).await,
-        "maintenance/defragment" => unary(api, request, maintenance::defragment).await,
-        "maintenance/hash" => unary(api, request, maintenance::hash).await,
-        "maintenance/hashkv" => unary(api, request, maintenance::hash_kv).await,
-        "auth/status" => unary(api, request, auth::auth_status).await,
-        "auth/authenticate" => unary(api, request, auth::authenticate).await,
-        other => match other.strip_prefix("cluster/member/") {
-            Some(change) => members(api, change, request).await,
-            None => not_here(other),
-        },
+        M::MemberAdd => unary(api, method, request, cluster::add).await,
+        M::MemberRemove => unary(api, method, request, cluster::remove).await,
+        M::MemberUpdate => unary(api, method, request, cluster::update).await,
+        M::MemberPromote => unary(api, method, request, cluster::promote).await,
+        M::MemberList => unary(api, method, request, cluster::list).await,
+        M::Alarm => unary(api, method, request, maintenance::alarm).await,
+        M::Status => unary(api, method, request, maintenance::member_status).await,
+        M::Defragment => unary(api, method, request, maintenance::defragment).await,
+        M::Hash => unary(api, method, request, maintenance::hash).await,
+        M::HashKv => unary(api, method, request, maintenance::hash_kv).await,
+        method => users(api, method, request).await,
     }
 }
 
-async fn members(api: Arc<Api>, rpc: &str, request: Request<Incoming>) -> Response<Body> {
-    match rpc {
-        "add" => unary(api, request, cluster::add).await,
-        "remove" => unary(api, request, cluster::remove).await,
-        "update" => unary(api, request, cluster::update).await,
-        "promote" => unary(api, request, cluster::promote).await,
-        "list" => unary(api, request, cluster::list).await,
-        _ => not_found(),
+/// Answers what is about users and roles, and what is not served yet.
+async fn users(api: Arc<Api>, method: Method, request: Request<Incoming>) -> Response<Body> {
+    use Method as M;
+    match method {
+        M::AuthEnable => unary(api, method, request, auth::enable).await,
+        M::AuthDisable => unary(api, method, request, auth::disable).await,
+        M::AuthStatus => unary(api, method, request, auth::status).await,
+        M::Authenticate => unary(api, method, request, auth::authenticate).await,
+        M::UserAdd => unary(api, method, request, auth::user_add).await,
+        M::UserGet => unary(api, method, request, auth::user_get).await,
+        M::UserList => unary(api, method, request, auth::user_list).await,
+        M::UserDelete => unary(api, method, request, auth::user_delete).await,
+        M::UserChangePassword => unary(api, method, request, auth::user_change_password).await,
+        M::UserGrantRole => unary(api, method, request, auth::user_grant_role).await,
+        M::UserRevokeRole => unary(api, method, request, auth::user_revoke_role).await,
+        M::RoleAdd => unary(api, method, request, auth::role_add).await,
+        M::RoleGet => unary(api, method, request, auth::role_get).await,
+        M::RoleList => unary(api, method, request, auth::role_list).await,
+        M::RoleDelete => unary(api, method, request, auth::role_delete).await,
+        M::RoleGrantPermission => unary(api, method, request, auth::role_grant_permission).await,
+        M::RoleRevokePermission => unary(api, method, request, auth::role_revoke_permission).await,
+        later => refused(&errors::not_served(later.name())),
     }
 }
 
-/// What this version does not serve yet, and what does not exist.
-fn not_here(rpc: &str) -> Response<Body> {
-    match later(rpc) {
-        Some(method) => refused(&errors::not_served(method.name())),
-        None => not_found(),
-    }
-}
-
-/// The methods of the contract that are not served here yet.
-fn later(rpc: &str) -> Option<Method> {
+/// The method a path behind `/v3/` stands for; those of leases have two.
+fn method(rpc: &str) -> Option<Method> {
+    use Method as M;
     Some(match rpc {
-        "watch" => Method::Watch,
-        "maintenance/snapshot" => Method::Snapshot,
-        "maintenance/transfer-leadership" => Method::MoveLeader,
-        "maintenance/downgrade" => Method::Downgrade,
-        "auth/enable" => Method::AuthEnable,
-        "auth/disable" => Method::AuthDisable,
-        "auth/user/add" => Method::UserAdd,
-        "auth/user/get" => Method::UserGet,
-        "auth/user/list" => Method::UserList,
-        "auth/user/delete" => Method::UserDelete,
-        "auth/user/changepw" => Method::UserChangePassword,
-        "auth/user/grant" => Method::UserGrantRole,
-        "auth/user/revoke" => Method::UserRevokeRole,
-        "auth/role/add" => Method::RoleAdd,
-        "auth/role/get" => Method::RoleGet,
-        "auth/role/list" => Method::RoleList,
-        "auth/role/delete" => Method::RoleDelete,
-        "auth/role/grant" => Method::RoleGrantPermission,
-        "auth/role/revoke" => Method::RoleRevokePermission,
-        "lock/lock" => Method::Lock,
-        "lock/unlock" => Method::Unlock,
-        "election/campaign" => Method::Campaign,
-        "election/proclaim" => Method::Proclaim,
-        "election/leader" => Method::Leader,
-        "election/observe" => Method::Observe,
-        "election/resign" => Method::Resign,
+        "kv/range" => M::Range,
+        "kv/put" => M::Put,
+        "kv/deleterange" => M::DeleteRange,
+        "kv/txn" => M::Txn,
+        "kv/compaction" => M::Compact,
+        "watch" => M::Watch,
+        "lease/grant" => M::LeaseGrant,
+        "lease/revoke" | "kv/lease/revoke" => M::LeaseRevoke,
+        "lease/keepalive" => M::LeaseKeepAlive,
+        "lease/timetolive" | "kv/lease/timetolive" => M::LeaseTimeToLive,
+        "lease/leases" | "kv/lease/leases" => M::LeaseLeases,
+        "cluster/member/add" => M::MemberAdd,
+        "cluster/member/remove" => M::MemberRemove,
+        "cluster/member/update" => M::MemberUpdate,
+        "cluster/member/list" => M::MemberList,
+        "cluster/member/promote" => M::MemberPromote,
+        "maintenance/alarm" => M::Alarm,
+        "maintenance/status" => M::Status,
+        "maintenance/defragment" => M::Defragment,
+        "maintenance/hash" => M::Hash,
+        "maintenance/hashkv" => M::HashKv,
+        "maintenance/snapshot" => M::Snapshot,
+        "maintenance/transfer-leadership" => M::MoveLeader,
+        "maintenance/downgrade" => M::Downgrade,
+        "auth/enable" => M::AuthEnable,
+        "auth/disable" => M::AuthDisable,
+        "auth/status" => M::AuthStatus,
+        "auth/authenticate" => M::Authenticate,
+        "auth/user/add" => M::UserAdd,
+        "auth/user/get" => M::UserGet,
+        "auth/user/list" => M::UserList,
+        "auth/user/delete" => M::UserDelete,
+        "auth/user/changepw" => M::UserChangePassword,
+        "auth/user/grant" => M::UserGrantRole,
+        "auth/user/revoke" => M::UserRevokeRole,
+        "auth/role/add" => M::RoleAdd,
+        "auth/role/get" => M::RoleGet,
+        "auth/role/list" => M::RoleList,
+        "auth/role/delete" => M::RoleDelete,
+        "auth/role/grant" => M::RoleGrantPermission,
+        "auth/role/revoke" => M::RoleRevokePermission,
+        "lock/lock" => M::Lock,
+        "lock/unlock" => M::Unlock,
+        "election/campaign" => M::Campaign,
+        "election/proclaim" => M::Proclaim,
+        "election/leader" => M::Leader,
+        "election/observe" => M::Observe,
+        "election/resign" => M::Resign,
         _ => return None,
     })
 }
 
-async fn unary<M, R, F>(
+/// Refuses a certificate that names somebody, while anybody asks who calls: over the gateway names in
+/// certificates do not count, and nobody is to believe they did.
+fn certificate(api: &Api, request: &Request<Incoming>) -> Option<Response<Body>> {
+    let caller = Caller::of_request(request.extensions());
+    let named = caller.is_some_and(|caller| caller.common_name.is_some());
+    (named && api.handle.auth_view().enabled()).then(|| {
+        text(
+            StatusCode::BAD_REQUEST,
+            "CommonName of client sending a request against gateway will be ignored and not used as expected\n",
+        )
+    })
+}
+
+async fn unary<C, M, R, F>(
     api: Arc<Api>,
+    method: Method,
     request: Request<Incoming>,
-    serve: impl FnOnce(Arc<Api>, M) -> F,
+    serve: impl FnOnce(C, M) -> F,
 ) -> Response<Body>
 where
+    C: From<Call>,
     M: DeserializeOwned + Default,
     R: Serialize,
     F: Future<Output = Result<R, Status>>,
 {
     api.accounts.gateway_requests.fetch_add(1, Relaxed);
-    match answer(api, request, serve).await {
+    match answer(api, method, request, serve).await {
         Ok(answer) => json(StatusCode::OK, &answer),
         Err(status) => refused(&status),
     }
 }
 
-async fn answer<M, R, F>(
+async fn answer<C, M, R, F>(
     api: Arc<Api>,
+    method: Method,
     request: Request<Incoming>,
-    serve: impl FnOnce(Arc<Api>, M) -> F,
+    serve: impl FnOnce(C, M) -> F,
 ) -> Result<R, Status>
 where
+    C: From<Call>,
     M: DeserializeOwned + Default,
     F: Future<Output = Result<R, Status>>,
 {
     let (parts, body) = request.into_parts();
     metadata::wanted(&parts.headers)?.check(&api).await?;
+    let admission = Admission::of(&api, method, &parts.headers, &parts.extensions);
+    let call = admission.call(&api, method).await?;
     let body = whole(body, json_bytes_max(api.limits.receive_bytes_max)).await?;
     let message = if body.is_empty() {
         // An empty body stands for an empty message.
@@ -160,7 +212,7 @@ where
         serde_json::from_slice(&body)
             .map_err(|error| Status::invalid_argument(error.to_string()))?
     };
-    serve(api, message).await
+    serve(call.into(), message).await
 }
 
 /// Base64 makes bytes a third longer, and names and quotes come on top.

@@ -304,7 +304,7 @@ async fn authorization_is_off() {
     };
     assert_eq!(
         refusal(auth.role_grant_permission(grant).await),
-        "Unimplemented: muster: RoleGrantPermission is not served by this version"
+        "InvalidArgument: etcdserver: invalid auth management"
     );
 }
 

@@ -222,8 +222,8 @@ async fn the_gateway_refuses_in_json() {
         (
             "/v3/auth/enable",
             "{}",
-            501,
-            r#"{"code":12,"message":"muster: AuthEnable is not served by this version","details":[]}"#,
+            400,
+            r#"{"code":9,"message":"etcdserver: root user does not exist","details":[]}"#,
         ),
         (
             "/v3/kv/nothing",
