@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use store_machine::alarm::AlarmKind;
+use store_machine::auth::Actor;
 use store_machine::command::Command;
 use store_machine::revision::Revision;
 
@@ -176,7 +177,7 @@ impl Member {
             let known = self.machine.is_corrupt(member);
             if !known {
                 let kind = AlarmKind::Corrupt;
-                let command = Command::AlarmRaise { member, kind };
+                let command = Command::AlarmRaise { member, kind }.by(Some(Actor::Store));
                 self.proposals.queue(None, Moment::NEVER, command);
                 self.more = true;
             }
