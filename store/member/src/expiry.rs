@@ -5,10 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use store_machine::LeaseRecord;
+use store_machine::command::Command;
 use store_machine::revision::LeaseId;
 
 use crate::forwarding::Asker;
 use crate::limits::{CHECKPOINT_LEASES_MAX, CHECKPOINT_PERIOD_MS, REVOKES_IN_FLIGHT_MAX};
+use crate::member::Member;
 use crate::moment::Moment;
 
 /// What is known of one lease.
@@ -302,6 +304,24 @@ fn seconds_to_ms(seconds: i64) -> u64 {
 /// Rounded up, so that "less than a second" is not "nothing".
 pub(crate) fn ms_to_seconds(ms: u64) -> i64 {
     i64::try_from(ms.div_ceil(1_000)).unwrap_or(i64::MAX)
+}
+
+impl Member {
+    /// Completes what a client left open: the id, and the least time to live.
+    pub(crate) fn lease_grant(&mut self, id: LeaseId, ttl_seconds: i64) -> Command {
+        let mut id = id;
+        while id == LeaseId::NONE {
+            // Positive, as etcd's.
+            let drawn = LeaseId(self.random.next().cast_signed() & i64::MAX);
+            if self.machine.lease(drawn).is_none() {
+                id = drawn;
+            }
+        }
+        Command::LeaseGrant {
+            id,
+            ttl_seconds: ttl_seconds.max(self.config.lease_ttl_seconds_min()),
+        }
+    }
 }
 
 #[cfg(test)]

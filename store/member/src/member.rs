@@ -12,7 +12,7 @@ use raft::{RawNode, StateRole};
 use store_machine::Machine;
 use store_machine::command::Command;
 use store_machine::error::Refusal;
-use store_machine::revision::{Index, LeaseId};
+use store_machine::revision::Index;
 use store_watch::hub::Hub;
 
 use crate::answer::{Body, Failure, Header};
@@ -398,22 +398,6 @@ impl Member {
         }
         let deadline = now.plus_ms(self.config.request_timeout_ms());
         self.proposals.queue(Some(token), deadline, command);
-    }
-
-    /// Completes what a client left open: the id, and the least time to live.
-    fn lease_grant(&mut self, id: LeaseId, ttl_seconds: i64) -> Command {
-        let mut id = id;
-        while id == LeaseId::NONE {
-            // Positive, as etcd's.
-            let drawn = LeaseId(self.random.next().cast_signed() & i64::MAX);
-            if self.machine.lease(drawn).is_none() {
-                id = drawn;
-            }
-        }
-        Command::LeaseGrant {
-            id,
-            ttl_seconds: ttl_seconds.max(self.config.lease_ttl_seconds_min()),
-        }
     }
 
     /// Notices a change of leader or term, with what follows from it.
