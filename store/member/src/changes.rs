@@ -1,6 +1,7 @@
 //! Members come, go and learn where they are known: changes on their way into the log, what follows
 //! when one is applied, and what this member says of itself.
 
+use bytes::Bytes;
 use protobuf::Message as _;
 use raft::eraftpb::{
     ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry as RaftEntry, EntryType,
@@ -12,6 +13,7 @@ use store_machine::revision::Index;
 
 use crate::answer::{Body, Failure, MemberInfo};
 use crate::effects::{Effects, Envelope, Fatal};
+use crate::election::leads_alone;
 use crate::log;
 use crate::member::Member;
 use crate::membership::View;
@@ -167,7 +169,10 @@ impl Member {
 
     fn apply_conf(&mut self, entry: &RaftEntry, conf: &ConfChangeV2, out: &mut Effects) {
         match self.node.apply_conf_change(conf) {
-            Ok(state) => self.voters = log::voters(&state),
+            Ok(state) => {
+                self.voters = log::voters(&state);
+                self.record_members(entry.index);
+            }
             Err(error) => self.unreadable(entry, error.to_string(), out),
         }
     }
@@ -179,24 +184,10 @@ impl Member {
         });
     }
 
-    /// Ends this member when it is one no more, as soon as it knows.
-    pub(crate) fn end_when_removed(&self, out: &mut Effects) {
-        let member = self.config.id;
-        if self.machine.is_removed(member) {
-            out.fatal.get_or_insert(Fatal::Removed { member });
-        }
-    }
-
-    /// A former member talks as if it were one: it was away when it was removed. True if so.
-    pub(crate) fn turn_away(&self, from: u64, out: &mut Effects) -> bool {
-        let removed = self.machine.is_removed(from);
-        if removed {
-            out.sends.push(Envelope {
-                to: from,
-                message: PeerMessage::Removed,
-            });
-        }
-        removed
+    /// Whether this member is the only one.
+    #[must_use]
+    pub fn alone(&self) -> bool {
+        leads_alone(&self.node)
     }
 
     /// Whether the members know what this one is called and how clients reach it.
@@ -230,6 +221,13 @@ impl Member {
         self.publish_at = now.plus_ms(self.config.request_timeout_ms());
         self.proposals.queue(None, self.publish_at, command);
     }
+}
+
+/// The bytes of the command in the body of an entry that changes members; `None` where raft alone is meant.
+#[must_use]
+pub fn change_in(body: &Bytes) -> Option<Bytes> {
+    let conf = ConfChangeV2::parse_from_carllerche_bytes(body).ok()?;
+    proposals::command_in(&conf.context)
 }
 
 /// Reads either form of raft's; ours is always the second.

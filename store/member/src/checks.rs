@@ -186,11 +186,14 @@ impl Member {
             .map(|inquiry| inquiry.deadline)
             .min();
         let patience = patience.min(traced.unwrap_or(Moment::NEVER));
+        if self.others().next().is_none() {
+            return patience;
+        }
         if !self.leads() {
             let asks = checks.ask_at.filter(|_| self.role_known());
             return patience.min(asks.unwrap_or(Moment::NEVER));
         }
-        if self.others().next().is_none() || !self.expiry.is_active() {
+        if !self.expiry.is_active() {
             return patience;
         }
         patience.min(match &checks.round {

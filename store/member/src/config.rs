@@ -44,6 +44,9 @@ pub struct Config {
     /// Refuse changes of the members that would leave too few of them started and heard of. etcd's
     /// default; without it only what cannot be carried out is refused.
     pub strict_reconfig: bool,
+    /// Bytes of a part of a snapshot on its way to another member. 256 KiB: a millisecond of work at
+    /// either end.
+    pub snapshot_part_bytes: usize,
     /// Bounds of the machine; equal on all members.
     pub limits: Limits,
     /// Source of election jitter, lease ids and read rounds. Must differ from life to life and from
@@ -80,6 +83,7 @@ impl Config {
             check_at_start: false,
             learners_max: 1,
             strict_reconfig: true,
+            snapshot_part_bytes: 256 << 10,
             limits: Limits {
                 quota_bytes: 2 << 30,
             },

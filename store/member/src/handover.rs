@@ -29,13 +29,13 @@ pub(crate) struct Fitness {
     not_before: Moment,
 }
 
-impl Handover {
-    pub(crate) const fn deadline(&self) -> Moment {
-        self.deadline
-    }
-}
-
 impl Member {
+    /// When a hand-over has taken too long.
+    pub(crate) fn next_handover(&self) -> Moment {
+        let handover = self.handover.as_ref();
+        handover.map_or(Moment::NEVER, |handover| handover.deadline)
+    }
+
     /// Begins to hand the lead over, to a certain member or to the one that has most of the log.
     pub(crate) fn hand_over(
         &mut self,

@@ -21,6 +21,7 @@ mod forwarding;
 mod founding;
 mod handover;
 pub mod input;
+mod leaving;
 pub mod limits;
 mod log;
 pub mod member;
@@ -40,6 +41,7 @@ mod transfer;
 pub mod verdict;
 mod watching;
 
+pub use changes::change_in;
 pub use config::Config;
 pub use effects::Effects;
 pub use input::Input;

@@ -67,10 +67,7 @@ pub const CHECKPOINT_LEASES_MAX: usize = 1_000;
 /// minutes). Shorter leases start anew on a leader change: they are late by at most this much.
 pub const CHECKPOINT_PERIOD_MS: u64 = 5 * 60 * 1_000;
 
-/// Bytes of a part of a snapshot: a millisecond of work at either end.
-pub const SNAPSHOT_PART_BYTES: usize = 256 << 10;
-
-/// Parts on their way to a receiver: 1 MiB, enough for a gigabit at 8 ms of round trip.
+/// Parts of a snapshot on their way to a receiver: 1 MiB, enough for a gigabit at 8 ms of round trip.
 pub const SNAPSHOT_PARTS_IN_FLIGHT: usize = 4;
 
 /// Receivers served at once; each keeps alive what is compacted meanwhile. Others wait their turn.

@@ -20,12 +20,13 @@ use crate::checks::Checks;
 use crate::config::Config;
 use crate::counts::Counts;
 use crate::effects::{Effects, Envelope, Notice, Reply};
-use crate::election::{Election, leads_alone};
+use crate::election::Election;
 use crate::expiry::Expiry;
 use crate::forwarding::{Asker, Forwarding};
 use crate::founding::Founding;
 use crate::handover::{Fitness, Handover};
 use crate::input::{Input, Token};
+use crate::leaving::Leaving;
 use crate::limits;
 use crate::log::{self, Log};
 use crate::moment::Moment;
@@ -71,6 +72,8 @@ pub struct Member {
     pub(crate) persist: Persist,
     pub(crate) handover: Option<Handover>,
     pub(crate) fitness: Fitness,
+    /// It was removed.
+    pub(crate) leaving: Option<Leaving>,
     /// When each peer was heard of last.
     pub(crate) heard: BTreeMap<u64, Moment>,
     /// When to see next whether the others know what this member is called.
@@ -182,6 +185,7 @@ impl Member {
             persist,
             handover: None,
             fitness: Fitness::default(),
+            leaving: None,
             heard: BTreeMap::new(),
             publish_at: Moment::default(),
             // A restored machine may not have finished the scrub of its last compaction.
@@ -252,7 +256,7 @@ impl Member {
             self.expiry
                 .start(now, self.machine.leases(), self.config.election_ms);
         }
-        self.end_when_removed(out);
+        self.leave_when_removed(now, out);
         self.watch_handover(now, out);
         self.answer_ripe_reads(now, out);
         self.send_snapshots(now, out);
@@ -285,11 +289,8 @@ impl Member {
             .min(self.transfers.next_deadline())
             .min(self.next_check())
             .min(self.next_slow())
-            .min(
-                self.handover
-                    .as_ref()
-                    .map_or(Moment::NEVER, Handover::deadline),
-            )
+            .min(self.next_handover())
+            .min(self.next_leaving())
             .min(self.next_progress)
     }
 
@@ -343,7 +344,10 @@ impl Member {
 
     /// Whether a read round may begin.
     pub(crate) fn is_led(&self) -> bool {
-        if self.leads() {
+        if self.leaving.is_some() {
+            // Those who are left may decide without it.
+            false
+        } else if self.leads() {
             self.node.raft.commit_to_current_term()
         } else {
             self.node.raft.leader_id != raft::INVALID_ID
@@ -547,12 +551,6 @@ impl Member {
         self.more |= self.may_decide() && self.space.is_due(size, quota);
         self.begin_snapshot(out);
         self.trim_log();
-    }
-
-    /// Whether this member is the only one.
-    #[must_use]
-    pub fn alone(&self) -> bool {
-        leads_alone(&self.node)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::effects::{Effects, Envelope, Fatal, PeerMessage};
 use crate::log;
 use crate::member::Member;
 use crate::moment::Moment;
+use crate::persist::Messages;
 use crate::reads::Remote;
 
 impl Member {
@@ -37,11 +38,7 @@ impl Member {
             PeerMessage::Ask(ask) => return self.asked(now, from, *ask, out),
             PeerMessage::Answer(answer) => return self.answered(*answer, out),
             PeerMessage::SnapshotPart(part) => return self.snapshot_part(from, &part, out),
-            PeerMessage::Removed => {
-                let member = self.config.id;
-                out.fatal.get_or_insert(Fatal::Removed { member });
-                return;
-            }
+            PeerMessage::Removed => return self.told_removed(from, out),
             PeerMessage::Check(check) => return self.check_said(now, from, check, out),
             PeerMessage::SnapshotGot(got) => return self.snapshot_got(now, from, got),
         };
@@ -92,10 +89,13 @@ impl Member {
         let after_sync = ready.take_persisted_messages();
         let read_states = ready.take_read_states();
 
-        out.sends.extend(at_once.into_iter().map(Envelope::from));
         let vote = hard.as_ref().map(log::vote);
+        let messages = Messages {
+            at_once,
+            after_sync,
+        };
         self.persist
-            .order(now, number, vote, &entries, after_sync, out);
+            .order(now, number, vote, &entries, messages, out);
         let snapshot = ready.snapshot().get_metadata().index;
         if snapshot > 0 {
             self.install(ready.snapshot(), out);

@@ -17,9 +17,7 @@ use store_machine::Machine;
 use store_machine::snapshot::{Restore, SnapshotCursor};
 
 use crate::effects::{Effects, Envelope, Snapshot};
-use crate::limits::{
-    SNAPSHOT_HOLD_BYTES_MAX, SNAPSHOT_PART_BYTES, SNAPSHOT_PARTS_IN_FLIGHT, SNAPSHOTS_OUT_MAX,
-};
+use crate::limits::{SNAPSHOT_HOLD_BYTES_MAX, SNAPSHOT_PARTS_IN_FLIGHT, SNAPSHOTS_OUT_MAX};
 use crate::log;
 use crate::member::Member;
 use crate::moment::Moment;
@@ -138,12 +136,12 @@ impl Outgoing {
     }
 
     /// The next part, if there is one and it may be on its way.
-    fn next_part(&mut self) -> Option<SnapshotPart> {
+    fn next_part(&mut self, bytes_max: usize) -> Option<SnapshotPart> {
         if self.window.len() >= SNAPSHOT_PARTS_IN_FLIGHT {
             return None;
         }
         let offset = self.bytes - self.content.bytes_left();
-        let content = Bytes::from(self.content.chunk(SNAPSHOT_PART_BYTES)?);
+        let content = Bytes::from(self.content.chunk(bytes_max)?);
         self.window.push_back((offset, content.clone()));
         Some(self.part(offset, content))
     }
@@ -187,7 +185,7 @@ impl Member {
                 parts = outgoing.parts_again();
                 outgoing.again = now.plus_ms(self.config.election_ms);
             }
-            parts.extend(outgoing.next_part());
+            parts.extend(outgoing.next_part(self.config.snapshot_part_bytes));
             self.more |= outgoing.window.len() < SNAPSHOT_PARTS_IN_FLIGHT
                 && outgoing.content.bytes_left() > 0;
             out.sends.extend(parts.into_iter().map(|part| Envelope {

@@ -8,7 +8,7 @@ use store_machine::revision::Revision;
 use store_member::answer::{Body, Consistency, Failure, Forbidden};
 use store_member::input::Read;
 
-use crate::world::{World, put};
+use crate::world::{World, put, range};
 
 fn add(id: u64, learner: bool) -> MemberChange {
     MemberChange::Add(MemberRecord {
@@ -99,6 +99,144 @@ fn one_becomes_three_and_three_become_one() {
     assert_eq!(member_ids(&world, 3), [3]);
     let last = change(&mut world, 3, MemberChange::Remove { id: 3 });
     assert_eq!(last, Err(Failure::Forbidden(Forbidden::UnstartedMembers)));
+}
+
+/// Two members; the one that leads and the other.
+fn two(world: &mut World) -> (u64, u64) {
+    world.elect();
+    world.pass(500);
+    assert!(change(world, 1, add(2, false)).is_ok());
+    start_joining(world, 2);
+    catches_up(world, 2);
+    let leader = world.elect();
+    (leader, 3 - leader)
+}
+
+#[test]
+fn who_is_left_of_two_serves_on() {
+    let mut world = World::started(1);
+    let (leader, other) = two(&mut world);
+    let token = world.propose(
+        leader,
+        Command::Members(MemberChange::Remove { id: leader }),
+    );
+    world.pass_until(10_000, |world| world.nodes[&leader].removed);
+    world.wire.clear();
+    assert!(world.acknowledged(token));
+    serves(&mut world);
+    assert_eq!(member_ids(&world, other), [other]);
+}
+
+#[test]
+fn a_member_leaves_when_another_knows_for_good() {
+    for leads in [true, false] {
+        for syncs in [false, true] {
+            let mut world = World::started(1);
+            let (leader, follower) = two(&mut world);
+            let (leaves, stays) = if leads {
+                (leader, follower)
+            } else {
+                (follower, leader)
+            };
+            let token = world.propose(
+                leader,
+                Command::Members(MemberChange::Remove { id: leaves }),
+            );
+            world.pass_until(10_000, |world| world.acknowledged(token));
+            if syncs {
+                world.pass(50);
+            }
+            // The power goes at the other: what it knows of the change, it has on disk, or it asks again.
+            world.crash(stays, 0);
+            world.wire.clear();
+            world.pass(50);
+            world.start(stays);
+            world.pass_until(20_000, |world| world.nodes[&leaves].removed);
+            serves(&mut world);
+            assert_eq!(member_ids(&world, stays), [stays]);
+        }
+    }
+}
+
+#[test]
+fn a_learner_tells_no_voter_that_it_is_removed() {
+    let mut world = World::started(1);
+    let (leader, other) = two(&mut world);
+    assert!(change(&mut world, leader, add(3, true)).is_ok());
+    start_joining(&mut world, 3);
+    catches_up(&mut world, 3);
+    world.cut.insert((leader, other));
+    let token = world.propose(
+        leader,
+        Command::Members(MemberChange::Remove { id: leader }),
+    );
+    world.pass(50);
+    world.cut.clear();
+    world.pass_until(10_000, |world| world.nodes[&leader].removed);
+    assert!(world.acknowledged(token));
+    serves(&mut world);
+}
+
+/// It knows a leader and nobody else: there is nobody to be compared with.
+#[test]
+fn a_member_that_waits_for_its_snapshot_sleeps() {
+    let mut world = World::started(1);
+    world.elect();
+    assert!(change(&mut world, 1, add(2, true)).is_ok());
+    world.cut.insert((2, 1));
+    start_joining(&mut world, 2);
+    world.pass(500);
+    assert!(world.member(2).next_deadline(world.now) > world.now);
+    world.cut.clear();
+    catches_up(&mut world, 2);
+}
+
+/// Its vote is the majority: it leads at once. What a learner hears of that must not be unsaid by a crash.
+#[test]
+fn a_sole_voter_is_silent_until_its_vote_is_durable() {
+    let mut world = World::started(1);
+    world.elect();
+    assert!(change(&mut world, 1, add(2, true)).is_ok());
+    start_joining(&mut world, 2);
+    catches_up(&mut world, 2);
+    for _ in 0..2 {
+        world.crash(1, 0);
+        world.wire.clear();
+        world.start(1);
+        world.pass_alone(5_000);
+        for i in 0..20 {
+            world.propose(1, put("k", &i.to_string()));
+            world.pass_alone(200);
+        }
+        assert_eq!(world.leaders(), [1]);
+        let said = world.wire.iter().filter(|(from, _)| *from == 1).count();
+        assert_eq!(said, 0, "{:?}", world.wire);
+    }
+    serves(&mut world);
+    catches_up(&mut world, 2);
+}
+
+#[test]
+fn a_removed_leader_is_not_alone() {
+    let mut world = World::started(1);
+    let (leader, other) = two(&mut world);
+    let token = world.propose(
+        leader,
+        Command::Members(MemberChange::Remove { id: leader }),
+    );
+    world.pass_until(10_000, |world| world.acknowledged(token));
+    // It may lead for a while, but it serves nobody: the other may lead, too, and has all the say.
+    world.cut.insert((leader, other));
+    world.cut.insert((other, leader));
+    assert!(!world.member(leader).alone());
+    let read = world.read(
+        leader,
+        Read::Range(range("serves")),
+        Consistency::Linearizable,
+    );
+    world.pass(500);
+    assert!(!matches!(world.outcome(read), Some(Ok(_))));
+    world.pass_until(60_000, |world| world.nodes[&leader].removed);
 }
 
 #[test]
