@@ -44,10 +44,20 @@ pub enum Bug {
     /// A restart begins from the snapshot and forgets the log behind it (revision goes back, etcd issue
     /// 17780).
     LogForgottenAtRestart,
+    /// A member that joins is started as one of a new cluster.
+    JoinsAsFounder,
+    /// What a learner has on disk is counted for the majority.
+    LearnerCounted,
+    /// A member that was removed while it was away is not told.
+    RemovedNotTold,
+    /// A member whose disk was wiped comes back under its id (etcd issue 13196).
+    WipedComesBack,
+    /// A chunk of a snapshot is left out on its way to the disk.
+    SnapshotChunkSkipped,
 }
 
 /// All of them.
-pub const ALL: [Bug; 16] = [
+pub const ALL: [Bug; 21] = [
     Bug::AckBeforeDurable,
     Bug::ThenBeforeSync,
     Bug::SyncCoversLater,
@@ -64,4 +74,9 @@ pub const ALL: [Bug; 16] = [
     Bug::StarvedStreamLoses,
     Bug::OldLeaderRevokes,
     Bug::LogForgottenAtRestart,
+    Bug::JoinsAsFounder,
+    Bug::LearnerCounted,
+    Bug::RemovedNotTold,
+    Bug::WipedComesBack,
+    Bug::SnapshotChunkSkipped,
 ];

@@ -24,6 +24,8 @@ enum Fault {
     SlowDisk,
     FullDisk,
     FailedDisk,
+    /// A disk is gone for good.
+    Loss,
 }
 
 impl World {
@@ -44,6 +46,7 @@ impl World {
             (plan.slow_disks, Fault::SlowDisk),
             (plan.full_disks, Fault::FullDisk),
             (plan.failed_syncs, Fault::FailedDisk),
+            (plan.losses && plan.change_every > 0, Fault::Loss),
         ] {
             if on {
                 kinds.push(kind);
@@ -73,6 +76,7 @@ impl World {
                 self.hosts[host].disk.cut_power_after(operations);
                 self.hosts[host].power_going = true;
             }
+            Fault::Loss => self.lose(host),
             Fault::Partition => self.partition(),
             Fault::Pause => self.pause(host),
             Fault::SlowDisk => {

@@ -139,9 +139,21 @@ pub(crate) struct Life {
     pub(crate) deferred: Vec<Event>,
 }
 
+/// What becomes of a host in the long run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Its process runs, or starts again when it has ended.
+    Runs,
+    /// It is not needed any more: its member was removed, or never came to be one.
+    Retired,
+    /// It is gone with its disk, and nobody can bring it back.
+    Lost,
+}
+
 /// A place where a member lives: a disk, and mostly a process.
 pub(crate) struct Host {
     pub(crate) id: u64,
+    pub(crate) fate: Fate,
     pub(crate) config: Config,
     pub(crate) disk: SimDisk,
     pub(crate) segment_bytes: u64,

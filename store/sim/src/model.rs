@@ -3,6 +3,8 @@
 //!
 //! Knows only what the workload asks for: no nested transactions, no sorting, no quota.
 
+mod members;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -17,6 +19,8 @@ use store_machine::request::{
     TxnOp, TxnRequest,
 };
 use store_machine::revision::{LeaseId, Revision};
+
+pub(crate) use members::Members;
 
 /// Pair from a revision on; `None` = deleted there.
 type Version = (i64, Option<KeyValue>);
@@ -33,11 +37,13 @@ pub(crate) struct Model {
     leases: BTreeMap<LeaseId, i64>,
     lease_term: u64,
     alarms: BTreeSet<Alarm>,
+    pub(crate) members: Members,
 }
 
 impl Model {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(members: Members) -> Self {
         Self {
+            members,
             keys: BTreeMap::new(),
             revision: 1,
             compacted: -1,
@@ -145,10 +151,19 @@ impl Model {
                 let cleared = self.alarms.remove(&alarm);
                 Ok(Reply::Alarm(cleared.then_some(alarm).into_iter().collect()))
             }
-            Command::MemberPublish { .. } => Ok(Reply::MemberPublish),
-            // No client of the simulation changes members.
-            Command::Members(_) => Ok(Reply::Members(Vec::new())),
-            // Nor does any user log in there.
+            Command::MemberPublish {
+                id,
+                name,
+                client_urls,
+            } => {
+                self.members.publish(*id, name, client_urls)?;
+                Ok(Reply::MemberPublish)
+            }
+            Command::Members(change) => {
+                self.members.change(change)?;
+                Ok(Reply::Members(self.members.list()))
+            }
+            // Nobody logs in there.
             Command::As { command, .. } => self.run(command, events),
             Command::Auth(_) => Ok(Reply::Auth),
         }

@@ -47,20 +47,21 @@ impl Net {
         if self.cut.contains(&(from, to)) {
             return [None, None];
         }
-        if self.well {
-            return [Some(now + chance.between(50, 500)), None];
-        }
-        if chance.per_mille(plan.drop) {
+        if !self.well && chance.per_mille(plan.drop) {
             return [None, None];
         }
-        let mut arrives = now + chance.skewed(50, plan.delay_max);
-        if !plan.overtake {
+        let mut arrives = now
+            + if self.well {
+                chance.between(50, 500)
+            } else {
+                chance.skewed(50, plan.delay_max)
+            };
+        if !plan.overtake || self.well {
             let last = self.last.entry((from, to)).or_default();
             arrives = arrives.max(*last);
             *last = arrives;
         }
-        let again = chance
-            .per_mille(plan.double)
+        let again = (!self.well && chance.per_mille(plan.double))
             .then(|| now + chance.skewed(50, 10 * plan.delay_max));
         [Some(arrives), again]
     }

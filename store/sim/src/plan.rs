@@ -51,6 +51,12 @@ pub(crate) struct Plan {
     /// Entries kept behind a snapshot.
     pub(crate) catch_up_entries: u64,
     pub(crate) segment_bytes: u64,
+    /// Bytes of a part of a snapshot that goes to another member.
+    pub(crate) snapshot_part_bytes: usize,
+    /// Mean time between two wishes of the operator who changes members; 0 = there is none.
+    pub(crate) change_every: Time,
+    /// Disks may be lost for good, and their members are removed.
+    pub(crate) losses: bool,
     /// Longest pause of a client between two requests.
     pub(crate) think_max: Time,
 }
@@ -70,6 +76,7 @@ impl Plan {
             slow_disks: false,
             full_disks: false,
             failed_syncs: false,
+            change_every: 0,
             clients: 8,
             delay_max: 100 * MS,
             ..Self::draw(chance)
@@ -87,6 +94,7 @@ impl Plan {
         // Leases long enough to be recorded with their remaining time, which takes a long run.
         let slow = !large && chance.once_in(12);
         let hurry = if slow { 40 } else { 1 };
+        let changes = chance.once_in(2);
         Self {
             value_bytes: if large { 6_000 } else { 8 },
             ttl_seconds: if slow { (290, 700) } else { (2, 5) },
@@ -119,6 +127,13 @@ impl Plan {
             } else {
                 [8, 16, 64][chance.place(3)] << 10
             },
+            change_every: if changes {
+                hurry * chance.between(100, 3_000) * MS
+            } else {
+                0
+            },
+            snapshot_part_bytes: [100, 1_000, 256 << 10][chance.place(3)],
+            losses: chance.once_in(2),
             think_max: hurry * [5, 20, 100][chance.place(3)] * MS,
         }
     }

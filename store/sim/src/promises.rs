@@ -8,6 +8,7 @@ pub(crate) mod durability;
 pub(crate) mod election;
 pub(crate) mod lease;
 pub(crate) mod log_matching;
+pub(crate) mod membership;
 pub(crate) mod reads;
 pub(crate) mod rest;
 pub(crate) mod state;
@@ -17,7 +18,7 @@ pub(crate) mod writes;
 use std::fmt;
 
 use crate::host::Slot;
-use crate::model::Model;
+use crate::model::{Members, Model};
 
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub(crate) struct Canon {
 const BEFORE_FIRST: u64 = 1;
 
 impl Canon {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(founders: Members) -> Self {
         Self {
             slots: Vec::new(),
             terms: Vec::new(),
@@ -72,7 +73,7 @@ impl Canon {
                 revision: 1,
                 compacted: 0,
             }],
-            model: Model::new(),
+            model: Model::new(founders),
         }
     }
 

@@ -59,6 +59,12 @@ pub(crate) enum Event {
     StreamEnd { watcher: usize, stream: StreamId },
     /// A watcher thinks of something to do.
     Watcher { watcher: usize },
+    /// The operator thinks of something to do.
+    Operator,
+    /// What it wishes arrives.
+    Wish { host: usize, order: usize },
+    /// A host is set up for a member to be.
+    Joins { host: usize },
     /// The next fault.
     Fault,
     /// A process starts.

@@ -29,6 +29,7 @@ pub use crate::history::What;
 
 use crate::clock::Time;
 use crate::history::{History, OpId, State};
+use crate::model::Members;
 use crate::promises::lease::Promises;
 use crate::promises::reads::{self, Seen};
 use crate::promises::watch::Shown;
@@ -109,7 +110,7 @@ impl Recorded {
     /// # Panics
     /// When two requests write the same value: the history could not be judged.
     pub fn check(&self) -> Result<Account, Violation> {
-        let mut canon = Canon::new();
+        let mut canon = Canon::new(Members::default());
         let order = Order::find(self, &mut canon.model)?;
         let mut walk = Walk {
             recorded: self,

@@ -45,6 +45,8 @@ pub struct Outcome {
     pub writes: u64,
     /// Snapshots members took from others.
     pub transfers: u64,
+    /// Changes of members.
+    pub changes: usize,
     /// Leases that ended by time.
     pub expired: u64,
     /// Events shown to watchers.
@@ -79,6 +81,7 @@ pub fn run(seed: u64, options: Options) -> Outcome {
         requests: world.history.ops.len(),
         writes: world.history.done,
         transfers: world.transfers,
+        changes: world.memberships.changes(),
         expired: world.leases.expired,
         shown: world.shown_events(),
     }

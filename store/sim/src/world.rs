@@ -1,22 +1,25 @@
 //! The world: hosts, clients, watchers, the network and the queue of what happens next, in one thread.
 //!
 //! Takes one event after the other and lets it happen. What a member's orders come to is in
-//! `world/perform.rs`, what its disk does in `world/disk.rs`, what clients do in `world/clients.rs`, the peace after the faults in
+//! `world/perform.rs`, what it has applied in `world/applied.rs`, what its disk does in `world/disk.rs`, what clients do in
+//! `world/clients.rs`, who changes members in `world/operator.rs`, the peace after the faults in
 //! `world/peace.rs`. One generator decides everything, so that a seed is a run.
 
+mod applied;
 mod clients;
 mod disk;
+mod operator;
 mod peace;
 mod perform;
+mod slips;
 
 use std::collections::BTreeMap;
 
-use store_machine::Limits;
+use store_machine::{Limits, MemberRecord};
 use store_member::Config;
 use store_member::answer::MemberInfo;
 use store_member::effects::{Effects, PeerMessage};
 use store_member::input::{Input, StreamEvent};
-use store_wal::sim::SimDisk;
 use store_watch::batch::StreamId;
 
 use crate::bugs::Bug;
@@ -24,12 +27,14 @@ use crate::chance::Chance;
 use crate::clock::Time;
 use crate::history::History;
 use crate::host::open::{End, Refused};
-use crate::host::{Durable, Host};
+use crate::host::{Fate, Host};
+use crate::model::Members;
 use crate::net::Net;
 use crate::plan::{MS, Plan, SECOND};
 use crate::promises::election::Elections;
 use crate::promises::lease;
 use crate::promises::log_matching::Logs;
+use crate::promises::membership::Memberships;
 use crate::promises::state::States;
 use crate::promises::{Canon, Check, broken};
 use crate::queue::{Event, Queue};
@@ -58,6 +63,7 @@ pub(crate) struct World {
     workload: Workload,
     pub(crate) history: History,
     pub(crate) canon: Canon,
+    pub(crate) memberships: Memberships,
     pub(crate) elections: Elections,
     logs: Logs,
     states: States,
@@ -80,41 +86,23 @@ impl World {
             Some(Bug::RoundConfirmedByOldAnswer) => Plan::of_pauses(&mut chance),
             _ => Plan::draw(&mut chance),
         };
-        let info = |id| MemberInfo {
+        let founders = (1..=plan.members).map(|id| MemberRecord {
             id,
             name: format!("m{id}"),
-            peer_urls: Vec::new(),
-            client_urls: Vec::new(),
-            learner: false,
-        };
-        let host = |id| Host {
-            id,
-            config: Config {
-                members: (1..=plan.members).map(info).collect(),
-                snapshot_count: plan.snapshot_count,
-                catch_up_entries: plan.catch_up_entries,
-                progress_ms: 3_000,
-                limits: Limits {
-                    quota_bytes: u64::MAX,
-                },
-                ..Config::new(7, id, 0)
+            peer_urls: vec![format!("p{id}")],
+            client_urls: if plan.members == 1 {
+                vec![format!("c{id}")]
+            } else {
+                Vec::new()
             },
-            disk: SimDisk::new(),
-            segment_bytes: plan.segment_bytes,
-            blind,
-            durable: Durable::default(),
-            life: 0,
-            up: None,
-            bug,
-            power_going: false,
-            sync_max: plan.sync_max,
-        };
-        let hosts: Vec<_> = (1..=plan.members).map(host).collect();
+            learner: false,
+        });
+        let founders = Members::founded(founders);
         let watchers = (0..plan.watchers)
             .map(|_| Watcher::draw(&mut chance))
             .collect();
         let clients = (0..plan.clients).map(|_| Client {
-            host: chance.place(hosts.len()),
+            host: chance.place(usize::try_from(plan.members).unwrap_or(1)),
             waits_for: None,
             lease: None,
         });
@@ -123,14 +111,15 @@ impl World {
             now: 0,
             steps: 0,
             queue: Queue::default(),
-            hosts,
+            hosts: Vec::new(),
             net: Net::default(),
             watchers,
             streams: BTreeMap::new(),
             streams_made: 0,
             workload: Workload::default(),
             history: History::default(),
-            canon: Canon::new(),
+            canon: Canon::new(founders.clone()),
+            memberships: Memberships::new(founders),
             elections: Elections::default(),
             logs: Logs::default(),
             states: States::default(),
@@ -145,9 +134,39 @@ impl World {
             plan,
             chance,
         };
+        for id in 1..=world.plan.members {
+            let mut config = world.config_of(id);
+            config.members = (1..=world.plan.members).map(World::named).collect();
+            world.hosts.push(world.new_host(id, config));
+        }
         world.say(|| String::from("a new world"));
         world.begin();
         world
+    }
+
+    /// What every member is told, and what this one says of itself.
+    fn config_of(&self, id: u64) -> Config {
+        Config {
+            members: vec![World::named(id)],
+            snapshot_count: self.plan.snapshot_count,
+            catch_up_entries: self.plan.catch_up_entries,
+            progress_ms: 3_000,
+            snapshot_part_bytes: self.plan.snapshot_part_bytes,
+            limits: Limits {
+                quota_bytes: u64::MAX,
+            },
+            ..Config::new(7, id, 0)
+        }
+    }
+
+    fn named(id: u64) -> MemberInfo {
+        MemberInfo {
+            id,
+            name: format!("m{id}"),
+            peer_urls: vec![format!("p{id}")],
+            client_urls: vec![format!("c{id}")],
+            learner: false,
+        }
     }
 
     fn begin(&mut self) {
@@ -167,6 +186,9 @@ impl World {
             self.after(delay, Event::Watcher { watcher });
         }
         self.after(2 * SECOND, Event::Fault);
+        if self.plan.change_every > 0 {
+            self.after(3 * SECOND, Event::Operator);
+        }
     }
 
     /// Adds a line to the trace.
@@ -225,7 +247,9 @@ impl World {
             | Event::SyncEnd { host, life }
             | Event::Snapshot { host, life }
             | Event::Stream { host, life, .. } => (*host, Some(*life)),
-            Event::Deliver { host, .. } | Event::Request { host, .. } => (*host, None),
+            Event::Deliver { host, .. }
+            | Event::Request { host, .. }
+            | Event::Wish { host, .. } => (*host, None),
             _ => return self.happen_outside(event),
         };
         let Some(event) = self.meets(host, meant, event) else {
@@ -237,14 +261,8 @@ impl World {
                 self.wake(host);
                 Ok(())
             }
-            Event::Disk { .. } => {
-                self.disk(host);
-                Ok(())
-            }
-            Event::SyncEnd { .. } => {
-                self.sync_end(host);
-                Ok(())
-            }
+            Event::Disk { .. } => self.disk(host),
+            Event::SyncEnd { .. } => self.sync_end(host),
             Event::Snapshot { .. } => {
                 self.snapshot_step(host);
                 Ok(())
@@ -263,6 +281,10 @@ impl World {
             }
             Event::Request { op, .. } => {
                 self.request(host, op);
+                Ok(())
+            }
+            Event::Wish { order, .. } => {
+                self.wish_arrives(host, order);
                 Ok(())
             }
             _ => Ok(()),
@@ -290,7 +312,8 @@ impl World {
                 self.faults += 1;
                 self.fault();
             }
-            Event::Start { host } => return self.start(host),
+            Event::Operator => self.operator(),
+            Event::Start { host } | Event::Joins { host } => return self.start(host),
             Event::Resume { host, life } if self.hosts[host].life == life => self.resume(host),
             Event::DiskWell { host } => self.disk_well(host),
             Event::Heal => self.net.heal(),
@@ -369,9 +392,10 @@ impl World {
     }
 
     fn start(&mut self, place: usize) -> Check {
-        if self.hosts[place].up.is_some() {
+        if self.hosts[place].up.is_some() || self.hosts[place].fate != Fate::Runs {
             return Ok(());
         }
+        self.wipe(place);
         let seed = self.chance.next();
         let skew = self.plan.skew * 1_000;
         let rate = self.chance.between(1_000_000 - skew, 1_000_000 + skew);
@@ -383,8 +407,10 @@ impl World {
                     format!("member {} starts: {member:?}", place + 1)
                 });
                 self.look(place)?;
-                if let (1, Some(life)) = (self.hosts.len(), &self.hosts[place].up) {
-                    self.logs.forget_above(life.shadow.last());
+                if let Some(life) = &self.hosts[place].up {
+                    let elections = &self.elections;
+                    self.logs
+                        .forget(life.shadow.last(), |term| elections.led(term));
                 }
                 self.tell(place, Input::DiskFree);
                 self.disk_after(place, 0);

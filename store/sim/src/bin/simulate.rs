@@ -195,7 +195,7 @@ fn report(outcomes: &[Outcome], took: Duration, threads: u64, options: Options) 
     let steps = sum(|outcome| outcome.steps);
     let simulated: Duration = outcomes.iter().map(|outcome| outcome.simulated).sum();
     println!(
-        "{} runs, {broken} broken; {} faults, {} leaders, {} entries, {} requests, {} writes done, {} leases ended, {} snapshots handed over, {} events shown",
+        "{} runs, {broken} broken; {} faults, {} leaders, {} entries, {} requests, {} writes done, {} leases ended, {} snapshots handed over, {} changes of members, {} events shown",
         outcomes.len(),
         sum(|outcome| outcome.faults),
         sum(|outcome| outcome.leaders as u64),
@@ -204,6 +204,7 @@ fn report(outcomes: &[Outcome], took: Duration, threads: u64, options: Options) 
         sum(|outcome| outcome.writes),
         sum(|outcome| outcome.expired),
         sum(|outcome| outcome.transfers),
+        sum(|outcome| outcome.changes as u64),
         sum(|outcome| outcome.shown),
     );
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]

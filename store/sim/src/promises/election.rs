@@ -1,5 +1,7 @@
 //! Election safety: at most one leader in a term (Raft paper, figure 3 and section 5.2), and leader
-//! completeness: whoever leads has every committed entry (figure 3, section 5.4).
+//! completeness: whoever leads has every committed entry (figure 3, section 5.4). A sole voter may believe that it
+//! leads before its vote is durable; it counts when the first of the others hears of it, and before that nothing
+//! is said in a term that is not on disk (figure 2).
 
 use std::collections::BTreeMap;
 
@@ -19,13 +21,11 @@ impl Elections {
         &mut self,
         term: u64,
         (member, life): (u64, u64),
-        alone: bool,
         log: &Shadow,
         canon: &Canon,
     ) -> Check {
         let first = *self.leaders.entry(term).or_insert((member, life));
-        // The only voter leads before its vote is durable: nobody hears of it before that.
-        if first != (member, life) && !(alone && first.0 == member) {
+        if first != (member, life) {
             return broken(
                 "election safety",
                 format!("member {member} (life {life}) and {first:?} both led in term {term}"),
@@ -49,8 +49,29 @@ impl Elections {
         Ok(())
     }
 
+    /// Whether this is known already.
+    pub(crate) fn known(&self, term: u64, who: (u64, u64)) -> bool {
+        self.leaders.get(&term) == Some(&who)
+    }
+
+    /// Whether anybody led in a term.
+    pub(crate) fn led(&self, term: u64) -> bool {
+        self.leaders.contains_key(&term)
+    }
+
     /// Leaders so far.
     pub(crate) fn count(&self) -> usize {
         self.leaders.len()
     }
+}
+
+/// A member says something in a term; `durable` is the last one on its disk.
+pub(crate) fn said(member: u64, term: u64, durable: u64) -> Check {
+    if term <= durable {
+        return Ok(());
+    }
+    broken(
+        "nothing is said before it is on disk",
+        format!("member {member} speaks in term {term} and has {durable} on disk"),
+    )
 }

@@ -63,10 +63,15 @@ impl Logs {
         Ok(())
     }
 
-    /// The only member has forgotten all entries above `index`: nobody has ever heard of them.
-    pub(crate) fn forget_above(&mut self, index: u64) {
-        let keep = usize::try_from(index).unwrap_or(usize::MAX);
-        self.by_index.truncate(keep.saturating_add(1));
+    /// A sole voter has forgotten that it led, and the entries above `index` it made then: nobody has ever heard
+    /// of terms in which nobody `led`.
+    pub(crate) fn forget(&mut self, index: u64, led: impl Fn(u64) -> bool) {
+        let above = usize::try_from(index)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1);
+        for known in self.by_index.iter_mut().skip(above) {
+            known.retain(|known| led(known.term));
+        }
     }
 
     /// When an entry was first in a log: when its leader decided it.

@@ -9,7 +9,7 @@ use store_machine::request::RangeRequest;
 use store_machine::revision::Revision;
 
 use crate::host::Slot;
-use crate::model::all;
+use crate::model::{Members, all};
 use crate::promises::{Canon, Check, broken};
 
 /// Everything of a state that two members must have in common.
@@ -65,8 +65,26 @@ pub(crate) fn same_point(canon: &Canon, member: u64, machine: &Machine) -> Check
 
 impl States {
     /// Compares a state with those of others at the same index, and with the model.
-    pub(crate) fn look(&mut self, canon: &Canon, member: u64, machine: &Machine) -> Check {
+    pub(crate) fn look(
+        &mut self,
+        canon: &Canon,
+        members: &Members,
+        member: u64,
+        machine: &Machine,
+    ) -> Check {
         let index = machine.applied().0;
+        let same = machine.members() == members.list()
+            && members.removed.iter().all(|id| machine.is_removed(*id));
+        // One that joins knows nobody yet.
+        if !same && index > 0 {
+            return broken(
+                "same state at same index",
+                format!(
+                    "after entry {index} member {member} knows {:?}, the model {members:?}",
+                    machine.members()
+                ),
+            );
+        }
         let digest = digest(machine);
         let (other, first) = self
             .digests

@@ -52,7 +52,7 @@ impl Story {
     fn new() -> Self {
         Self {
             recorded: Recorded::default(),
-            model: crate::model::Model::new(),
+            model: crate::model::Model::new(Members::default()),
             now: 0,
         }
     }

@@ -100,7 +100,7 @@ impl World {
     }
 
     fn go_elsewhere(&mut self, client: usize) {
-        self.clients[client].host = self.chance.place(self.hosts.len());
+        self.clients[client].host = self.some_host();
     }
 
     fn think(&mut self, client: usize) {
@@ -117,11 +117,14 @@ impl World {
             return;
         };
         let owed = std::mem::take(&mut connection.owed);
+        let host = connection.host;
         if owed > 0 {
             self.tell_stream(number, StreamEvent::Credit(owed));
         }
+        // Who was removed and does not know it shows nothing new.
+        let leaves = self.net.well && !self.is_member(host);
         match self.chance.below(10) {
-            0 if !self.quiet => {
+            draw if leaves || (draw == 0 && !self.quiet) => {
                 self.tell_stream(number, StreamEvent::Closed);
                 self.watchers[number].connection = None;
                 self.connect(number);
@@ -132,7 +135,7 @@ impl World {
     }
 
     fn connect(&mut self, number: usize) {
-        let host = self.chance.place(self.hosts.len());
+        let host = self.some_host();
         if self.hosts[host].up.is_none() {
             return;
         }

@@ -5,19 +5,22 @@ use crate::clock::Time;
 use crate::host::log::Next;
 use crate::host::open::End;
 use crate::plan::MS;
+use crate::promises::Check;
 use crate::queue::Event;
 use crate::world::World;
 
 impl World {
     /// The disk thread looks at its queue.
-    pub(super) fn disk(&mut self, place: usize) {
+    pub(super) fn disk(&mut self, place: usize) -> Check {
         let bug = self.bug;
         let host = &mut self.hosts[place];
         let (number, sync_max) = (host.life, host.sync_max);
-        let Some(life) = &mut host.up else { return };
+        let Some(life) = &mut host.up else {
+            return Ok(());
+        };
         life.log.due = false;
         if life.log.syncing {
-            return;
+            return Ok(());
         }
         let mut facts = Vec::new();
         let next = life.log.begin(bug, &mut facts);
@@ -29,7 +32,7 @@ impl World {
         for fact in facts {
             self.tell(place, fact);
         }
-        self.send(place, early);
+        self.send(place, early)?;
         match next {
             Next::Idle => {}
             Next::Syncs => {
@@ -43,6 +46,7 @@ impl World {
             Next::Again(delay) => self.disk_after(place, delay),
             Next::Fails => self.disk_failed(place),
         }
+        Ok(())
     }
 
     pub(super) fn disk_after(&mut self, place: usize, delay: Time) {
@@ -59,10 +63,12 @@ impl World {
         }
     }
 
-    pub(super) fn sync_end(&mut self, place: usize) {
+    pub(super) fn sync_end(&mut self, place: usize) -> Check {
         let bug = self.bug;
         let host = &mut self.hosts[place];
-        let Some(life) = &mut host.up else { return };
+        let Some(life) = &mut host.up else {
+            return Ok(());
+        };
         let mut facts = Vec::new();
         match life.log.end(bug, &mut host.durable, &mut facts) {
             Ok(released) => {
@@ -72,18 +78,20 @@ impl World {
                         self.tell(place, fact);
                     }
                 }
-                self.send(place, released);
+                self.send(place, released)?;
                 self.disk_after(place, 0);
             }
             Err(_) => self.disk_failed(place),
         }
+        Ok(())
     }
 
     pub(super) fn snapshot_step(&mut self, place: usize) {
+        let bug = self.bug;
         let host = &mut self.hosts[place];
         let number = host.life;
         let Some(life) = &mut host.up else { return };
-        match life.log.snapshot_step(&mut host.durable) {
+        match life.log.snapshot_step(bug, &mut host.durable) {
             Ok((fact, more)) => {
                 if let Some(fact) = fact {
                     self.tell(place, fact);

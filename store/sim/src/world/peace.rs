@@ -1,9 +1,11 @@
 //! The two phases of a run: faults, then peace, in which the cluster must heal by itself, serve, and
 //! still hold everything it ever acknowledged (liveness).
 
+use crate::host::Host;
 use crate::plan::{MS, SECOND};
 use crate::promises::{Check, answers, broken};
 use crate::world::World;
+use crate::world::operator::place_of;
 
 /// In peace a leader must be there, and have served a client, within this: ten of the longest election
 /// timeouts, and a client's patience.
@@ -43,9 +45,30 @@ impl World {
         for host in 0..self.hosts.len() {
             self.look(host)?;
         }
+        let term = self.term();
         // Longer than any member waits for an outcome, by the slowest clock.
         self.run(self.now + PATIENCE)?;
+        let there = |host: usize, life: u64| {
+            let host = &self.hosts[host];
+            host.life == life && host.up.is_some()
+        };
+        self.memberships.finished(there)?;
+        if self.term() != term {
+            return broken(
+                "nobody disturbs",
+                format!("in peace term {term} became {}", self.term()),
+            );
+        }
         answers::finished(&self.history, &self.hosts)
+    }
+
+    /// The highest term any member is in.
+    fn term(&self) -> u64 {
+        let members = self.hosts.iter().filter_map(Host::member);
+        members
+            .map(|member| member.header().term)
+            .max()
+            .unwrap_or(0)
     }
 
     fn until_served(&mut self) -> Check {
@@ -63,10 +86,35 @@ impl World {
         Ok(())
     }
 
+    /// A host of no member: who was removed and knows somebody who knows it must have ended.
+    fn gone(&self, host: &Host) -> Check {
+        let Some(member) = host.member() else {
+            return Ok(());
+        };
+        let known = member.machine().members();
+        let votes = known.iter().any(|it| it.id == host.id && !it.learner);
+        let knows = known.iter().any(|other| {
+            let other = self.hosts[place_of(other.id)].member();
+            other.is_some_and(|other| other.machine().is_removed(host.id))
+        });
+        if votes && knows {
+            return broken(
+                "a removed member stops",
+                format!("member {} was removed and runs on", host.id),
+            );
+        }
+        Ok(())
+    }
+
     /// What is not yet as it must be at the end.
     fn unsettled(&self) -> Check {
         let last = self.canon.last();
         for host in &self.hosts {
+            let members = &self.canon.model.members;
+            if !members.records.contains_key(&host.id) {
+                self.gone(host)?;
+                continue;
+            }
             let applied = host.member().map(|member| member.machine().applied().0);
             if applied != Some(last) {
                 return broken(
