@@ -227,6 +227,56 @@ fn what_goes_in_and_out_again_is_the_same() {
 }
 
 #[test]
+fn users_and_roles_go_in_and_out() {
+    let theirs = Store::start(Maker::Etcd);
+    let client = theirs.client();
+    tell(&client, &["put", "open", "1"]);
+    tell(&client, &["put", "closed", "1"]);
+    tell(&client, &["user", "add", "root:secret"]);
+    tell(&client, &["user", "grant-role", "root", "root"]);
+    tell(&client, &["role", "add", "some"]);
+    tell(
+        &client,
+        &["role", "grant-permission", "some", "readwrite", "open"],
+    );
+    tell(&client, &["user", "add", "one:password"]);
+    tell(&client, &["user", "grant-role", "one", "some"]);
+    tell(&client, &["auth", "enable"]);
+    let dir = folder();
+    let [file, exported] = ["etcd.db", "exported.db"].map(|name| dir.path().join(name));
+    tell(
+        &client,
+        &["--user", "root:secret", "snapshot", "save", text(&file)],
+    );
+    printed(utl(), &["snapshot", "export", text(&file), text(&exported)]);
+    let data = dir.path().join("etcd");
+    let restore = [
+        "snapshot",
+        "restore",
+        text(&exported),
+        "--data-dir",
+        text(&data),
+    ];
+    printed(etcdutl(), &restore);
+    let mut back = Store::prepare(Maker::Etcd).with_data(&data);
+    back.restart();
+    let one = |words: &[&str]| {
+        back.client()
+            .try_run(&[&["--user", "one:password"], words].concat())
+    };
+    assert_eq!(
+        one(&["get", "open", "--print-value-only"]),
+        Ok("1\n".to_owned())
+    );
+    assert!(one(&["get", "closed"]).is_err_and(|reason| reason.contains("permission denied")));
+    assert!(back.client().try_run(&["get", "open"]).is_err());
+    let role = back
+        .client()
+        .run(&["--user", "root:secret", "role", "get", "some"]);
+    assert!(role.contains("open"), "{role}");
+}
+
+#[test]
 fn a_file_out_of_a_data_folder_of_etcd_is_restored() {
     let mut theirs = Store::start(Maker::Etcd);
     fill(&theirs.client());

@@ -102,6 +102,38 @@ impl fmt::Debug for Auth {
 }
 
 impl Auth {
+    /// The state of another store: its roles with their permissions, its users with password and roles.
+    /// Whatever was proven there proves nothing here, unless the key is the same.
+    #[must_use]
+    pub fn of_parts(
+        (enabled, revision): (bool, u64),
+        token_key: [u8; TOKEN_KEY_BYTES],
+        mut roles: BTreeMap<String, Vec<Permission>>,
+        users: BTreeMap<String, (Option<String>, BTreeSet<String>)>,
+    ) -> Self {
+        for permissions in roles.values_mut() {
+            permissions.sort_by(|a, b| a.keys.start.cmp(&b.keys.start));
+        }
+        let mut auth = Self {
+            enabled,
+            // Above the first, at which there is nobody.
+            revision: revision.max(FIRST_REVISION + 1),
+            users: BTreeMap::new(),
+            roles,
+            token_key,
+        };
+        for (name, (password, roles)) in users {
+            let user = User {
+                password,
+                generation: auth.revision,
+                grants: auth.grants(&roles),
+                roles,
+            };
+            auth.users.insert(name, user);
+        }
+        auth
+    }
+
     /// Whether requests are judged at all.
     #[must_use]
     pub const fn enabled(&self) -> bool {

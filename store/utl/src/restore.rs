@@ -8,8 +8,10 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::Args;
+use sha2::{Digest as _, Sha256};
 use store_bolt::etcd::Imported;
 use store_machine::MemberRecord;
+use store_machine::auth::Auth;
 use store_machine::revision::{Index, Revision};
 use store_member::record::Voters;
 use store_server::config::cluster::{self, InitialMember};
@@ -17,7 +19,7 @@ use store_server::identity;
 use store_wal::{Identity, RealDisk, Vote, Wal, WalConfig};
 
 use crate::failure::Failure;
-use crate::source::{self, Digest};
+use crate::source::{self, Digest as Check};
 
 /// What the revision is raised by: more than a store is likely to have written between the snapshot and its end. etcd's
 /// documentation advises a thousand million.
@@ -102,9 +104,9 @@ impl Restore {
         let plan = Plan::new(&self, &members);
         plan.check_vacant()?;
         let digest = if self.skip_hash_check {
-            Digest::Ignored
+            Check::Ignored
         } else {
-            Digest::Needed
+            Check::Needed
         };
         let snapshot = source::open(file, digest)?;
         let mut before = Revision(0);
@@ -114,6 +116,7 @@ impl Restore {
             state.lease_term = 0;
             state.members = plan.members.clone();
             state.removed = Vec::new();
+            state.auth = plan.with_token_key(&state.auth);
             state.revision = Revision(before.0.saturating_add(self.bump_revision));
             if self.mark_compacted.unwrap_or(self.bump_revision > 0) {
                 state.compacted = state.revision.0;
@@ -129,6 +132,7 @@ impl Restore {
 struct Plan {
     dir: PathBuf,
     identity: Identity,
+    token: String,
     members: Vec<MemberRecord>,
 }
 
@@ -157,8 +161,39 @@ impl Plan {
         Self {
             dir: dir.unwrap_or_else(|| PathBuf::from(format!("{}.etcd", restore.name))),
             identity: identity::of_member(&ids, own),
+            token: token.clone(),
             members,
         }
+    }
+
+    /// Gives users a key that signs their tokens. It must be the same on all members, who know nothing of each other
+    /// yet, so it is made of what they share: the users' password hashes and the new cluster's ids and token.
+    fn with_token_key(&self, auth: &Auth) -> Auth {
+        if *auth == Auth::default() {
+            return auth.clone();
+        }
+        let mut key = Sha256::new();
+        key.update(self.identity.cluster.to_be_bytes());
+        key.update(&self.token);
+        for (name, user) in auth.users() {
+            key.update(name);
+            key.update(user.password.as_deref().unwrap_or_default());
+        }
+        let roles = auth.roles().map(|name| {
+            let permissions = auth.role(name).unwrap_or_default().to_vec();
+            (name.to_owned(), permissions)
+        });
+        let users = auth.users().map(|(name, user)| {
+            let parts = (user.password.clone(), user.roles.clone());
+            (name.to_owned(), parts)
+        });
+        let numbers = (auth.enabled(), auth.revision());
+        Auth::of_parts(
+            numbers,
+            key.finalize().into(),
+            roles.collect(),
+            users.collect(),
+        )
     }
 
     /// Finds out early what would be found late.
@@ -224,6 +259,12 @@ impl Plan {
         if compacted == revision {
             eprintln!(
                 "history before revision {revision} is marked compacted: watchers begin anew"
+            );
+        }
+        if machine.snapshot_begin().state().auth.enabled() {
+            eprintln!(
+                "authentication is enabled: passwords are as they were; `auth disable` and `auth enable` make a new key \
+                 for tokens, should somebody else have the snapshot"
             );
         }
         if imported.detached > 0 {

@@ -153,7 +153,7 @@ impl Pairs {
             .map(|id| (member_key(*id), b"removed".to_vec()));
         write(loader, bucket::MEMBERS_REMOVED, &removed.collect());
         write(loader, bucket::CLUSTER, &Small::new());
-        auth::write(loader);
+        auth::write(loader, &state.auth);
     }
 }
 

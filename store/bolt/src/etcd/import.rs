@@ -46,9 +46,6 @@ pub enum ImportError {
         /// What should have been there.
         expected: &'static str,
     },
-    /// Users and roles count in it, and this version has none.
-    #[error("authentication is enabled in it, which this version cannot restore")]
-    Auth,
 }
 
 /// What is shown of a key in an error.
@@ -83,7 +80,6 @@ impl ImportError {
             Self::Tree(_) | Self::Pair { .. } | Self::Whole { .. } => {
                 "take another copy of the snapshot, or one from another member"
             }
-            Self::Auth => "disable authentication (`etcdctl auth disable`) and save again",
         }
     }
 }
@@ -110,8 +106,8 @@ pub fn import<S: Source>(
     let named = |name: &'static [u8]| buckets.iter().find(|bucket| bucket.name == name);
     let needed = |name| named(name).ok_or(ImportError::Foreign { name });
     let (keys, numbers) = (needed(bucket::KEY)?, needed(bucket::META)?);
-    auth::read(tree, &buckets)?;
     let mut state = State {
+        auth: auth::read(tree, &buckets)?,
         leases: leases(tree, named(bucket::LEASE))?,
         alarms: alarms(tree, named(bucket::ALARM))?,
         compacted: compacted(tree, numbers)?,

@@ -87,6 +87,47 @@ impl Lease {
     }
 }
 
+/// `authpb.User`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct User {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) name: Vec<u8>,
+    /// Hash in bcrypt's text form.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) password: Vec<u8>,
+    #[prost(string, repeated, tag = "3")]
+    pub(super) roles: Vec<String>,
+    #[prost(message, optional, tag = "4")]
+    pub(super) options: Option<UserOptions>,
+}
+
+/// `authpb.UserAddOptions`.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct UserOptions {
+    #[prost(bool, tag = "1")]
+    pub(super) no_password: bool,
+}
+
+/// `authpb.Role`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Role {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) name: Vec<u8>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) permissions: Vec<Permission>,
+}
+
+/// `authpb.Permission`: kind 0 reads, 1 writes, 2 both; no end is a single key, a zero byte all that follow.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Permission {
+    #[prost(int32, tag = "1")]
+    pub(super) kind: i32,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) key: Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) range_end: Bytes,
+}
+
 /// `etcdserverpb.AlarmMember`.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct AlarmMember {

@@ -1,9 +1,12 @@
 //! A machine comes back as it was.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message as _;
 use store_machine::alarm::AlarmKind;
+use store_machine::auth::{Auth, Permission, PermissionKind, TOKEN_KEY_BYTES};
 use store_machine::command::Command;
 use store_machine::reply::KeyValue;
 use store_machine::request::{DeleteRequest, KeyRange, PutRequest, RangeEnd};
@@ -239,4 +242,52 @@ fn another_file_of_bbolt_is_refused() {
         refused.to_string().contains("no bucket \"key\""),
         "{refused}"
     );
+}
+
+#[test]
+fn users_and_roles_come_back() {
+    let keys = |end| KeyRange {
+        start: Bytes::from_static(b"a"),
+        end,
+    };
+    let permission = |kind, end| Permission {
+        kind,
+        keys: keys(end),
+    };
+    let roles = BTreeMap::from([
+        ("root".to_owned(), Vec::new()),
+        (
+            "some".to_owned(),
+            vec![
+                permission(PermissionKind::Read, RangeEnd::Single),
+                permission(
+                    PermissionKind::Write,
+                    RangeEnd::Before(Bytes::from_static(b"b")),
+                ),
+                permission(PermissionKind::ReadWrite, RangeEnd::Open),
+            ],
+        ),
+    ]);
+    let role = |name: &str| BTreeSet::from([name.to_owned()]);
+    let users = BTreeMap::from([
+        ("root".to_owned(), (Some("hash".to_owned()), role("root"))),
+        ("by certificate".to_owned(), (None, role("some"))),
+    ]);
+    let auth = Auth::of_parts(
+        (true, 9),
+        [7; TOKEN_KEY_BYTES],
+        roles.clone(),
+        users.clone(),
+    );
+    let file = export(&machine(Vec::new()), 1);
+    let tree = Tree::open(&file[..]).unwrap();
+    let with = import(&tree, UNBOUNDED, |state| state.auth = auth).unwrap();
+    let file = export(&with.machine, 4096);
+    assert!(
+        !file.windows(8).any(|bytes| bytes == [7; 8]),
+        "the key that signs tokens is not in a backup"
+    );
+    let again = import(&Tree::open(&file[..]).unwrap(), UNBOUNDED, |_| {}).unwrap();
+    let expected = Auth::of_parts((true, 9), [0; TOKEN_KEY_BYTES], roles, users);
+    assert_eq!(again.machine.snapshot_begin().state().auth, expected);
 }
