@@ -22,6 +22,7 @@ use crate::address::{Families, Preference};
 use crate::desired::Admission;
 use crate::gate::Gate;
 use crate::labels::split_tags;
+use crate::own_layout::OwnLayout;
 use crate::span;
 use crate::template::Filter;
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub ttl_seconds: i64,
     /// Where and how records are written.
     pub layouts: Vec<Layout>,
+    /// Layouts of the user's own.
+    pub own_layouts: Vec<OwnLayout>,
     /// What a health check decides.
     pub gate: Gate,
     /// Name of this host; `None` asks the engine.
@@ -66,6 +69,8 @@ pub struct Config {
     pub keep_failed: bool,
     /// Whether checks may run scripts on this host.
     pub allow_scripts: bool,
+    /// File with services that no container offers.
+    pub services: Option<PathBuf>,
     /// File to keep for Prometheus' `file_sd`.
     pub file_sd: Option<PathBuf>,
     /// Whether to take the lease from a running agent with the same node id.
@@ -104,6 +109,7 @@ impl Config {
             store: Options::new(endpoints),
             ttl_seconds: TTL_SECONDS_DEFAULT,
             layouts: vec![Layout::new(Kind::Native, PREFIX_DEFAULT)],
+            own_layouts: Vec::new(),
             gate: Gate::default(),
             node: None,
             node_id: None,
@@ -119,6 +125,7 @@ impl Config {
             upstream_names: false,
             keep_failed: false,
             allow_scripts: false,
+            services: None,
             file_sd: None,
             takeover: false,
         }
@@ -145,14 +152,16 @@ impl Config {
         if let Some(host) = pick(&args.docker_host, file.docker_host) {
             config.docker_host = host;
         }
-        if !["unix://", "tcp://", "http://"]
-            .iter()
-            .any(|s| config.docker_host.starts_with(s))
+        let has_engine = config.docker_host != "none";
+        if has_engine
+            && !["unix://", "tcp://", "http://"]
+                .iter()
+                .any(|s| config.docker_host.starts_with(s))
         {
             return Err(wrong(
                 "docker-host",
                 &config.docker_host,
-                "a unix://, tcp:// or http:// URL",
+                "a unix://, tcp:// or http:// URL, or none",
             ));
         }
         let user = pick(&args.user, file.user);
@@ -195,6 +204,20 @@ impl Config {
             (None, Some(registry)) => vec![registry.layout],
             (text, _) => layouts(text, &prefix)?,
         };
+        for text in args.layout_template.iter().chain(&file.layout_template) {
+            let own = OwnLayout::parse(text).map_err(|why| ConfigError::Template {
+                text: text.clone(),
+                why,
+            })?;
+            let others = config.layouts.iter().map(Layout::root);
+            let mut roots =
+                others.chain(config.own_layouts.iter().map(|own| own.root().to_owned()));
+            if roots.any(|root| root.starts_with(own.root()) || own.root().starts_with(&root)) {
+                let want = "kept apart: another layout writes below that folder";
+                return Err(wrong("layout-template", text, want));
+            }
+            config.own_layouts.push(own);
+        }
         if let Some(text) = pick(&args.gate, file.gate) {
             let policy = text.parse();
             config.gate.policy = policy.map_err(|_| wrong("gate", &text, "off, wait or mark"))?;
@@ -242,6 +265,7 @@ impl Config {
         config.tags = tags.map(|text| split_tags(&text)).unwrap_or_default();
         config.takeover = args.takeover;
         config.allow_scripts = args.allow_scripts || file.allow_scripts.unwrap_or(false);
+        config.services = args.services.clone().or(file.services);
         config.file_sd = args.file_sd.clone().or(file.file_sd);
         config.keep_failed = match pick(&args.deregister, file.deregister).as_deref() {
             None | Some("always") => false,

@@ -20,6 +20,7 @@ use crate::check::{Check, Findings};
 use crate::container::{Container, NetworkMode, Port, Run};
 use crate::gate::Gate;
 use crate::labels::{Labels, PortLabels};
+use crate::own_layout::{self, OwnLayout};
 use crate::scheme::{Scheme, Source};
 use crate::template::{Filter, Subject};
 use draft::Draft;
@@ -37,6 +38,8 @@ pub struct Rules {
     pub preference: Preference,
     /// Where and how records are written. Never empty.
     pub layouts: Vec<Layout>,
+    /// Layouts of the user's own, beside them.
+    pub own_layouts: Vec<OwnLayout>,
     /// What a health check decides, unless a container's labels say otherwise.
     pub gate: Gate,
     /// Which containers count.
@@ -64,6 +67,7 @@ impl Rules {
             host: HostAddresses::default(),
             preference: Preference::default(),
             layouts,
+            own_layouts: Vec::new(),
             gate: Gate::default(),
             admission: Admission::default(),
             tags: Vec::new(),
@@ -286,7 +290,7 @@ fn decide(
     draft: &Draft<'_>,
     candidate: &Candidate,
     place: &Place,
-    layouts: &[&Layout],
+    layouts: &Chosen<'_>,
     wanted: &mut BTreeMap<String, String>,
 ) -> (Verdict, Option<Check>) {
     let mut verdict = Verdict {
@@ -359,22 +363,38 @@ fn left_out(settings: &PortLabels, admission: &Admission) -> Option<String> {
         .then(|| "nobody gave it a name, which --explicit asks for".to_owned())
 }
 
+/// The layouts a container is written in.
+struct Chosen<'a> {
+    layouts: Vec<&'a Layout>,
+    own: &'a [OwnLayout],
+}
+
 /// The agent's layouts, or those among them that a label chose.
-fn layouts<'a>(rules: &'a Rules, scheme: &Scheme, warnings: &mut Vec<String>) -> Vec<&'a Layout> {
+fn layouts<'a>(rules: &'a Rules, scheme: &Scheme, warnings: &mut Vec<String>) -> Chosen<'a> {
     let Some(names) = &scheme.layouts else {
-        return rules.layouts.iter().collect();
+        return Chosen {
+            layouts: rules.layouts.iter().collect(),
+            own: &rules.own_layouts,
+        };
     };
     for name in names {
-        if !rules.layouts.iter().any(|layout| layout.name() == name) {
+        let own = name == own_layout::NAME && !rules.own_layouts.is_empty();
+        if !own && !rules.layouts.iter().any(|layout| layout.name() == name) {
             warnings.push(format!(
                 "label muster.layout: the agent does not write {name}"
             ));
         }
     }
-    let chosen = rules.layouts.iter();
-    chosen
-        .filter(|layout| names.iter().any(|name| name == layout.name()))
-        .collect()
+    let named = |wanted: &str| names.iter().any(|name| name == wanted);
+    let chosen = rules.layouts.iter().filter(|layout| named(layout.name()));
+    Chosen {
+        layouts: chosen.collect(),
+        own: if named(own_layout::NAME) {
+            &rules.own_layouts
+        } else {
+            &[]
+        },
+    }
 }
 
 /// Why the container cannot serve at all, if so.
@@ -486,24 +506,27 @@ pub const NOT_LISTENING: &str = "nothing of it listens in the host's network yet
 /// record without a place in any of them, or whose key another port has, is refused.
 fn write(
     record: &Record,
-    layouts: &[&Layout],
+    chosen: &Chosen<'_>,
     wanted: &mut BTreeMap<String, String>,
 ) -> Result<(Vec<String>, Vec<String>), String> {
-    let mut entries = Vec::with_capacity(layouts.len());
+    let count = chosen.layouts.len() + chosen.own.len();
+    let mut entries = Vec::with_capacity(count);
     let mut faults = Vec::new();
-    for layout in layouts {
+    for layout in &chosen.layouts {
         match layout.entries(record) {
             Ok(found) => entries.extend(found),
-            Err(error) if layouts.len() == 1 => return Err(error.to_string()),
+            Err(error) if count == 1 => return Err(error.to_string()),
             Err(error) => faults.push(format!("not below {}: {error}", layout.root())),
         }
     }
-    if faults.len() == layouts.len() {
-        faults.extend(
-            layouts
-                .is_empty()
-                .then(|| "its label muster.layout leaves no layout".to_owned()),
-        );
+    for layout in chosen.own {
+        match layout.entry(record) {
+            Ok(found) => entries.extend(found),
+            Err(why) => faults.push(format!("not below {}: {why}", layout.root())),
+        }
+    }
+    if faults.len() == count {
+        faults.extend((count == 0).then(|| "its label muster.layout leaves no layout".to_owned()));
         return Err(faults.join("; "));
     }
     if entries.is_empty() && record.state == State::Up {

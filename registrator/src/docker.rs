@@ -7,6 +7,7 @@
 
 mod inspect;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,7 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::agent::{Input, Inspected, Summary, Token};
 use crate::container::{Container, NetworkMode};
-use crate::listening;
+use crate::{listening, services};
 
 /// 5 s of events are replayed on every reconnect: more than publishing can lag behind the clock.
 const OVERLAP_NANOS: i64 = 5_000_000_000;
@@ -63,8 +64,23 @@ pub(crate) struct Engine {
     host: Arc<str>,
     /// The client, while there is one. Locked only to copy it.
     client: Arc<Mutex<Option<Docker>>>,
+    /// Services that no container offers, from this file.
+    services: Option<Arc<Path>>,
+    /// As they were when the file could be read last. Locked only to copy or replace them.
+    known: Arc<Mutex<Known>>,
     facts: UnboundedSender<Input>,
 }
+
+/// Services that no container offers.
+#[derive(Debug, Default)]
+struct Known {
+    services: Vec<Container>,
+    /// What was wrong with the file, told once.
+    faults: Vec<String>,
+}
+
+/// Said in place of an engine's address where there is none, only services from a file.
+const NO_ENGINE: &str = "none";
 
 impl Engine {
     /// An engine at `host` (`unix://`, `tcp://` or `http://`) whose facts go to `facts`.
@@ -73,12 +89,55 @@ impl Engine {
         Self {
             host: host.into(),
             client: Arc::new(Mutex::new(None)),
+            services: None,
+            known: Arc::default(),
             facts,
         }
     }
 
+    /// With the services that `file` lists.
+    #[must_use]
+    pub(crate) fn with_services(mut self, file: Option<&Path>) -> Self {
+        self.services = file.map(Into::into);
+        self
+    }
+
+    /// Reads the services again; a file that cannot be read leaves them as they were.
+    fn read_services(&self) -> Vec<Container> {
+        let Some(path) = &self.services else {
+            return Vec::new();
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+        let read = text.and_then(|text| services::read(&text));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let faults = match read {
+            Ok((found, faults)) => {
+                known.services = found;
+                faults
+            }
+            Err(why) => vec![why],
+        };
+        for fault in faults.iter().filter(|fault| !known.faults.contains(fault)) {
+            tracing::warn!("{}: {fault}", path.display());
+        }
+        known.faults = faults;
+        known.services.clone()
+    }
+
+    /// The service from the file with this id or name.
+    fn service(&self, name: &str) -> Option<Container> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = known.services.iter();
+        all.find(|service| service.id == name || service.name == name)
+            .cloned()
+    }
+
     /// Follows the event stream for ever. Safe to cancel at any time.
     pub(crate) async fn follow(&self) {
+        if &*self.host == NO_ENGINE {
+            self.tell(Input::EngineUp);
+            return std::future::pending().await;
+        }
         let mut backoff = Backoff::new(RETRY_FLOOR, RETRY_CEILING, rand_seed());
         let mut last_nanos = wall_nanos() - LOOK_BACK_NANOS + OVERLAP_NANOS;
         loop {
@@ -101,6 +160,11 @@ impl Engine {
 
     /// The engine's own name for its host, as soon as it answers; `missing` is told why not yet.
     pub(crate) async fn host_name(&self, mut missing: impl FnMut(String)) -> String {
+        if &*self.host == NO_ENGINE
+            && let Some(name) = kernel_name()
+        {
+            return name;
+        }
         let mut backoff = Backoff::new(RETRY_FLOOR, RETRY_CEILING, rand_seed());
         loop {
             let why = match self.connect().await {
@@ -121,6 +185,10 @@ impl Engine {
 
     /// Connects for calls without an event stream; returns the engine's name for its host.
     pub(crate) async fn once(&self) -> Result<Option<String>, String> {
+        self.read_services();
+        if &*self.host == NO_ENGINE {
+            return Ok(kernel_name());
+        }
         let client = self.connect().await?;
         let info = timeout(PING_TIMEOUT, client.info()).await;
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
@@ -179,18 +247,36 @@ impl Engine {
 
     /// Lists the containers.
     pub(crate) async fn list_now(&self) -> Result<Vec<Summary>, String> {
+        let services = self.read_services().into_iter().map(|service| Summary {
+            shape: format!("{:?}", service.labels),
+            id: service.id,
+            name: service.name,
+            running: true,
+        });
+        if &*self.host == NO_ENGINE {
+            return Ok(services.collect());
+        }
         let answer = self.ask(async |client| {
             let options = ListContainersOptionsBuilder::new().all(false).build();
             client.list_containers(Some(options)).await
         });
         match answer.await {
-            Ok(entries) => Ok(entries.into_iter().filter_map(inspect::summary).collect()),
+            Ok(entries) => {
+                let entries = entries.into_iter().filter_map(inspect::summary);
+                Ok(entries.chain(services).collect())
+            }
             Err(failure) => Err(failure.why),
         }
     }
 
     /// Inspects one container; `None` when there is none.
     pub(crate) async fn inspect_now(&self, name: &str) -> Result<Option<Container>, String> {
+        if let Some(service) = self.service(name) {
+            return Ok(Some(service));
+        }
+        if &*self.host == NO_ENGINE {
+            return Ok(None);
+        }
         let answer = self.ask(async |client| client.inspect_container(name, None).await);
         let found = match answer.await {
             Ok(found) => found,
@@ -325,6 +411,12 @@ impl Engine {
         // Nobody listens any more only when the agent stops.
         let _ = self.facts.send(fact);
     }
+}
+
+/// The kernel's name for this host, where no engine knows one.
+fn kernel_name() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(text.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// Why the engine did not answer.

@@ -155,7 +155,8 @@ async fn run(
 ) {
     let (facts, inbox) = mpsc::unbounded_channel();
     let (orders, todo) = mpsc::unbounded_channel();
-    let engine = Engine::new(&config.docker_host, facts.clone());
+    let engine =
+        Engine::new(&config.docker_host, facts.clone()).with_services(config.services.as_deref());
     let node = match &config.node {
         Some(node) => node.clone(),
         None => {
@@ -227,6 +228,7 @@ pub(crate) fn rules(config: &Config, node: &str) -> Rules {
         detected: host::addresses(config.interface.as_deref(), &config.preference),
     };
     rules.preference = config.preference.clone();
+    rules.own_layouts.clone_from(&config.own_layouts);
     rules.gate = config.gate;
     rules.admission = config.admission.clone();
     rules.tags.clone_from(&config.tags);

@@ -136,7 +136,7 @@ impl Filter {
 }
 
 /// Tera's message without the drawing around it: the first line that says something.
-fn said(error: &tera::Error) -> String {
+pub(crate) fn said(error: &tera::Error) -> String {
     let text = error.to_string();
     let mut line = text.lines().next().unwrap_or_default().trim().to_owned();
     let mut source = std::error::Error::source(error);

@@ -17,7 +17,7 @@ pub struct Args {
     /// skydns2://host:port/domain; sets endpoints and layout
     #[arg(long, value_name = "URI", hide = true)]
     pub registry: Option<String>,
-    /// Container engine: unix:///path, tcp://host:port or http://host:port
+    /// Container engine: unix:///path, tcp://host:port or http://host:port; none for --services alone
     /// [default: unix:///var/run/docker.sock]
     #[arg(
         long,
@@ -57,6 +57,10 @@ pub struct Args {
     /// [default: native]
     #[arg(long, value_name = "LAYOUTS", value_delimiter = ',')]
     pub layout: Vec<String>,
+    /// A form of one's own, '<key> = <value>', both templates over the record (see docs/registrator.md);
+    /// may be repeated
+    #[arg(long, value_name = "TEMPLATE")]
+    pub layout_template: Vec<String>,
     /// Where keys of native and registrator begin [default: /services]
     #[arg(long, value_name = "PATH")]
     pub prefix: Option<String>,
@@ -127,6 +131,9 @@ pub struct Args {
     /// Let label muster.check.script run commands on this host
     #[arg(long)]
     pub allow_scripts: bool,
+    /// YAML file with services that no container offers, read again with every look (see --resync)
+    #[arg(long, value_name = "FILE")]
+    pub services: Option<PathBuf>,
     /// File to keep for Prometheus' file_sd with this node's targets
     #[arg(long, value_name = "FILE")]
     pub file_sd: Option<PathBuf>,

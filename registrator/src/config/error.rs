@@ -34,6 +34,14 @@ pub enum ConfigError {
         /// What is wrong with it.
         why: String,
     },
+    /// A layout of the user's own is none.
+    #[error("option layout-template: {text:?}: {why}")]
+    Template {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A file cannot be read.
     #[error("read {path}: {source}", path = path.display())]
     Read {
@@ -81,6 +89,9 @@ impl ConfigError {
                 "names: labels, image, name, networks, compose, swarm, env, node; such as \
                  'compose.project == \"shop\" and not labels.internal'"
                     .to_owned(),
+            ),
+            Self::Template { .. } => Some(
+                "write it as '/mine/{{ name }}/{{ instance }} = {{ address }}:{{ port }}'".to_owned(),
             ),
             Self::Read { .. } => Some("check the path and that this user may read it".to_owned()),
             Self::Unknown {

@@ -42,9 +42,11 @@ pub(super) struct File {
     pub(super) registry: Option<Text>,
     pub(super) allow_scripts: Option<bool>,
     pub(super) file_sd: Option<PathBuf>,
+    pub(super) layout_template: Vec<String>,
+    pub(super) services: Option<PathBuf>,
 }
 
-pub(super) const NAMES: [&str; 32] = [
+pub(super) const NAMES: [&str; 34] = [
     "docker-host",
     "endpoints",
     "user",
@@ -77,6 +79,8 @@ pub(super) const NAMES: [&str; 32] = [
     "registry",
     "allow-scripts",
     "file-sd",
+    "services",
+    "layout-template",
 ];
 
 /// A text, a number, or a list of them joined with commas: what a flag would have been given.

@@ -100,7 +100,7 @@ impl Draft<'_> {
             health: None,
             tags,
             meta: settings.attributes.clone(),
-            container: Some(record::Container {
+            container: (!container.image.is_empty()).then(|| record::Container {
                 id: container.id.clone(),
                 name: container.name.clone(),
                 image: container.image.clone(),

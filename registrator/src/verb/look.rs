@@ -23,7 +23,8 @@ impl Look {
     /// Connects to the engine.
     pub(super) async fn new(config: &Config) -> Result<Self, String> {
         let (facts, _) = tokio::sync::mpsc::unbounded_channel();
-        let engine = Engine::new(&config.docker_host, facts);
+        let engine =
+            Engine::new(&config.docker_host, facts).with_services(config.services.as_deref());
         let name = engine
             .once()
             .await

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use registrator_catalog::layout::Layout;
 use registrator_catalog::record::same_apart_from_time;
 use serde_json::json;
 use store_client::lease::{Lease, lease_id};
@@ -51,12 +52,10 @@ pub(super) async fn plan(config: &Config, json: bool) -> Done {
         .keys(&client)
         .await
         .map_err(|error| error.to_string())?;
-    let mine = |key: &String| {
-        look.rules
-            .layouts
-            .iter()
-            .any(|layout| key.starts_with(&layout.root()))
-    };
+    let mut roots: Vec<String> = look.rules.layouts.iter().map(Layout::root).collect();
+    let own = look.rules.own_layouts.iter();
+    roots.extend(own.map(|layout| layout.root().to_owned()));
+    let mine = |key: &String| roots.iter().any(|root| key.starts_with(root));
     let mut keys: Vec<String> = on_lease
         .unwrap_or_default()
         .into_iter()

@@ -352,6 +352,62 @@ fn an_agent_with_nothing_to_reach_says_so_and_stops() {
 }
 
 #[test]
+fn services_from_a_file_without_any_engine() {
+    let scene = Scene::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("services.yaml");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let open = listener.local_addr().unwrap().port();
+    let write = |rest: &str| {
+        let name = &scene.service;
+        let checked = format!(
+            "{{name: {name}, address: 127.0.0.1, port: {open}, check: {{tcp: true, interval: 100ms, fall: 1}}}}"
+        );
+        std::fs::write(&file, format!("services:\n  - {checked}\n{rest}")).unwrap();
+    };
+    write("");
+    let mut config = scene.config();
+    config.docker_host = "none".to_owned();
+    config.services = Some(file.clone());
+    config.resync = Duration::from_millis(200);
+    let _agent = Running::start(config).ready();
+    let ports_become = |want: &[u16]| {
+        wait::until("the ports", wait::LONG, || {
+            let keys = scene.keys();
+            let mut found: Vec<u16> = keys
+                .iter()
+                .map(|(_, value)| Record::from_json(value.as_bytes()).unwrap().port)
+                .collect();
+            found.sort_unstable();
+            if found == want {
+                Ok(())
+            } else {
+                Err(format!("{keys:?}"))
+            }
+        });
+    };
+    ports_become(&[open]);
+    // One more, and one that is wrong and disturbs nobody.
+    write(&format!(
+        "  - {{name: {}, address: 10.0.0.9, port: 1}}\n  - {{name: x}}\n",
+        scene.service
+    ));
+    ports_become(&[1, open]);
+    // A file that cannot be read changes nothing; what is taken out of it goes, and so does what stops to answer.
+    std::fs::write(&file, "services: nonsense").unwrap();
+    wait::stays("both stay", Duration::from_secs(1), || {
+        match scene.keys().len() {
+            2 => Ok(()),
+            other => Err(other.to_string()),
+        }
+    });
+    write("");
+    ports_become(&[open]);
+    drop(listener);
+    ports_become(&[]);
+}
+
+#[test]
 fn an_address_in_use_is_refused_at_once() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = Config::new(Endpoint::parse_list("http://127.0.0.1:9").unwrap());
