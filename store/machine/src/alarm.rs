@@ -24,16 +24,45 @@ pub struct Alarm {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Alarms {
     raised: BTreeSet<Alarm>,
+    /// Members whose NOSPACE the store has raised, and takes back, by itself.
+    full: BTreeSet<u64>,
 }
 
 impl Alarms {
     /// Raises it; raising twice is once.
     pub(crate) fn raise(&mut self, alarm: Alarm) {
+        if alarm.kind == AlarmKind::NoSpace {
+            self.full.remove(&alarm.member);
+        }
         self.raised.insert(alarm);
+    }
+
+    /// The store itself is out of room. A person's alarm stays a person's.
+    pub(crate) fn fill(&mut self, member: u64) {
+        let kind = AlarmKind::NoSpace;
+        if self.raised.insert(Alarm { member, kind }) {
+            self.full.insert(member);
+        }
+    }
+
+    /// Takes back what [`Alarms::fill`] raised.
+    pub(crate) fn free(&mut self) {
+        let kind = AlarmKind::NoSpace;
+        for member in std::mem::take(&mut self.full) {
+            self.raised.remove(&Alarm { member, kind });
+        }
+    }
+
+    /// The members whose NOSPACE the store has raised by itself.
+    pub(crate) const fn full(&self) -> &BTreeSet<u64> {
+        &self.full
     }
 
     /// Takes it back; false when it was not raised.
     pub(crate) fn clear(&mut self, alarm: Alarm) -> bool {
+        if alarm.kind == AlarmKind::NoSpace {
+            self.full.remove(&alarm.member);
+        }
         self.raised.remove(&alarm)
     }
 
@@ -55,5 +84,6 @@ impl Alarms {
     /// A member is one no more: nothing is wrong with it now.
     pub(crate) fn forget(&mut self, member: u64) {
         self.raised.retain(|alarm| alarm.member != member);
+        self.full.remove(&member);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::Machine;
 use crate::alarm::{Alarm, AlarmKind};
 use crate::auth::Access;
-use crate::command::{Command, MemberChange};
+use crate::command::{Command, MemberChange, SpaceChange};
 use crate::error::Refusal;
 use crate::lease::Leases;
 use crate::mvcc::Keyspace;
@@ -125,6 +125,14 @@ impl Machine {
                 let alarm = Alarm { member, kind };
                 let cleared = self.alarms.clear(alarm);
                 Ok(Reply::Alarm(if cleared { vec![alarm] } else { Vec::new() }))
+            }
+            Command::Space(change) => {
+                match change {
+                    SpaceChange::Quota { bytes } => self.quota_bytes = bytes,
+                    SpaceChange::Full { member } => self.alarms.fill(member),
+                    SpaceChange::Free => self.alarms.free(),
+                }
+                Ok(Reply::Alarm(self.alarms()))
             }
             Command::MemberPublish {
                 id,
@@ -247,8 +255,8 @@ impl Machine {
     /// Refuses what grows a full store.
     fn check_space(&self, cost: u64) -> Result<(), Refusal> {
         let full = self.alarms.any(AlarmKind::NoSpace)
-            || (self.limits.quota_bytes != u64::MAX
-                && self.size_bytes().saturating_add(cost) >= self.limits.quota_bytes);
+            || (self.quota_bytes != u64::MAX
+                && self.size_bytes().saturating_add(cost) >= self.quota_bytes);
         if full { Err(Refusal::NoSpace) } else { Ok(()) }
     }
 }

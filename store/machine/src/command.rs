@@ -67,6 +67,8 @@ pub enum Command {
         /// Which.
         kind: AlarmKind,
     },
+    /// What the leader decides on room.
+    Space(SpaceChange),
     /// A member announces, after its start, how clients call and reach it.
     MemberPublish {
         /// The member.
@@ -111,6 +113,23 @@ impl Command {
             command => command,
         }
     }
+}
+
+/// What the leader decides on the room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpaceChange {
+    /// The quota from now on, on all members: they must refuse the same commands.
+    Quota {
+        /// Bytes; `u64::MAX` = off.
+        bytes: u64,
+    },
+    /// The quota is used up: NOSPACE.
+    Full {
+        /// The member in whose name.
+        member: u64,
+    },
+    /// Enough of it is free again. Takes back what `Full` raised, and no alarm of a person's hand.
+    Free,
 }
 
 /// A change of the members.
@@ -178,6 +197,9 @@ mod tag {
     pub(super) const MEMBER_REMOVE: u8 = 12;
     pub(super) const MEMBER_UPDATE: u8 = 13;
     pub(super) const MEMBER_PROMOTE: u8 = 14;
+    pub(super) const SPACE_QUOTA: u8 = 15;
+    pub(super) const SPACE_FULL: u8 = 16;
+    pub(super) const SPACE_FREE: u8 = 17;
     pub(super) const AS: u8 = 20;
     pub(super) const AUTH: u8 = 21;
 }

@@ -42,17 +42,26 @@ use crate::reply::{Event, RangeReply, TxnReply};
 use crate::request::{RangeRequest, TxnRequest};
 use crate::revision::{Index, LeaseId, Revision};
 
-/// Bounds that must be equal on all members.
+/// Bounds a machine begins with; equal on all members, or they would refuse different commands. Those of
+/// a snapshot come with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes the state may account for before `NoSpace`; `u64::MAX` = off.
     pub quota_bytes: u64,
 }
 
+impl Limits {
+    /// None: what a machine begins with whose leader says the rest.
+    pub const NONE: Self = Self {
+        quota_bytes: u64::MAX,
+    };
+}
+
 /// The replicated state of one store.
 #[derive(Clone)]
 pub struct Machine {
-    limits: Limits,
+    /// Bytes the state may account for before `NoSpace`; `u64::MAX` = off. Replicated.
+    quota_bytes: u64,
     /// Last index applied or passed.
     applied: Index,
     keyspace: Keyspace,
@@ -69,7 +78,7 @@ impl Machine {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
-            limits,
+            quota_bytes: limits.quota_bytes,
             applied: Index(0),
             keyspace: Keyspace::new(),
             leases: Leases::new(),
@@ -261,6 +270,18 @@ impl Machine {
         self.keyspace.size_bytes() + self.leases.size_bytes()
     }
 
+    /// The quota, as replicated.
+    #[must_use]
+    pub const fn quota_bytes(&self) -> u64 {
+        self.quota_bytes
+    }
+
+    /// Whether the store has raised NOSPACE by itself, and will take it back so.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.alarms.full().is_empty()
+    }
+
     /// Bytes that would remain if the current revision were compacted.
     #[must_use]
     pub fn size_in_use_bytes(&self) -> u64 {
@@ -325,6 +346,10 @@ impl Machine {
         }
         for &id in self.members.removed() {
             sum.add(id);
+        }
+        sum.add(self.quota_bytes);
+        for &member in self.alarms.full() {
+            sum.add(member);
         }
         let mut auth = Vec::new();
         self.auth.write(&mut auth);

@@ -92,7 +92,7 @@ impl Member {
 
     /// The alarms may have changed.
     pub(crate) fn note_alarms(&mut self, out: &mut Effects) {
-        self.space.note_alarms(&self.machine.alarms());
+        self.space.note_alarms();
         self.note_corrupt(out);
     }
 

@@ -47,7 +47,8 @@ pub struct Config {
     /// Bytes of a part of a snapshot on its way to another member. 256 KiB: a millisecond of work at
     /// either end.
     pub snapshot_part_bytes: usize,
-    /// Bounds of the machine; equal on all members.
+    /// Bounds a leader puts in force on all members. The machine this member is opened on has these, or
+    /// none: never others.
     pub limits: Limits,
     /// Source of election jitter, lease ids and read rounds. Must differ from life to life and from
     /// member to member.

@@ -15,6 +15,8 @@ pub struct Counts {
     pub proposals_pending: u64,
     /// Leases revoked because their time was up.
     pub leases_expired: u64,
+    /// Share of the quota, in percent, that has been warned of; 0 = none.
+    pub space_warned: u64,
     /// Times the disk kept appends waiting for too long, until it had caught up.
     pub slow_syncs: u64,
     /// Comparisons of members this one made as leader.

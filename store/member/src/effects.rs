@@ -76,6 +76,15 @@ pub enum Notice {
         /// Current term.
         term: u64,
     },
+    /// A bound of the quota has been reached.
+    SpaceUsed {
+        /// The bound.
+        percent: u64,
+        /// Bytes in use.
+        bytes: u64,
+        /// The quota.
+        quota_bytes: u64,
+    },
     /// The disk keeps appends waiting for longer than it should.
     DiskSlow {
         /// So far, in milliseconds.

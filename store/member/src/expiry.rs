@@ -9,7 +9,9 @@ use store_machine::command::Command;
 use store_machine::revision::LeaseId;
 
 use crate::forwarding::Asker;
-use crate::limits::{CHECKPOINT_LEASES_MAX, CHECKPOINT_PERIOD_MS, REVOKES_IN_FLIGHT_MAX};
+use crate::limits::{
+    CHECKPOINT_AGE_MS, CHECKPOINT_LEASES_MAX, CHECKPOINT_PERIOD_MS, REVOKES_IN_FLIGHT_MAX,
+};
 use crate::member::Member;
 use crate::moment::Moment;
 
@@ -21,9 +23,9 @@ struct Life {
     ends: Moment,
     /// Its entry in the schedule; at or before `ends`. `None` while its revoke is under way.
     scheduled: Option<Moment>,
-    /// The machine holds a checkpoint, or is about to, which a renewal makes wrong: a leader to come would end the
-    /// lease too early.
-    checkpointed: bool,
+    /// What is left, in milliseconds, by a checkpoint that the machine holds or is about to. A renewal makes it
+    /// wrong: a leader to come would end the lease too early.
+    checkpointed: Option<u64>,
     /// The checkpoint is being taken back.
     resetting: bool,
     /// Keep-alives that wait for the revoke, or for the checkpoint to be taken back.
@@ -77,12 +79,8 @@ impl Expiry {
                 lease.ttl_seconds
             };
             let ends = now.plus_ms(seconds_to_ms(left)).plus_ms(election_ms);
-            self.insert(
-                lease.id,
-                lease.ttl_seconds,
-                ends,
-                lease.remaining_seconds > 0,
-            );
+            let checkpointed = recorded_ms(lease.remaining_seconds);
+            self.insert(lease.id, lease.ttl_seconds, ends, checkpointed);
         }
     }
 
@@ -101,12 +99,12 @@ impl Expiry {
                 id,
                 ttl_seconds,
                 now.plus_ms(seconds_to_ms(ttl_seconds)),
-                false,
+                None,
             );
         }
     }
 
-    fn insert(&mut self, id: LeaseId, ttl_seconds: i64, ends: Moment, checkpointed: bool) {
+    fn insert(&mut self, id: LeaseId, ttl_seconds: i64, ends: Moment, checkpointed: Option<u64>) {
         let life = Life {
             ttl_seconds,
             ends,
@@ -148,8 +146,8 @@ impl Expiry {
         let Some(life) = self.leases.get_mut(&id) else {
             return (Vec::new(), 0);
         };
-        life.checkpointed = remaining_seconds > 0;
-        if life.checkpointed || !life.resetting {
+        life.checkpointed = recorded_ms(remaining_seconds);
+        if life.checkpointed.is_some() || !life.resetting {
             return (Vec::new(), 0);
         }
         life.resetting = false;
@@ -178,7 +176,7 @@ impl Expiry {
             self.patience.push_back((deadline, id, asker));
             return Renewal::Waits;
         }
-        if life.checkpointed {
+        if life.checkpointed.is_some() {
             life.waiting.push(asker);
             self.patience.push_back((deadline, id, asker));
             if life.resetting {
@@ -238,9 +236,10 @@ impl Expiry {
         }
     }
 
-    /// Once per period: what the long leases have left in whole seconds, in lists of bounded size.
-    /// Shorter leases are left out, and those that have not been running for a period: both are
-    /// late by at most a period if they start anew.
+    /// Once per period: what leases have left that have not been renewed for a good part of their time,
+    /// in whole seconds and in lists of bounded size. Those that are kept alive as usual cost nothing. After
+    /// a change of leader a lease is late by at most half its time to live, or five minutes where that
+    /// is less, a period and an election timeout.
     pub(crate) fn due_checkpoint(
         &mut self,
         now: Moment,
@@ -254,16 +253,20 @@ impl Expiry {
         for (&id, life) in &mut self.leases {
             let ttl_ms = seconds_to_ms(life.ttl_seconds);
             let left_ms = life.ends.ms_since(now);
-            if life.scheduled.is_none()
-                || life.resetting
-                || ttl_ms <= CHECKPOINT_PERIOD_MS
-                || left_ms.saturating_add(CHECKPOINT_PERIOD_MS) > ttl_ms
-                || left_ms == 0
-            {
+            // Half: clients renew at a third of the time. Then each eighth, so that a lease is
+            // recorded five times at most, or every five minutes.
+            let due = match life.checkpointed {
+                None => ttl_ms.saturating_sub(left_ms) >= (ttl_ms / 2).min(CHECKPOINT_AGE_MS),
+                Some(recorded_ms) => {
+                    let step_ms = (ttl_ms / 8).clamp(CHECKPOINT_PERIOD_MS, CHECKPOINT_AGE_MS);
+                    recorded_ms.saturating_sub(left_ms) >= step_ms
+                }
+            };
+            if !due || life.scheduled.is_none() || life.resetting || left_ms == 0 {
                 continue;
             }
             // From now on, not from when it is recorded: a renewal in between must take it back.
-            life.checkpointed = true;
+            life.checkpointed = Some(left_ms);
             remaining.push((id, ms_to_seconds(left_ms)));
             if remaining.len() == CHECKPOINT_LEASES_MAX {
                 record(std::mem::take(&mut remaining));
@@ -295,6 +298,11 @@ impl Expiry {
         }
         ends.min(patience).min(self.next_checkpoint)
     }
+}
+
+/// What a recorded remainder says; 0 seconds take one back.
+fn recorded_ms(remaining_seconds: i64) -> Option<u64> {
+    (remaining_seconds > 0).then(|| seconds_to_ms(remaining_seconds))
 }
 
 fn seconds_to_ms(seconds: i64) -> u64 {

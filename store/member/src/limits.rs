@@ -63,9 +63,12 @@ pub const REVOKES_IN_FLIGHT_MAX: usize = 1_000;
 /// Leases per checkpoint command: 16 KiB.
 pub const CHECKPOINT_LEASES_MAX: usize = 1_000;
 
-/// Period of lease checkpoints, and the shortest time to live that gets any (etcd: the same 5
-/// minutes). Shorter leases start anew on a leader change: they are late by at most this much.
-pub const CHECKPOINT_PERIOD_MS: u64 = 5 * 60 * 1_000;
+/// Period in which leases are looked at for a checkpoint: some milliseconds of work with 100,000 leases.
+pub const CHECKPOINT_PERIOD_MS: u64 = 10_000;
+
+/// Time without a renewal after which every lease gets a checkpoint, and the time after which it gets the
+/// next (etcd's period, 5 minutes). A short one gets it at half its time to live.
+pub const CHECKPOINT_AGE_MS: u64 = 5 * 60 * 1_000;
 
 /// Parts of a snapshot on their way to a receiver: 1 MiB, enough for a gigabit at 8 ms of round trip.
 pub const SNAPSHOT_PARTS_IN_FLIGHT: usize = 4;
@@ -97,6 +100,17 @@ pub const CHECK_PATIENCE_MS: u64 = 60_000;
 /// Shortest time between two hand-overs of one member for its slow disk: a disk that stalls now and
 /// then costs its cluster a hand-over a minute at most.
 pub const YIELD_PAUSE_MS: u64 = 60_000;
+
+/// Shares of the quota, in percent, whose use is said: two in time to do something, one when it is used up.
+pub const SPACE_WARN_PERCENT: [u64; 3] = [80, 90, 100];
+
+/// Bytes of commands that give room back, taken into the log after the disk turned out to be full: a part
+/// of the segment that is written then, half of which is left when all that was admitted before has
+/// been written. A hundred thousand deletes.
+pub const RESCUE_BYTES_MAX: u64 = 8 << 20;
+
+/// Shortest time between two snapshots tried while the disk is full: each writes until it fails.
+pub const RESCUE_SNAPSHOT_MS: u64 = 30_000;
 
 /// Share of the quota, in percent, that must be free again before the NOSPACE alarm is taken back:
 /// enough that it does not flap with each delete.

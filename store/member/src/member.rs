@@ -32,7 +32,7 @@ use crate::log::{self, Log};
 use crate::moment::Moment;
 use crate::peer::{Answer, PeerMessage};
 use crate::persist::Persist;
-use crate::proposals::Proposals;
+use crate::proposals::{Proposals, command_bytes};
 use crate::random::Random;
 use crate::reads::Reads;
 use crate::record::{Mark, Recovered, Voters};
@@ -160,8 +160,7 @@ impl Member {
             node.campaign().map_err(failed)?;
         }
         election.fix_timeout(&mut node);
-        let mut space = Space::default();
-        space.note_alarms(&machine.alarms());
+        let space = Space::default();
         let at_start = config.check_at_start && !fresh && !config.joining;
         let checks = Checks::new(now, config.check_contents_ms, at_start);
         Ok(Self {
@@ -223,8 +222,8 @@ impl Member {
                 self.snapshots.abandon();
                 self.transfers.write_failed();
             }
-            Input::DiskFull => self.space.disk_full = true,
-            Input::DiskFree => self.space.disk_full = false,
+            Input::DiskFull => self.space.note_disk(true),
+            Input::DiskFree => self.space.note_disk(false),
             Input::PeerSaid { from, message } => self.peer_said(now, from, message, out),
             Input::PeerUnreachable { member } => self.node.report_unreachable(member),
         }
@@ -260,7 +259,7 @@ impl Member {
         self.watch_handover(now, out);
         self.answer_ripe_reads(now, out);
         self.send_snapshots(now, out);
-        self.work_in_slices(out);
+        self.work_in_slices(now, out);
         self.feed_watchers(now, out);
         // More than fits one append, or queued by what was applied just now.
         self.more |= proposed && self.proposals.has_queued();
@@ -392,7 +391,7 @@ impl Member {
         {
             return self.reply(token, Err(failure), out);
         }
-        if self.space.disk_full {
+        if !self.space.takes(&command) {
             self.reply(token, Err(Failure::Refused(Refusal::NoSpace)), out);
             return;
         }
@@ -485,7 +484,7 @@ impl Member {
     /// Whether the leader may propose what it wants itself. Before all of earlier terms is applied, it
     /// does not know the leases for sure.
     fn may_decide(&self) -> bool {
-        self.may_propose() && self.expiry.is_active() && !self.space.disk_full
+        self.may_propose() && self.expiry.is_active() && self.space.has_room()
     }
 
     /// What the leader itself wants: ends of leases, their checkpoints, the quota alarm.
@@ -495,19 +494,21 @@ impl Member {
         }
         let term = self.node.raft.term;
         let proposals = &mut self.proposals;
-        let mut queue = |command| proposals.queue(None, Moment::NEVER, command);
+        let mut bytes = 0;
+        let mut queue = |command| {
+            bytes += command_bytes(&command);
+            proposals.queue(None, Moment::NEVER, command);
+        };
         self.expiry
             .due(now, |id| queue(Command::LeaseRevoke { id, term }));
         self.expiry.due_checkpoint(now, |remaining| {
             queue(Command::LeaseCheckpoint { remaining, term });
         });
-        if let Some(command) = self.space.wants(
-            self.config.id,
-            self.machine.size_bytes(),
-            self.config.limits.quota_bytes,
-        ) {
+        let quota_bytes = self.config.limits.quota_bytes;
+        if let Some(command) = self.space.wants(self.config.id, &self.machine, quota_bytes) {
             queue(command);
         }
+        self.space.spend(bytes);
     }
 
     /// Hands queued proposals to raft; false when it would not have them now.
@@ -541,15 +542,17 @@ impl Member {
     }
 
     /// Work that must not hold up a turn: a slice of each.
-    fn work_in_slices(&mut self, out: &mut Effects) {
+    fn work_in_slices(&mut self, now: Moment, out: &mut Effects) {
         if self.scrubbing {
             self.scrubbing = !self.machine.scrub(limits::SCRUB_RECORDS_PER_TURN);
             self.more |= self.scrubbing;
         }
         self.work_on_audit(out);
-        let (size, quota) = (self.machine.size_bytes(), self.config.limits.quota_bytes);
-        self.more |= self.may_decide() && self.space.is_due(size, quota);
-        self.begin_snapshot(out);
+        let quota_bytes = self.config.limits.quota_bytes;
+        self.more |= self.may_decide() && self.space.is_due(&self.machine, quota_bytes);
+        out.notices.extend(self.space.warning(&self.machine));
+        self.counts.space_warned = self.space.warned();
+        self.begin_snapshot(now, out);
         self.trim_log();
     }
 }

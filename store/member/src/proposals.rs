@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use raft::eraftpb::Entry as RaftEntry;
 use store_machine::command::{Command, DecodeError};
-use store_machine::request::{PutRequest, TxnOp, TxnRequest};
+use store_machine::request::{KeyRange, PutRequest, RangeEnd, TxnOp, TxnRequest};
 
 use crate::changes::changes_raft;
 use crate::input::Token;
@@ -371,6 +371,7 @@ pub fn command_bytes(command: &Command) -> u64 {
     const REST: u64 = 64;
     REST + match command.bare() {
         Command::Put(put) => put_bytes(put),
+        Command::Delete(delete) => keys_bytes(&delete.keys),
         Command::Txn(txn) => txn_bytes(txn),
         _ => 0,
     }
@@ -385,9 +386,18 @@ fn txn_bytes(txn: &TxnRequest) -> u64 {
     ops.map(|op| match op {
         TxnOp::Put(put) => put_bytes(put),
         TxnOp::Txn(nested) => txn_bytes(nested),
-        TxnOp::Range(_) | TxnOp::Delete(_) => 0,
+        TxnOp::Range(range) => keys_bytes(&range.keys),
+        TxnOp::Delete(delete) => keys_bytes(&delete.keys),
     })
     .sum()
+}
+
+fn keys_bytes(keys: &KeyRange) -> u64 {
+    let end = match &keys.end {
+        RangeEnd::Before(end) => end.len(),
+        RangeEnd::Single | RangeEnd::Open => 0,
+    };
+    (keys.start.len() + end) as u64
 }
 
 /// The body of an entry.

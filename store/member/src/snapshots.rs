@@ -5,8 +5,11 @@ use raft::Storage;
 
 use crate::effects::{Effects, Snapshot};
 use crate::election::leads_alone;
-use crate::limits::{CATCH_UP_BYTES_MAX, LOG_BYTES_BEFORE_SNAPSHOT, TRIM_ENTRIES};
+use crate::limits::{
+    CATCH_UP_BYTES_MAX, LOG_BYTES_BEFORE_SNAPSHOT, RESCUE_SNAPSHOT_MS, TRIM_ENTRIES,
+};
 use crate::member::Member;
+use crate::moment::Moment;
 use crate::record::Mark;
 
 /// Snapshots of one member.
@@ -20,6 +23,8 @@ pub(crate) struct Snapshots {
     last_bytes: u64,
     /// The one being written.
     writing: Option<u64>,
+    /// While the disk is full: when one may be tried again.
+    rescue_at: Moment,
 }
 
 impl Snapshots {
@@ -29,6 +34,7 @@ impl Snapshots {
             log_bytes: 0,
             last_bytes: 0,
             writing: None,
+            rescue_at: Moment(0),
         }
     }
 
@@ -70,16 +76,18 @@ impl Snapshots {
 
 impl Member {
     /// Orders a snapshot if one is due and none is being written.
-    pub(crate) fn begin_snapshot(&mut self, out: &mut Effects) {
+    pub(crate) fn begin_snapshot(&mut self, now: Moment, out: &mut Effects) {
         let applied = self.machine.applied().0;
-        if self.snapshots.busy()
-            || self.transfers.replacing()
-            || applied == self.snapshots.last
-            || self.space.disk_full
-        {
+        if self.snapshots.busy() || self.transfers.replacing() || applied == self.snapshots.last {
             return;
         }
-        if !self.snapshots.due(applied, self.config.snapshot_count) {
+        if self.space.disk_full() {
+            // Nothing else gives room back to the disk. It may fit by now, or not yet.
+            if now < self.snapshots.rescue_at {
+                return;
+            }
+            self.snapshots.rescue_at = now.plus_ms(RESCUE_SNAPSHOT_MS);
+        } else if !self.snapshots.due(applied, self.config.snapshot_count) {
             return;
         }
         let Ok(term) = self.node.store().term(applied) else {

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use raft::StateRole;
 use raft::eraftpb::{Message, MessageType, Snapshot as RaftSnapshot};
-use store_machine::Machine;
 use store_machine::snapshot::{Restore, SnapshotCursor};
+use store_machine::{Limits, Machine};
 
 use crate::effects::{Effects, Envelope, Snapshot};
 use crate::limits::{SNAPSHOT_HOLD_BYTES_MAX, SNAPSHOT_PARTS_IN_FLIGHT, SNAPSHOTS_OUT_MAX};
@@ -284,7 +284,7 @@ impl Member {
                     mark: part.mark.clone(),
                     bytes: part.bytes,
                     next: 0,
-                    stage: Stage::Arriving(Box::new(Restore::new(self.config.limits))),
+                    stage: Stage::Arriving(Box::new(Restore::new(Limits::NONE))),
                 });
             }
         }
@@ -334,7 +334,7 @@ impl Member {
                 return;
             }
             Stage::Complete(machine)
-                if self.persist.is_idle() && !self.snapshots.busy() && !self.space.disk_full =>
+                if self.persist.is_idle() && !self.snapshots.busy() && !self.space.disk_full() =>
             {
                 self.snapshots.begin_received(incoming.mark.index);
                 out.snapshot = Some(Snapshot {

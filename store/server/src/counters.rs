@@ -91,6 +91,8 @@ pub struct Counters {
     pub proposals_failed: Number,
     /// Leases that ended by time (`etcd_debugging_lease_ttl_total` counts their ends).
     pub leases_expired: Number,
+    /// Share of the quota, in percent, that has been warned of: 0, 80, 90 or 100.
+    pub space_warned: Number,
     /// Times the disk kept appends waiting for too long.
     pub slow_syncs: Number,
     /// Comparisons of members, and those in which one differed.

@@ -264,6 +264,7 @@ impl Driver {
         counters.proposals_pending.set(counts.proposals_pending);
         counters.proposals_failed.set(counts.proposals_failed);
         counters.leases_expired.set(counts.leases_expired);
+        counters.space_warned.set(counts.space_warned);
         counters.slow_syncs.set(counts.slow_syncs);
         counters.checks.set(counts.checks);
         counters.checks_differing.set(counts.checks_differing);

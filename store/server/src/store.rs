@@ -270,7 +270,7 @@ impl Store {
         }
         let first = founding.members.clone();
         let member_config = member_config(config, founding);
-        let (machine, recovered) = recover(&dir, &member_config, found)?;
+        let (machine, recovered) = recover(&dir, found)?;
         let took = epoch.elapsed();
         tracing::info!(
             cluster = format!("{:016x}", identity.cluster),
@@ -412,7 +412,6 @@ fn member_config(config: &StoreConfig, founding: Founding) -> Config {
 /// Turns what the log held into what the member needs.
 fn recover<D: Disk>(
     dir: &Path,
-    member: &Config,
     found: store_wal::Recovered<D>,
 ) -> Result<(Machine, Recovered), StartError> {
     if let Some(cut) = &found.cut {
@@ -426,7 +425,7 @@ fn recover<D: Disk>(
     for refused in &found.snapshots_refused {
         tracing::warn!("passed over a snapshot: {}", crate::fatal::chain(refused));
     }
-    let mut machine = Machine::new(member.limits);
+    let mut machine = Machine::new(Limits::NONE);
     let mut mark = None;
     if let Some(mut snapshot) = found.snapshot {
         let index = snapshot.index;
@@ -446,7 +445,7 @@ fn recover<D: Disk>(
             term: snapshot.term,
             voters,
         });
-        let mut restore = Restore::new(member.limits);
+        let mut restore = Restore::new(Limits::NONE);
         while let Some(chunk) = snapshot.chunks.next_chunk()? {
             restore.feed(&chunk).map_err(unreadable)?;
         }

@@ -151,6 +151,8 @@ impl Model {
                 let cleared = self.alarms.remove(&alarm);
                 Ok(Reply::Alarm(cleared.then_some(alarm).into_iter().collect()))
             }
+            // Without a quota there is nothing to decide.
+            Command::Space(_) => Ok(Reply::Alarm(self.alarms.iter().copied().collect())),
             Command::MemberPublish {
                 id,
                 name,

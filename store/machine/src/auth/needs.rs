@@ -101,9 +101,10 @@ fn of_command(command: &Command, visit: &mut Visit<'_>) -> Result<(), Refusal> {
         | Command::Auth(_) => visit(Need::Root),
         // No client can ask for these. Changes of the members are guarded where they come in: by the
         // time they are applied, raft has long followed them.
-        Command::LeaseCheckpoint { .. } | Command::MemberPublish { .. } | Command::Members(_) => {
-            Ok(())
-        }
+        Command::LeaseCheckpoint { .. }
+        | Command::Space(_)
+        | Command::MemberPublish { .. }
+        | Command::Members(_) => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::{Command, DecodeError, FORMAT, MemberChange, flag, op_tag, tag};
+use super::{Command, DecodeError, FORMAT, MemberChange, SpaceChange, flag, op_tag, tag};
 use crate::MemberRecord;
 use crate::alarm::AlarmKind;
 use crate::auth::{Actor, AuthChange};
@@ -77,6 +77,11 @@ impl Decoder {
                 member: self.u64()?,
                 kind: self.alarm_kind()?,
             },
+            tag::SPACE_QUOTA => Command::Space(SpaceChange::Quota { bytes: self.u64()? }),
+            tag::SPACE_FULL => Command::Space(SpaceChange::Full {
+                member: self.u64()?,
+            }),
+            tag::SPACE_FREE => Command::Space(SpaceChange::Free),
             tag::MEMBER_PUBLISH => self.member_publish()?,
             tag::MEMBER_ADD => Command::Members(MemberChange::Add(self.member()?)),
             tag::MEMBER_REMOVE => Command::Members(MemberChange::Remove { id: self.u64()? }),

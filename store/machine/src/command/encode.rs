@@ -9,7 +9,7 @@
 //! ^ format
 //! ```
 
-use super::{Command, FORMAT, MemberChange, flag, op_tag, tag};
+use super::{Command, FORMAT, MemberChange, SpaceChange, flag, op_tag, tag};
 use crate::alarm::AlarmKind;
 use crate::request::{
     Compare, CompareTarget, DeleteRequest, KeyRange, PutRequest, RangeEnd, RangeRequest, Relation,
@@ -71,6 +71,15 @@ impl Command {
                 put_u64(out, *member);
                 out.push(alarm_byte(*kind));
             }
+            Self::Space(SpaceChange::Quota { bytes }) => {
+                out.push(tag::SPACE_QUOTA);
+                put_u64(out, *bytes);
+            }
+            Self::Space(SpaceChange::Full { member }) => {
+                out.push(tag::SPACE_FULL);
+                put_u64(out, *member);
+            }
+            Self::Space(SpaceChange::Free) => out.push(tag::SPACE_FREE),
             Self::MemberPublish {
                 id,
                 name,

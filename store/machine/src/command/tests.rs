@@ -156,6 +156,15 @@ fn golden_bytes() {
             vec![1, 9, 4, 2],
         ),
         (
+            Command::Space(SpaceChange::Quota { bytes: 300 }),
+            vec![1, 15, 172, 2],
+        ),
+        (
+            Command::Space(SpaceChange::Full { member: 4 }),
+            vec![1, 16, 4],
+        ),
+        (Command::Space(SpaceChange::Free), vec![1, 17]),
+        (
             Command::MemberPublish {
                 id: 4,
                 name: "m".into(),

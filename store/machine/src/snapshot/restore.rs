@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::state::{self, State};
 use super::{END_BYTES, FRAME_HEAD_BYTES, MAGIC, OPENING_BYTES, VERSION, VERSION_MIN, kind};
+use crate::alarm::AlarmKind;
 use crate::checksum::Trail;
 use crate::mvcc::Record;
 use crate::revision::Revision;
@@ -125,7 +126,7 @@ pub(super) struct Building {
 }
 
 impl Restore {
-    /// Waits for the first bytes; the machine gets these limits, which are not part of a snapshot.
+    /// Waits for the first bytes; the machine gets these limits, unless the snapshot knows others.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -280,10 +281,17 @@ impl Restore {
 impl Building {
     pub(super) fn new(limits: Limits, state: State) -> Self {
         let mut machine = Machine::new(limits);
+        if let Some(quota_bytes) = state.quota_bytes {
+            machine.quota_bytes = quota_bytes;
+        }
         machine.applied = state.applied;
         machine.leases.restore(state.lease_term, state.leases);
         for alarm in state.alarms {
-            machine.alarms.raise(alarm);
+            if alarm.kind == AlarmKind::NoSpace && state.full.contains(&alarm.member) {
+                machine.alarms.fill(alarm.member);
+            } else {
+                machine.alarms.raise(alarm);
+            }
         }
         machine.members.restore(state.members, state.removed);
         machine.auth = Arc::new(state.auth);

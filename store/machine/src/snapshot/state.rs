@@ -33,6 +33,10 @@ pub struct State {
     pub removed: Vec<u64>,
     /// Users, roles and permissions; a section of its own behind the rest.
     pub auth: Auth,
+    /// The quota, where it is known; a section of its own.
+    pub quota_bytes: Option<u64>,
+    /// Members whose NOSPACE the store has raised by itself; in the same section.
+    pub full: Vec<u64>,
 }
 
 impl Default for State {
@@ -48,6 +52,8 @@ impl Default for State {
             members: Vec::new(),
             removed: Vec::new(),
             auth: Auth::default(),
+            quota_bytes: None,
+            full: Vec::new(),
         }
     }
 }
@@ -66,6 +72,7 @@ impl State {
 /// Kinds of what may follow the rest, each with its length; only what there is stands there.
 mod section {
     pub(super) const AUTH: u8 = 1;
+    pub(super) const SPACE: u8 = 2;
 }
 
 /// Content of the state frame.
@@ -98,7 +105,8 @@ pub(super) fn encode(machine: &Machine) -> Vec<u8> {
     let removed = machine.members.removed();
     let mut auth = Vec::new();
     machine.auth.write(&mut auth);
-    if !removed.is_empty() || !auth.is_empty() {
+    let space = space(machine);
+    if !removed.is_empty() || !auth.is_empty() || !space.is_empty() {
         put_u64(&mut out, removed.len() as u64);
         for &id in removed {
             put_u64(&mut out, id);
@@ -107,6 +115,25 @@ pub(super) fn encode(machine: &Machine) -> Vec<u8> {
     if !auth.is_empty() {
         out.push(section::AUTH);
         put_bytes(&mut out, &auth);
+    }
+    if !space.is_empty() {
+        out.push(section::SPACE);
+        put_bytes(&mut out, &space);
+    }
+    out
+}
+
+/// Quota and who is out of room; nothing when there is no bound.
+fn space(machine: &Machine) -> Vec<u8> {
+    let mut out = Vec::new();
+    let full = machine.alarms.full();
+    if machine.quota_bytes == u64::MAX && full.is_empty() {
+        return out;
+    }
+    put_u64(&mut out, machine.quota_bytes);
+    put_u64(&mut out, full.len() as u64);
+    for &member in full {
+        put_u64(&mut out, member);
     }
     out
 }
@@ -158,10 +185,20 @@ pub(super) fn decode(bytes: Bytes) -> Option<State> {
             Vec::new()
         },
         auth: Auth::default(),
+        quota_bytes: None,
+        full: Vec::new(),
     };
     while reader.left() > 0 {
         match reader.u8()? {
             section::AUTH => state.auth = Auth::read(reader.bytes()?)?,
+            section::SPACE => {
+                let reader = &mut Reader::new(reader.bytes()?);
+                state.quota_bytes = Some(reader.u64()?);
+                state.full = list(reader, Reader::u64)?;
+                if reader.left() > 0 {
+                    return None;
+                }
+            }
             _ => return None,
         }
     }

@@ -228,6 +228,26 @@ fn the_scrub_goes_on_after_a_restore() {
     assert_eq!(dump(&restored), dump(&machine));
 }
 
+/// The quota, and which alarms the store raised by itself, come along.
+#[test]
+fn room_comes_along() {
+    use crate::command::SpaceChange::{Free, Full, Quota};
+    let by_hand = Command::AlarmRaise {
+        member: 2,
+        kind: crate::alarm::AlarmKind::NoSpace,
+    };
+    let commands = [
+        Command::Space(Quota { bytes: 500 }),
+        Command::Space(Full { member: 1 }),
+        by_hand,
+    ];
+    let mut restored = restored(&whole(&machine_of(&commands))).unwrap();
+    assert_eq!(restored.quota_bytes(), 500);
+    assert!(restored.is_full());
+    restored.apply(Index(4), Command::Space(Free));
+    assert_eq!(restored.alarms().len(), 1);
+}
+
 #[test]
 fn a_byte_at_a_time_is_enough() {
     let commands = [Command::Compact {

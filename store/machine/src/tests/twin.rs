@@ -202,7 +202,7 @@ impl Twin {
                 }
                 Ok(Reply::MemberPublish)
             }
-            Command::Members(_) | Command::Auth(_) | Command::As { .. } => {
+            Command::Members(_) | Command::Auth(_) | Command::As { .. } | Command::Space(_) => {
                 unreachable!("not among the commands drawn here")
             }
         }

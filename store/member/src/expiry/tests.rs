@@ -123,7 +123,7 @@ fn checkpoints_hold_long_leases_that_have_run_for_a_while() {
     expiry.granted(Moment(0), LeaseId(1), hour);
     expiry.granted(Moment(0), LeaseId(2), 60);
     expiry.granted(Moment(0), LeaseId(3), hour);
-    let now = Moment(CHECKPOINT_PERIOD_MS);
+    let now = Moment(CHECKPOINT_AGE_MS);
     let renewed = expiry.renew(
         Moment(now.0 - 1),
         LeaseId(3),
@@ -145,4 +145,23 @@ fn checkpoints_hold_long_leases_that_have_run_for_a_while() {
         (told, ttl),
         (vec![Asker::Client(Token(2)), Asker::Client(Token(3))], hour)
     );
+}
+
+#[test]
+fn a_short_lease_is_recorded_from_half_its_time_on_and_not_too_often() {
+    let mut expiry = Expiry::default();
+    expiry.start(Moment(0), Vec::new(), 1_000);
+    expiry.granted(Moment(0), LeaseId(1), 160);
+    expiry.granted(Moment(0), LeaseId(2), 160);
+    let mut recorded = Vec::new();
+    for second in 0..160 {
+        let now = Moment(second * 1_000);
+        if second % 50 == 0 {
+            // As clients do it: a third of the time to live.
+            expiry.renew(now, LeaseId(2), Asker::Client(Token(1)), Moment::NEVER);
+        }
+        expiry.due_checkpoint(now, |remaining| recorded.extend(remaining));
+    }
+    let expected = [80, 60, 40, 20].map(|left| (LeaseId(1), left));
+    assert_eq!(recorded, expected);
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use store_machine::Machine;
 use store_machine::command::Command;
 use store_machine::request::{KeyRange, PutRequest, RangeEnd, RangeRequest};
 use store_machine::revision::LeaseId;
 use store_machine::snapshot::Restore;
+use store_machine::{Limits, Machine};
 use store_member::answer::{Body, Consistency, Failure, MemberInfo};
 use store_member::effects::{Append, Effects, Envelope, Fatal, Notice, Reply};
 use store_member::input::{Input, Read, Token};
@@ -60,6 +60,8 @@ pub(crate) struct World {
     pub(crate) cut: BTreeSet<(u64, u64)>,
     /// Members whose disks sync nothing.
     pub(crate) stalled: BTreeSet<u64>,
+    /// Machines begin without a quota, as the shell's do; else with their member's.
+    pub(crate) unlimited: bool,
     tokens: u64,
 }
 
@@ -94,6 +96,7 @@ impl World {
             wire: VecDeque::new(),
             cut: BTreeSet::new(),
             stalled: BTreeSet::new(),
+            unlimited: false,
             tokens: 0,
         }
     }
@@ -136,14 +139,19 @@ impl World {
 
     /// Starts a member on what its disk holds.
     pub(crate) fn start(&mut self, id: u64) -> Effects {
-        let now = self.now;
+        let (now, unlimited) = (self.now, self.unlimited);
         let node = self.node(id);
+        let limits = if unlimited {
+            Limits::NONE
+        } else {
+            node.config.limits
+        };
         node.lives += 1;
         node.config.seed = id * 1_000 + node.lives;
         let (mark, machine) = match &node.disk.snapshot {
-            None => (None, Machine::new(node.config.limits)),
+            None => (None, Machine::new(limits)),
             Some((mark, chunks)) => {
-                let mut restore = Restore::new(node.config.limits);
+                let mut restore = Restore::new(limits);
                 for chunk in chunks {
                     restore.feed(chunk).expect("a snapshot must be readable");
                 }

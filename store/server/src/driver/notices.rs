@@ -11,6 +11,16 @@ pub(super) fn log(notice: Notice) {
             tracing::info!(leader = id(leader), term, "follows a leader");
         }
         Notice::Leaderless { term } => tracing::info!(term, "no leader"),
+        Notice::SpaceUsed {
+            percent,
+            bytes,
+            quota_bytes,
+        } => tracing::warn!(
+            bytes,
+            quota_bytes,
+            hint = "delete what is not needed and compact, or raise --quota-backend-bytes on all members",
+            "{percent} % of the quota is used"
+        ),
         Notice::DiskSlow { ms } => {
             tracing::warn!(
                 ms,

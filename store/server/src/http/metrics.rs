@@ -226,6 +226,12 @@ fn disk(page: &mut Exposition, counters: &Counters) {
         counters.wal_entries.get(),
     );
     page.single(
+        "muster_quota_warning_percent",
+        Gauge,
+        "Share of the quota that has been warned of: 0, 80, 90 or 100.",
+        counters.space_warned.get(),
+    );
+    page.single(
         "muster_disk_slow_total",
         Counter,
         "Times the log's disk kept writes waiting for longer than --slow-disk-handover.",

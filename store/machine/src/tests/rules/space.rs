@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::alarm::{Alarm, AlarmKind};
+use crate::command::SpaceChange;
 
 fn raise(member: u64, kind: AlarmKind) -> Command {
     Command::AlarmRaise { member, kind }
@@ -239,4 +240,57 @@ fn deleting_and_compacting_make_room() {
     store.compact(store.machine.revision().0).unwrap();
     assert_eq!(store.machine.size_bytes(), 3 * 165 + 65);
     assert!(store.reply(Command::Put(put("9", &value))).is_ok());
+}
+
+/// The alarm the store raises by itself goes by itself; a person's is a person's to take back.
+#[test]
+fn whose_alarm_it_is() {
+    use SpaceChange::{Free, Full};
+    let full = AlarmKind::NoSpace;
+    let by_itself = Command::Space(Full { member: 1 });
+    let table = [
+        (vec![by_itself.clone()], false),
+        (vec![raise(1, full)], true),
+        (vec![raise(2, full), by_itself.clone()], true),
+        (vec![by_itself.clone(), raise(1, full)], true),
+        (vec![raise(1, full), by_itself.clone()], true),
+        (
+            vec![raise(1, full), clear(1, full), by_itself.clone()],
+            false,
+        ),
+    ];
+    for (commands, stays) in table {
+        let mut store = Store::new();
+        for command in commands.clone() {
+            store.reply(command).unwrap();
+        }
+        assert_eq!(
+            store.reply(Command::Put(put("k", "v"))),
+            Err(Refusal::NoSpace)
+        );
+        store.reply(Command::Space(Free)).unwrap();
+        assert!(!store.machine.is_full());
+        assert_eq!(!store.machine.alarms().is_empty(), stays, "{commands:?}");
+    }
+}
+
+/// All members refuse by the quota the leader has put into the log, whatever their own flag says.
+#[test]
+fn the_quota_is_replicated() {
+    let mut stores = [Store::with_quota(300), Store::with_quota(u64::MAX)];
+    for store in &mut stores {
+        let bytes = 950;
+        store
+            .reply(Command::Space(SpaceChange::Quota { bytes }))
+            .unwrap();
+        store.put("a", &"v".repeat(100));
+        store.put("b", &"v".repeat(500));
+        assert_eq!(
+            store.reply(Command::Put(put("c", "v"))),
+            Err(Refusal::NoSpace)
+        );
+    }
+    assert_eq!(stores[0].machine.quota_bytes(), 950);
+    let sums = stores.map(|store| store.machine.rest_checksum());
+    assert_eq!(sums[0], sums[1]);
 }
