@@ -1,5 +1,7 @@
 //! Plain HTTP on the same port: health, version, metrics, the JSON gateway.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -11,7 +13,16 @@ use tokio::net::TcpStream;
 use crate::running::{Running, start};
 
 async fn ask(store: &Running, method: Method, path: &str, body: &str) -> Response<String> {
-    let stream = TcpStream::connect(store.address()).await.unwrap();
+    ask_at(store.address(), method, path, body).await
+}
+
+/// The body a server answers a `GET` with.
+pub(crate) async fn get_at(address: SocketAddr, path: &str) -> String {
+    ask_at(address, Method::GET, path, "").await.into_body()
+}
+
+async fn ask_at(address: SocketAddr, method: Method, path: &str, body: &str) -> Response<String> {
+    let stream = TcpStream::connect(address).await.unwrap();
     let io = TokioIo::new(stream);
     let (mut sender, connection) = http1::handshake(io).await.unwrap();
     tokio::spawn(connection);

@@ -8,6 +8,7 @@
 
 mod cluster;
 mod http;
+mod integrity;
 mod kv;
 mod lease;
 mod life;
