@@ -114,6 +114,10 @@ table! {
         "auth: authentication failed, password was given for no password user";
     VerifyOnly Unknown "auth: token signing attempted with verify-only key";
     PasswordTooLong Unknown "bcrypt: password length exceeds 72 bytes";
+    SessionExpired Unknown "mutex: session is expired";
+    NotElected Unknown "election: not leader";
+    NobodyElected Unknown "election: no leader";
+    LeaderMissing Unknown "\"leader\" field must be provided";
 
     /// Not a row of etcd's: a relation or target that no version of the protocol has, which etcd
     /// lets pass as "holds".
@@ -309,6 +313,10 @@ mod tests {
             "auth: authentication failed, password was given for no password user",
             "auth: token signing attempted with verify-only key",
             "bcrypt: password length exceeds 72 bytes",
+            "mutex: session is expired",
+            "election: not leader",
+            "election: no leader",
+            "\"leader\" field must be provided",
         ] {
             wanted.push((text.into(), Code::Unknown));
         }

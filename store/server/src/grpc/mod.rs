@@ -5,10 +5,12 @@
 pub(crate) mod account;
 pub(crate) mod auth;
 pub(crate) mod cluster;
+pub(crate) mod election;
 pub(crate) mod errors;
 mod health;
 pub(crate) mod kv;
 pub(crate) mod lease;
+pub(crate) mod lock;
 pub(crate) mod maintenance;
 pub(crate) mod metadata;
 pub(crate) mod method;
@@ -16,6 +18,7 @@ mod range_stream;
 pub(crate) mod snapshot;
 mod stream;
 mod translate;
+mod turns;
 mod txn;
 mod unary;
 mod watch;
@@ -120,14 +123,10 @@ async fn serve_other(
         | M::RoleDelete
         | M::RoleGrantPermission
         | M::RoleRevokePermission => serve_users(api, method, request).await,
-        M::Downgrade
-        | M::Lock
-        | M::Unlock
-        | M::Campaign
-        | M::Proclaim
-        | M::Leader
-        | M::Observe
-        | M::Resign => unserved(&api, method, &request).await,
+        M::Lock | M::Unlock | M::Campaign | M::Proclaim | M::Leader | M::Observe | M::Resign => {
+            serve_turns(api, method, request).await
+        }
+        M::Downgrade => unserved(&api, method, &request).await,
     }
 }
 
@@ -188,5 +187,21 @@ async fn serve_maintenance(
         M::Snapshot => server(api, method, request, snapshot::snapshot).await,
         M::MoveLeader => unary(api, method, request, maintenance::move_leader).await,
         _ => unserved(&api, method, &request).await,
+    }
+}
+
+/// Serves locks and elections.
+async fn serve_turns(api: Arc<Api>, method: Method, request: Request<Incoming>) -> Response<Body> {
+    use Method as M;
+    match method {
+        M::Lock => unary(api, method, request, lock::lock).await,
+        M::Unlock => unary(api, method, request, lock::unlock).await,
+        M::Campaign => unary(api, method, request, election::campaign).await,
+        M::Proclaim => unary(api, method, request, election::proclaim).await,
+        M::Leader => unary(api, method, request, election::leader).await,
+        M::Observe => server(api, method, request, election::observe).await,
+        M::Resign => unary(api, method, request, election::resign).await,
+        // Sent here by mistake.
+        other => unserved(&api, other, &request).await,
     }
 }

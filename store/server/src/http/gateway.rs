@@ -22,7 +22,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::caller::Caller;
 use crate::grpc::method::Method;
-use crate::grpc::{auth, cluster, errors, kv, lease, maintenance, metadata};
+use crate::grpc::{auth, cluster, election, errors, kv, lease, lock, maintenance, metadata};
 
 /// A line of a streamed answer.
 #[derive(Serialize)]
@@ -76,7 +76,7 @@ pub(super) async fn serve(api: Arc<Api>, rpc: &str, request: Request<Incoming>) 
     }
 }
 
-/// Answers what is about users and roles, and what is not served yet.
+/// Answers what is about users and roles, locks and elections, and what is not served yet.
 async fn users(api: Arc<Api>, method: Method, request: Request<Incoming>) -> Response<Body> {
     use Method as M;
     match method {
@@ -97,6 +97,12 @@ async fn users(api: Arc<Api>, method: Method, request: Request<Incoming>) -> Res
         M::RoleDelete => unary(api, method, request, auth::role_delete).await,
         M::RoleGrantPermission => unary(api, method, request, auth::role_grant_permission).await,
         M::RoleRevokePermission => unary(api, method, request, auth::role_revoke_permission).await,
+        M::Lock => unary(api, method, request, lock::lock).await,
+        M::Unlock => unary(api, method, request, lock::unlock).await,
+        M::Campaign => unary(api, method, request, election::campaign).await,
+        M::Proclaim => unary(api, method, request, election::proclaim).await,
+        M::Leader => unary(api, method, request, election::leader).await,
+        M::Resign => unary(api, method, request, election::resign).await,
         later => refused(&errors::not_served(later.name())),
     }
 }

@@ -5,7 +5,6 @@ use store_proto::etcdserverpb as pb;
 use store_proto::etcdserverpb::auth_client::AuthClient;
 use store_proto::health::health_client::HealthClient;
 use store_proto::health::{HealthCheckRequest, health_check_response};
-use store_proto::v3lockpb::{LockRequest, lock_client::LockClient};
 use store_server::config::address::Address;
 
 use crate::running::{refusal, start, start_with};
@@ -305,15 +304,5 @@ async fn authorization_is_off() {
     assert_eq!(
         refusal(auth.role_grant_permission(grant).await),
         "InvalidArgument: etcdserver: invalid auth management"
-    );
-}
-
-#[tokio::test]
-async fn what_is_not_served_says_so() {
-    let store = start().await;
-    let mut lock = LockClient::new(store.channel.clone());
-    assert_eq!(
-        refusal(lock.lock(LockRequest::default()).await),
-        "Unimplemented: muster: Lock is not served by this version"
     );
 }

@@ -16,4 +16,5 @@ mod raw;
 mod running;
 mod snapshot;
 mod tls;
+mod turns;
 mod watch;

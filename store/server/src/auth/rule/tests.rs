@@ -189,11 +189,10 @@ fn may(method: Method) -> [bool; 3] {
         M::AuthStatus | M::Authenticate | M::HealthCheck | M::HealthWatch => all,
         M::MemberList | M::Status | M::LeaseGrant => all,
         M::Range | M::RangeStream | M::Txn | M::Watch => reader,
-        M::Unlock | M::Leader | M::Observe => all,
-        M::LeaseTimeToLive | M::LeaseLeases => reader,
-        M::Put | M::DeleteRange | M::LeaseRevoke | M::LeaseKeepAlive => writer,
-        // Not served yet.
-        M::Lock | M::Campaign | M::Proclaim | M::Resign => all,
+        M::LeaseTimeToLive | M::LeaseLeases | M::Leader | M::Observe => reader,
+        M::Put | M::DeleteRange | M::LeaseRevoke | M::LeaseKeepAlive | M::Unlock => writer,
+        // They look at who else is there, and write.
+        M::Lock | M::Campaign | M::Proclaim | M::Resign => none,
         // Oneself, and a role of one's own.
         M::UserGet => reader,
         M::RoleGet => writer,
