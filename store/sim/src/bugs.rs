@@ -54,10 +54,14 @@ pub enum Bug {
     WipedComesBack,
     /// A chunk of a snapshot is left out on its way to the disk.
     SnapshotChunkSkipped,
+    /// A snapshot is kept with one voter alone in place of all there are.
+    VotersForgotten,
+    /// Only part of a revision is shown, and the rest never (etcd API guarantees, watch: atomic).
+    HalfRevisionShown,
 }
 
 /// All of them.
-pub const ALL: [Bug; 21] = [
+pub const ALL: [Bug; 23] = [
     Bug::AckBeforeDurable,
     Bug::ThenBeforeSync,
     Bug::SyncCoversLater,
@@ -79,4 +83,6 @@ pub const ALL: [Bug; 21] = [
     Bug::RemovedNotTold,
     Bug::WipedComesBack,
     Bug::SnapshotChunkSkipped,
+    Bug::VotersForgotten,
+    Bug::HalfRevisionShown,
 ];

@@ -189,6 +189,9 @@ impl World {
                     event.kind != EventKind::Delete || event.kv.mod_revision.0 != compacted
                 });
             }
+            (Some(Bug::HalfRevisionShown), Batch::Events { events, .. }) if events.len() > 1 => {
+                events.pop();
+            }
             (Some(Bug::ProgressAhead), Batch::Progress { .. }) => at = self.now + 1,
             (Some(Bug::StarvedStreamLoses), Batch::Events { .. }) if connection.owed >= 2 => {
                 connection.owed += 1;
@@ -258,7 +261,7 @@ impl World {
         }
         let snapshot = effects.snapshot.take();
         if let Some(snapshot) = snapshot {
-            if life.log.order_snapshot(snapshot) {
+            if life.log.order_snapshot(self.bug, snapshot) {
                 let event = Event::Snapshot {
                     host: place,
                     life: number,
