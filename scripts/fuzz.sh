@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 targets=(command etcd_file log peer_message snapshot snapshot_file)
 # Longest input: the smallest file of etcd has some pages of 4 KiB, a segment of the smallest log one.
 bytes_max=65536
-# Largest file that is kept: the corpus is for the tree, not for completeness.
-kept_bytes_max=1024
+# Largest input that is kept: the corpus is to be a good start in a small tree, not complete.
+kept_bytes_max=128
 programs=fuzz/libfuzzer/target/x86_64-unknown-linux-gnu/release
 
 command -v cargo-fuzz > /dev/null || cargo install --quiet --locked cargo-fuzz
@@ -42,10 +42,11 @@ keep() {
     for target in "${targets[@]}"; do
         local merged
         merged=$(mktemp -d)
-        "$programs/$target" -merge=1 -max_len="$kept_bytes_max" "$merged" "fuzz/corpus/$target" "fuzz/libfuzzer/learnt/$target" 2> /dev/null
+        mkdir -p "fuzz/libfuzzer/learnt/$target"
+        "$programs/$target" -set_cover_merge=1 -max_len="$kept_bytes_max" "$merged" "fuzz/corpus/$target" "fuzz/libfuzzer/learnt/$target" 2> /dev/null
         # Seeds are longer than what is kept of others, and stay.
         find "fuzz/corpus/$target" -type f ! -name 'seed-*' -delete
-        cp -n "$merged"/* "fuzz/corpus/$target/"
+        find "$merged" -type f -exec cp -n -t "fuzz/corpus/$target/" {} +
         rm -r "$merged"
         echo "$target: $(find "fuzz/corpus/$target" -type f | wc -l) inputs, $(du -sk "fuzz/corpus/$target" | cut -f1) KiB"
     done
