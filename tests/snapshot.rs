@@ -260,19 +260,51 @@ fn users_and_roles_go_in_and_out() {
     printed(etcdutl(), &restore);
     let mut back = Store::prepare(Maker::Etcd).with_data(&data);
     back.restart();
-    let one = |words: &[&str]| {
-        back.client()
-            .try_run(&[&["--user", "one:password"], words].concat())
-    };
-    assert_eq!(
-        one(&["get", "open", "--print-value-only"]),
-        Ok("1\n".to_owned())
+    asks_who_calls(&back.client());
+    let data = dir.path().join("ours");
+    let restore = [
+        "snapshot",
+        "restore",
+        text(&file),
+        "--data-dir",
+        text(&data),
+    ];
+    printed(utl(), &restore);
+    let mut ours = Store::prepare(muster()).with_data(&data);
+    ours.restart();
+    asks_who_calls(&ours.client());
+    // And what ours saves is the same again.
+    let again = dir.path().join("again.db");
+    let anybody = ours.client().try_run(&["snapshot", "save", text(&again)]);
+    assert!(anybody.is_err() && !again.exists());
+    tell(
+        &ours.client(),
+        &["--user", "root:secret", "snapshot", "save", text(&again)],
     );
-    assert!(one(&["get", "closed"]).is_err_and(|reason| reason.contains("permission denied")));
-    assert!(back.client().try_run(&["get", "open"]).is_err());
-    let role = back
-        .client()
-        .run(&["--user", "root:secret", "role", "get", "some"]);
+    let data = dir.path().join("third");
+    let restore = [
+        "snapshot",
+        "restore",
+        text(&again),
+        "--data-dir",
+        text(&data),
+    ];
+    printed(etcdutl(), &restore);
+    let mut third = Store::prepare(Maker::Etcd).with_data(&data);
+    third.restart();
+    asks_who_calls(&third.client());
+}
+
+/// A user may do what its role may, and nobody nothing.
+#[track_caller]
+fn asks_who_calls(client: &Etcdctl) {
+    let one = |words: &[&str]| client.try_run(&[&["--user", "one:password"], words].concat());
+    let open = one(&["get", "open", "--print-value-only"]);
+    assert_eq!(open, Ok("1\n".to_owned()));
+    let closed = one(&["get", "closed"]);
+    assert!(closed.is_err_and(|reason| reason.contains("permission denied")));
+    assert!(client.try_run(&["get", "open"]).is_err());
+    let role = client.run(&["--user", "root:secret", "role", "get", "some"]);
     assert!(role.contains("open"), "{role}");
 }
 
