@@ -276,15 +276,17 @@ fn a_member_whose_disk_is_full() {
         let mut cluster = three();
         cluster.put_data(SMALL, disk.mount().join("data"));
         let mut trial = Trial::start(cluster);
-        trial.lead(SMALL, false);
-        until_full(&trial, SMALL, &disk);
-        trial.others_go_on(SMALL);
-        // What it has is on disk, full or not.
-        trial.cluster.kill(SMALL);
-        trial.others_go_on(SMALL);
-        disk.empty();
-        trial.cluster.restart(SMALL);
-        trial.all_go_on();
+        for leads in [false, true] {
+            trial.lead(SMALL, leads);
+            until_full(&trial, SMALL, &disk);
+            trial.others_go_on(SMALL);
+            // What it has is on disk, full or not.
+            trial.cluster.kill(SMALL);
+            trial.others_go_on(SMALL);
+            disk.empty();
+            trial.cluster.restart(SMALL);
+            trial.all_go_on();
+        }
         until_full(&trial, SMALL, &disk);
         disk.empty();
         trial.all_go_on();

@@ -56,6 +56,17 @@ pub struct Snapshot {
     pub content: SnapshotCursor,
 }
 
+/// What makes a member unfit to lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Its disk keeps everybody waiting, and others' do not.
+    SlowDisk,
+    /// Its disk has no room: it would refuse everybody's writes.
+    FullDisk,
+    /// Its state is wrong.
+    Corrupt,
+}
+
 /// Something a person may want to know; for the shell's log and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -94,8 +105,8 @@ pub enum Notice {
     Yields {
         /// To whom.
         to: u64,
-        /// Its state is wrong; else its disk is slow.
-        corrupt: bool,
+        /// Why it should not.
+        unfit: Unfit,
     },
     /// A member's state differs from that of the others.
     Differs(Difference),

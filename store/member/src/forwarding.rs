@@ -264,7 +264,7 @@ impl Member {
                 life: forward.life,
                 number,
             };
-            if !self.space.takes(&command) {
+            if !self.takes(&command) {
                 declined.push((number, Failure::Refused(Refusal::NoSpace)));
             } else if self.proposals.admits() {
                 self.proposals.queue_forwarded(origin, deadline, command);

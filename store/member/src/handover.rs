@@ -1,12 +1,14 @@
 //! Handing the lead to another member: because somebody asks, before this member goes down, or
-//! because it is not fit to lead: its disk keeps everybody waiting, or its state is wrong.
+//! because it is not fit to lead: its disk keeps everybody waiting or has no room, or its state is wrong.
 //!
 //! A slow disk costs the lead only where a majority of the voters has proved to be faster, by having
 //! acknowledged what this one has not made durable; where none has, leading on is no worse. While a hand-over lasts nothing is proposed; what waits goes to the new leader. Raft gives up after an
 //! election timeout, and this member leads on.
 
+use store_machine::command::Command;
+
 use crate::answer::{Body, Failure, Forbidden};
-use crate::effects::{Effects, Notice};
+use crate::effects::{Effects, Notice, Unfit};
 use crate::input::Token;
 use crate::limits::YIELD_PAUSE_MS;
 use crate::member::Member;
@@ -102,16 +104,13 @@ impl Member {
     /// Hands the lead over when this member should not have it and somebody else can.
     pub(crate) fn mind_fitness(&mut self, now: Moment, out: &mut Effects) {
         self.watch_disk(now, out);
-        let corrupt = self.checks.is_corrupt();
-        let waits = self.persist.waits_since().is_some();
-        if !self.leads()
-            || self.handover.is_some()
-            || !(corrupt || (self.fitness.slow && waits))
-            || now < self.fitness.not_before
-        {
+        if !self.leads() || self.handover.is_some() || now < self.fitness.not_before {
             return;
         }
-        let Some(to) = self.fitter_successor(now, corrupt) else {
+        let Some(unfit) = self.unfit() else {
+            return;
+        };
+        let Some(to) = self.fitter_successor(now, unfit != Unfit::SlowDisk) else {
             return;
         };
         self.node.transfer_leader(to);
@@ -120,9 +119,31 @@ impl Member {
             token: None,
             deadline: now.plus_ms(patience_ms),
         });
-        let pause_ms = if corrupt { patience_ms } else { YIELD_PAUSE_MS };
+        let pause_ms = match unfit {
+            Unfit::SlowDisk => YIELD_PAUSE_MS,
+            Unfit::FullDisk | Unfit::Corrupt => patience_ms,
+        };
         self.fitness.not_before = now.plus_ms(pause_ms);
-        out.notices.push(Notice::Yields { to, corrupt });
+        out.notices.push(Notice::Yields { to, unfit });
+    }
+
+    /// Whether there is room for a command. While the lead goes to somebody else there always is: what is asked
+    /// meanwhile goes with it, or fits into the room that is kept for what was admitted.
+    pub(crate) fn takes(&mut self, command: &Command) -> bool {
+        self.handover.is_some() || self.space.takes(command)
+    }
+
+    /// Why this member should not lead.
+    fn unfit(&self) -> Option<Unfit> {
+        if self.checks.is_corrupt() {
+            Some(Unfit::Corrupt)
+        } else if self.space.disk_full() {
+            Some(Unfit::FullDisk)
+        } else if self.fitness.slow && self.persist.waits_since().is_some() {
+            Some(Unfit::SlowDisk)
+        } else {
+            None
+        }
     }
 
     /// The best successor; unless anybody will do, only where a majority that this member is no part of

@@ -391,7 +391,7 @@ impl Member {
         {
             return self.reply(token, Err(failure), out);
         }
-        if !self.space.takes(&command) {
+        if !self.takes(&command) {
             self.reply(token, Err(Failure::Refused(Refusal::NoSpace)), out);
             return;
         }

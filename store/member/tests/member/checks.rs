@@ -9,7 +9,7 @@ use store_machine::error::Refusal;
 use store_machine::revision::{LeaseId, Revision};
 use store_member::Config;
 use store_member::answer::{Body, Consistency, Failure};
-use store_member::effects::Notice;
+use store_member::effects::{Notice, Unfit};
 use store_member::input::{Input, Read, StreamEvent};
 use store_member::peer::check::Difference;
 use store_member::verdict::Aspect;
@@ -336,7 +336,15 @@ fn a_leader_that_differs_leads_no_more() {
     world.say(other, Input::TransferLeadership { token, to });
     let yielded = |world: &World| {
         let mut notices = world.nodes[&leader].notices.iter();
-        notices.any(|notice| matches!(notice, Notice::Yields { corrupt: true, .. }))
+        notices.any(|notice| {
+            matches!(
+                notice,
+                Notice::Yields {
+                    unfit: Unfit::Corrupt,
+                    ..
+                }
+            )
+        })
     };
     world.pass_until(5_000, yielded);
     world.pass(5_000);

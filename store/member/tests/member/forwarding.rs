@@ -179,16 +179,6 @@ fn proposals_wait_for_a_leader_and_then_go_to_it() {
 }
 
 #[test]
-fn a_full_leader_declines() {
-    let (mut world, leader, follower) = started();
-    world.say(leader, Input::DiskFull);
-    let token = world.propose(follower, put("a", "1"));
-    world.calm();
-    let refusal = store_machine::error::Refusal::NoSpace;
-    assert_eq!(world.outcome(token), Some(&Err(Failure::Refused(refusal))));
-}
-
-#[test]
 fn leases_live_and_end_through_any_member() {
     let (mut world, leader, follower) = started();
     let id = grant(&mut world, follower, 10);

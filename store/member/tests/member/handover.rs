@@ -1,5 +1,6 @@
 //! The lead goes from one member to another when it is wanted, and nothing is lost by it.
 
+use store_machine::error::Refusal;
 use store_member::answer::{Body, Failure, Forbidden};
 use store_member::effects::Notice;
 use store_member::input::{Input, Token};
@@ -108,7 +109,7 @@ fn complaints(world: &World, id: u64) -> (usize, usize) {
     };
     (
         count(|notice| matches!(notice, Notice::DiskSlow { .. })),
-        count(|notice| matches!(notice, Notice::Yields { corrupt: false, .. })),
+        count(|notice| matches!(notice, Notice::Yields { .. })),
     )
 }
 
@@ -141,6 +142,57 @@ fn a_leader_whose_disk_stalls_hands_over_and_writes_go_on() {
     // Its outcome was unknown: the entry is there, since others had it.
     assert_eq!(world.outcome(stuck), Some(&Err(Failure::LeaderChanged)));
     assert_eq!(world.value(leader, "a").as_deref(), Some("stuck"));
+}
+
+#[test]
+fn a_leader_whose_disk_is_full_hands_over_and_writes_go_on() {
+    let (mut world, leader, others) = started();
+    world.say(leader, Input::DiskFull);
+    let meanwhile = world.propose(others[0], put("a", "meanwhile"));
+    world.pass(100);
+    let next = world.elect();
+    assert!(others.contains(&next));
+    // Whatever became of it, nobody was told that there is no room.
+    let settled = matches!(
+        world.outcome(meanwhile),
+        Some(Ok(_) | Err(Failure::LeaderChanged))
+    );
+    assert!(settled, "{:?}", world.outcome(meanwhile));
+    for &id in &others {
+        let token = world.propose(id, put("a", "on"));
+        world.pass(100);
+        assert!(world.acknowledged(token), "at {id}");
+    }
+    assert_eq!(complaints(&world, leader), (0, 1));
+    // Its own clients are refused, as what they write could not be told to them.
+    let refused = world.propose(leader, put("b", "x"));
+    let full = Some(&Err(Failure::Refused(Refusal::NoSpace)));
+    assert_eq!(world.outcome(refused), full);
+    world.say(leader, Input::DiskFree);
+    let token = world.propose(leader, put("c", "x"));
+    world.pass(100);
+    assert!(world.acknowledged(token));
+}
+
+#[test]
+fn where_all_disks_are_full_writes_are_refused_until_one_has_room() {
+    let (mut world, _, _) = started();
+    for id in world.ids() {
+        world.say(id, Input::DiskFull);
+    }
+    world.pass(10_000);
+    let leader = world.elect();
+    let token = world.propose(leader, put("a", "x"));
+    world.pass(5_000);
+    assert!(!world.acknowledged(token));
+    for id in world.ids() {
+        world.say(id, Input::DiskFree);
+    }
+    world.pass(3_000);
+    let leader = world.elect();
+    let token = world.propose(leader, put("a", "y"));
+    world.pass(100);
+    assert!(world.acknowledged(token));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use store_machine::error::Refusal;
 use store_machine::reply::Reply;
 use store_machine::revision::Revision;
 use store_member::answer::{Body, Consistency, Failure, Forbidden};
-use store_member::input::Read;
+use store_member::input::{Input, Read};
 
 use crate::world::{World, put, range};
 
@@ -60,6 +60,23 @@ fn serves(world: &mut World) {
 fn member_ids(world: &World, id: u64) -> Vec<u64> {
     let members = world.member(id).members();
     members.iter().map(|member| member.id).collect()
+}
+
+#[test]
+fn a_full_leader_that_nobody_can_follow_declines() {
+    let mut world = World::started(1);
+    world.elect();
+    assert!(change(&mut world, 1, add(2, true)).is_ok());
+    start_joining(&mut world, 2);
+    catches_up(&mut world, 2);
+    world.say(1, Input::DiskFull);
+    for id in [1, 2] {
+        let token = world.propose(id, put("a", "1"));
+        world.calm();
+        let full = Some(&Err(Failure::Refused(Refusal::NoSpace)));
+        assert_eq!(world.outcome(token), full, "at {id}");
+    }
+    assert_eq!(world.leaders(), [1]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the member wants a person to know, as lines of the log.
 
-use store_member::effects::Notice;
+use store_member::effects::{Notice, Unfit};
 use store_member::peer::check::Difference;
 use store_member::verdict::Aspect;
 
@@ -28,14 +28,13 @@ pub(super) fn log(notice: Notice) {
                 "the log's disk is slow: writes wait"
             );
         }
-        Notice::Yields { to, corrupt: false } => {
-            tracing::warn!(
-                to = id(to),
-                "hands the lead over: its disk is slow, another's is not"
-            );
-        }
-        Notice::Yields { to, corrupt: true } => {
-            tracing::warn!(to = id(to), "hands the lead over: its state is wrong");
+        Notice::Yields { to, unfit } => {
+            let why = match unfit {
+                Unfit::SlowDisk => "its disk is slow, others' are not",
+                Unfit::FullDisk => "its disk is full",
+                Unfit::Corrupt => "its state is wrong",
+            };
+            tracing::warn!(to = id(to), "hands the lead over: {why}");
         }
         Notice::Differs(difference) => differs(&difference),
         Notice::StandsApart => tracing::error!(
