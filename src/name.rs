@@ -24,8 +24,9 @@ pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {
         .and_then(|name| name.to_str());
     if let Some((_, subcommand)) = NAMES.iter().find(|(name, _)| Some(*name) == called) {
         arguments.insert(1, OsString::from(subcommand));
-        // `etcd --version` asks for the program's version; a subcommand has none of its own.
-        if arguments.len() == 3 && (arguments[2] == "--version" || arguments[2] == "-version") {
+        // The store tells the version of its etcd; the other parts have none of their own.
+        let asks = *subcommand != "store" && arguments.len() == 3;
+        if asks && (arguments[2] == "--version" || arguments[2] == "-version") {
             arguments[1] = OsString::from("--version");
             arguments.pop();
         }
@@ -91,7 +92,8 @@ mod tests {
                 &["muster", "drain", "web"],
                 &["muster", "registrator", "drain", "web"],
             ),
-            (&["etcd", "--version"], &["etcd", "--version"]),
+            (&["etcd", "--version"], &["etcd", "store", "--version"]),
+            (&["confd", "--version"], &["confd", "--version"]),
             (&["confd", "-version"], &["confd", "--version"]),
             (&["muster", "help", "store"], &["muster", "store", "--help"]),
             (&["muster", "help", "up"], &["muster", "help", "up"]),

@@ -104,6 +104,31 @@ fn official_clients_are_served_over_tls() {
         let said = String::from_utf8_lossy(&said.stdout).into_owned();
         assert!(said.contains(r#""value":"dg==""#), "{version}: {said}");
     }
+    // Ours, with the same words, and with the bare address.
+    for endpoint in [secured.url(), format!("127.0.0.1:{}", secured.port)] {
+        let said = Command::new(MUSTER)
+            .args(["ctl", "--endpoints", &endpoint])
+            .args(&words)
+            .args(["get", "k"])
+            .output()
+            .expect("muster runs");
+        assert_eq!(String::from_utf8_lossy(&said.stdout), "k\nv\n", "{said:?}");
+    }
+    // Who is not believed is named, unless nobody needs to be.
+    let stranger = |more: &[&str]| {
+        Command::new(MUSTER)
+            .args(["ctl", "--endpoints", &secured.url(), "--command-timeout=1s"])
+            .args(&words[1..])
+            .args(more)
+            .args(["get", "k"])
+            .output()
+            .expect("muster runs")
+    };
+    let said = stranger(&[]);
+    assert!(!said.status.success());
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("UnknownIssuer"), "{said}");
+    assert!(stranger(&["--insecure-skip-tls-verify"]).status.success());
     // Without a certificate nobody is; the store says who came and why not.
     let etcdctl = Etcdctl::new(RELEASES[1], &secured.url());
     let nobody = format!("--cacert={}", text(&secured.authority_file()));

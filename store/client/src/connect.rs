@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
 
+use tonic::transport::Channel;
+
 use crate::endpoint::Endpoint;
 use crate::failure::{self, Class};
 
@@ -25,7 +27,7 @@ pub struct Options {
 /// TLS material in PEM form, already read from disk.
 #[derive(Clone, Default)]
 pub struct Tls {
-    /// Certificates that may have signed the member's. Empty: the ones built into the client.
+    /// Certificates that may have signed the member's. Empty: those the system trusts.
     pub ca_pem: Option<Vec<u8>>,
     /// Our certificate and key, when members ask for one.
     pub identity_pem: Option<(Vec<u8>, Vec<u8>)>,
@@ -145,9 +147,19 @@ impl Connector {
 
     async fn try_one(&self, endpoint: &Endpoint) -> Result<Connection, ConnectError> {
         let reach = async {
-            let mut client =
-                Client::connect([endpoint.to_string()], Some(self.client_options(endpoint)))
-                    .await?;
+            let options = Some(self.client_options(endpoint));
+            let mut client = if endpoint.is_file() {
+                let channel = Channel::from_shared(endpoint.to_string())?
+                    .keep_alive_timeout(PING_TIMEOUT)
+                    .http2_keep_alive_interval(PING_INTERVAL);
+                Client::from_channel(
+                    etcd_client::Channel::Tonic(channel.connect().await?),
+                    options,
+                )
+                .await?
+            } else {
+                Client::connect([endpoint.to_string()], options).await?
+            };
             // The key etcd's own health check reads. Not being allowed to read it is an answer too.
             match client.get("health", None).await {
                 Ok(_) => Ok(client),
@@ -161,7 +173,8 @@ impl Connector {
                 Err(error) => Err(error),
             }
         };
-        match tokio::time::timeout(self.options.connect_timeout, reach).await {
+        // Boxed: it holds the set-up of several kinds of connection.
+        match tokio::time::timeout(self.options.connect_timeout, Box::pin(reach)).await {
             Ok(Ok(client)) => Ok(Connection {
                 client,
                 endpoint: endpoint.clone(),
@@ -191,11 +204,13 @@ impl Connector {
         if let Some((name, password)) = &self.options.user {
             options = options.with_user(name.clone(), password.clone());
         }
-        if let (true, Some(tls)) = (endpoint.is_tls(), &self.options.tls) {
+        if endpoint.is_tls() {
+            let tls = self.options.tls.clone().unwrap_or_default();
             let mut config = TlsOptions::new();
-            if let Some(ca) = &tls.ca_pem {
-                config = config.ca_certificate(Certificate::from_pem(ca));
-            }
+            config = match &tls.ca_pem {
+                Some(ca) => config.ca_certificate(Certificate::from_pem(ca)),
+                None => config.with_native_roots(),
+            };
             if let Some((cert, key)) = &tls.identity_pem {
                 config = config.identity(Identity::from_pem(cert, key));
             }

@@ -3,12 +3,14 @@
 
 use std::fmt;
 
-/// Address of one store member, as `scheme://host:port`.
+/// Address of one store member, as `scheme://host:port` or `unix:///path`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     tls: bool,
-    /// `host:port`, IPv6 in brackets.
+    /// `host:port`, IPv6 in brackets; the path of a socket file.
     authority: String,
+    /// `authority` is the path of a socket file.
+    file: bool,
 }
 
 /// etcd's client port, used when an endpoint names none.
@@ -16,7 +18,7 @@ const PORT_DEFAULT: u16 = 2379;
 
 impl Endpoint {
     /// Reads one endpoint: `host`, `host:port`, `http://host:port` or `https://host:port`, with an
-    /// IPv6 address in brackets.
+    /// IPv6 address in brackets, or `unix:///path`.
     ///
     /// # Errors
     /// When the text has another scheme, a path, no host, or a port that is not a number.
@@ -30,7 +32,15 @@ impl Endpoint {
         let (tls, rest) = match text.trim().split_once("://") {
             Some(("http", rest)) => (false, rest),
             Some(("https", rest)) => (true, rest),
-            Some(_) => return refuse("the scheme is neither http nor https"),
+            Some(("unix", "")) => return refuse("the path of the socket file is missing"),
+            Some(("unix", path)) => {
+                return Ok(Self {
+                    tls: false,
+                    authority: path.to_owned(),
+                    file: true,
+                });
+            }
+            Some(_) => return refuse("the scheme is neither http, https nor unix"),
             None => (false, text.trim()),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -66,6 +76,7 @@ impl Endpoint {
         Ok(Self {
             tls,
             authority: format!("{host}:{port}"),
+            file: false,
         })
     }
 
@@ -94,7 +105,13 @@ impl Endpoint {
         self.tls
     }
 
-    /// `host:port`, IPv6 in brackets.
+    /// Whether it is a socket file.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.file
+    }
+
+    /// `host:port`, IPv6 in brackets; the path of a socket file.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
@@ -103,7 +120,11 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
+        let scheme = match (self.file, self.tls) {
+            (true, _) => "unix",
+            (false, true) => "https",
+            (false, false) => "http",
+        };
         write!(f, "{scheme}://{}", self.authority)
     }
 }
@@ -146,6 +167,7 @@ mod tests {
             ("[::1]", "http://[::1]:2379"),
             ("https://[fd00::5]:80", "https://[fd00::5]:80"),
             (" host:1 ", "http://host:1"),
+            ("unix:///run/s.sock", "unix:///run/s.sock"),
         ] {
             let endpoint = Endpoint::parse(text).unwrap();
             assert_eq!(endpoint.to_string(), want, "{text}");
@@ -158,7 +180,8 @@ mod tests {
         for (text, why) in [
             ("", "the host is missing"),
             ("http://", "the host is missing"),
-            ("ftp://a", "the scheme is neither http nor https"),
+            ("ftp://a", "the scheme is neither http, https nor unix"),
+            ("unix://", "the path of the socket file is missing"),
             ("http://a/b", "only a host and a port may follow the scheme"),
             ("a:b", "the port is not a number from 1 to 65535"),
             ("a:0", "the port is not a number from 1 to 65535"),

@@ -1,9 +1,16 @@
 //! The way to a member: one endpoint after the other until one takes the connection, and the token of the user.
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use store_proto::etcdserverpb::AuthenticateRequest;
 use store_proto::etcdserverpb::auth_client::AuthClient;
+use store_transport::Stream;
+use store_transport::dial::{self, Place};
+use store_transport::tls::rustls::ClientConfig;
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -13,6 +20,7 @@ use tonic::{Request, Status};
 
 use crate::failure::Failure;
 use crate::flags::Globals;
+use crate::secure;
 
 /// 100 ms: soon enough for a member that comes up, rarely enough not to hammer one that is down.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -52,11 +60,20 @@ pub(crate) async fn connect(globals: &Globals) -> Result<Connection, Failure> {
 pub(crate) async fn to(endpoints: &[String], globals: &Globals) -> Result<Connection, Failure> {
     let deadline = Instant::now() + globals.command_timeout;
     let mut reason = String::from("no endpoint is given");
+    let targets = endpoints
+        .iter()
+        .map(|name| Target::parse(name, globals).map(|target| (name, target)));
+    let targets: Vec<(&String, Target)> = targets.collect::<Result<_, _>>()?;
+    let tls = if targets.iter().any(|(_, target)| target.secure) {
+        Some(secure::config(globals)?)
+    } else {
+        None
+    };
     while Instant::now() < deadline {
-        for name in endpoints {
-            let endpoint = endpoint(name, globals)?;
+        for (name, target) in &targets {
+            let connecting = target.connect(globals, tls.clone());
             // Safe to cancel: a connection that is not made yet is dropped.
-            match tokio::time::timeout_at(deadline, endpoint.connect()).await {
+            match tokio::time::timeout_at(deadline, connecting).await {
                 Ok(Ok(channel)) => return with_token(channel, globals).await,
                 Ok(Err(cause)) => reason = format!("{name}: {}", innermost(&cause)),
                 Err(_) => reason = format!("{name} does not answer"),
@@ -67,15 +84,80 @@ pub(crate) async fn to(endpoints: &[String], globals: &Globals) -> Result<Connec
     Err(Failure::error(LATE).hint(reason))
 }
 
-fn endpoint(name: &str, globals: &Globals) -> Result<Endpoint, Failure> {
-    let address = name.strip_prefix("http://").unwrap_or(name);
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|cause| Failure::bad_arguments(format!("endpoint {name:?}: {cause}")))?;
-    Ok(endpoint
-        .connect_timeout(globals.dial_timeout)
-        .http2_keep_alive_interval(globals.keepalive_time)
-        .keep_alive_timeout(globals.keepalive_timeout)
-        .tcp_nodelay(true))
+/// Where a member is, and how it is spoken to.
+#[derive(Clone, Debug)]
+struct Target {
+    secure: bool,
+    place: Place,
+    /// What the connection tells that it wants: host and port.
+    endpoint: Endpoint,
+}
+
+impl Target {
+    /// Reads `host:port`, a URL with http, https, unix or unixs. Without a scheme the flags decide.
+    fn parse(name: &str, globals: &Globals) -> Result<Self, Failure> {
+        let wrong = |why: String| Failure::bad_arguments(format!("endpoint {name:?}: {why}"));
+        let (scheme, rest) = name.split_once("://").unwrap_or(("", name));
+        let secure = match scheme {
+            "" => {
+                let certificates = [&globals.cacert, &globals.cert, &globals.key];
+                !globals.insecure_transport || certificates.iter().any(|file| file.is_some())
+            }
+            "http" | "unix" => false,
+            "https" | "unixs" => true,
+            _ => return Err(wrong("the scheme is not http, https, unix or unixs".into())),
+        };
+        let (place, authority) = if scheme.starts_with("unix") {
+            (Place::File(PathBuf::from(rest)), "localhost")
+        } else {
+            let rest = rest.strip_suffix('/').unwrap_or(rest);
+            let (host, port) = match rest.rsplit_once(':') {
+                Some((host, port)) if !host.is_empty() => (host, port),
+                _ => return Err(wrong("it has no port".into())),
+            };
+            let port = port
+                .parse()
+                .map_err(|_| wrong("the port is not a number".into()))?;
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            (Place::Host(host.to_owned(), port), rest)
+        };
+        // TLS is spoken below; to the client above all is in the clear.
+        let endpoint = Endpoint::from_shared(format!("http://{authority}"))
+            .map_err(|cause| wrong(cause.to_string()))?
+            .connect_timeout(globals.dial_timeout)
+            .http2_keep_alive_interval(globals.keepalive_time)
+            .keep_alive_timeout(globals.keepalive_timeout);
+        Ok(Self {
+            secure,
+            place,
+            endpoint,
+        })
+    }
+
+    async fn connect(
+        &self,
+        globals: &Globals,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let place = self.place.clone();
+        let config = tls.filter(|_| self.secure);
+        let patience = globals.dial_timeout;
+        let connector = tower::service_fn(move |_| {
+            let (place, config) = (place.clone(), config.clone());
+            async move {
+                let opened = async {
+                    match config {
+                        Some(config) => dial::secure(&place, None, config, None).await,
+                        None => Ok(Stream::Plain(dial::plain(&place, None).await?)),
+                    }
+                };
+                let opened = tokio::time::timeout(patience, opened).await;
+                let stream = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                Ok::<_, io::Error>(TokioIo::new(stream))
+            }
+        });
+        self.endpoint.connect_with_connector(connector).await
+    }
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

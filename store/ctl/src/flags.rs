@@ -1,5 +1,6 @@
 //! The global flags and their `ETCDCTL_…` variables (reference C.2): where the store is, how long to wait, how to print.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -48,32 +49,73 @@ pub struct Globals {
     /// Password of the user
     #[arg(long, global = true, env = "ETCDCTL_PASSWORD")]
     pub(crate) password: Option<String>,
-    /// Certificate authorities to trust
-    #[arg(long, global = true, env = "ETCDCTL_CACERT")]
-    cacert: Option<String>,
-    /// Certificate to show
-    #[arg(long, global = true, env = "ETCDCTL_CERT")]
-    cert: Option<String>,
-    /// Its private key
-    #[arg(long, global = true, env = "ETCDCTL_KEY")]
-    key: Option<String>,
+    /// Certificate authorities to trust (PEM) [default: the system's]
+    #[arg(long, global = true, env = "ETCDCTL_CACERT", value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+    /// Certificate to show (PEM)
+    #[arg(long, global = true, env = "ETCDCTL_CERT", value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, global = true, env = "ETCDCTL_KEY", value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Speak in the clear to endpoints without a scheme, unless there are certificates
+    #[arg(long, global = true, env = "ETCDCTL_INSECURE_TRANSPORT", value_name = "BOOL", default_value = "true",
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool)]
+    pub(crate) insecure_transport: bool,
+    /// Believe whoever answers (only for tests)
+    #[arg(long, global = true, env = "ETCDCTL_INSECURE_SKIP_TLS_VERIFY", value_name = "BOOL",
+          default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = go_bool)]
+    pub(crate) insecure_skip_tls_verify: bool,
+    /// Take endpoints in the clear from a domain's records
+    #[arg(long, global = true, env = "ETCDCTL_INSECURE_DISCOVERY", value_name = "BOOL", default_value = "true",
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool)]
+    insecure_discovery: bool,
+    /// Domain whose records name the endpoints (not there yet)
+    #[arg(
+        short = 'd',
+        long,
+        global = true,
+        env = "ETCDCTL_DISCOVERY_SRV",
+        value_name = "DOMAIN"
+    )]
+    discovery_srv: Option<String>,
+    /// Name of the service in these records
+    #[arg(
+        long,
+        global = true,
+        env = "ETCDCTL_DISCOVERY_SRV_NAME",
+        value_name = "NAME"
+    )]
+    discovery_srv_name: Option<String>,
 }
 
 impl Globals {
     /// Refuses what is not there yet, instead of going on without it.
     ///
     /// # Errors
-    /// Wrong arguments, when TLS is asked for.
+    /// Wrong arguments.
     pub(crate) fn checked(&self) -> Result<(), Failure> {
-        let https = self
-            .endpoints
-            .iter()
-            .any(|endpoint| endpoint.starts_with("https://"));
-        if https || self.cacert.is_some() || self.cert.is_some() || self.key.is_some() {
-            return Err(Failure::bad_arguments("TLS is not supported yet")
-                .hint("take --cacert, --cert and --key away and use http:// endpoints"));
+        if self.discovery_srv.is_some() {
+            return Err(
+                Failure::bad_arguments("--discovery-srv is not supported yet")
+                    .hint("name the endpoints with --endpoints"),
+            );
         }
-        Ok(())
+        match (&self.cert, &self.key) {
+            (Some(_), None) => Err(Failure::bad_arguments("--cert is given without --key")),
+            (None, Some(_)) => Err(Failure::bad_arguments("--key is given without --cert")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Booleans as Go reads them.
+fn go_bool(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("not true or false"),
     }
 }
 

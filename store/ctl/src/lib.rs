@@ -8,6 +8,7 @@ mod connect;
 mod failure;
 mod flags;
 mod format;
+mod secure;
 
 use std::process::ExitCode;
 

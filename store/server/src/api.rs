@@ -1,6 +1,7 @@
 //! What every request handler, gRPC or HTTP, can reach.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use store_transport::tls::Keeper;
 use tokio::sync::Semaphore;
@@ -11,6 +12,7 @@ use crate::auth::Guard;
 use crate::connection::Doormen;
 use crate::grpc::account::Accounts;
 use crate::handle::Handle;
+use crate::http::access::Access;
 
 /// Shared by all connections of a server.
 pub(crate) struct Api {
@@ -30,6 +32,10 @@ pub(crate) struct Api {
     pub(crate) snapshots: Arc<Semaphore>,
     /// For streams that want a leader.
     pub(crate) absence: Absence,
+    /// Who may use plain HTTP.
+    pub(crate) access: Access,
+    /// Calls that take longer are logged; zero = none.
+    pub(crate) slow_call: Duration,
     /// TLS on the ports, as far as there is any.
     pub(crate) keepers: Vec<Arc<Keeper>>,
     /// Who came to the ports for clients.

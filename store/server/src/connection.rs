@@ -36,7 +36,7 @@ use self::gather::Gathering;
 use crate::api::Api;
 use crate::body::{Answered, Body};
 use crate::caller::Caller;
-use crate::config::Config;
+use crate::config::{Config, Serves};
 use crate::{grpc, http as plain};
 
 /// Bytes a client may have under way on one call before it waits for us: a request of the default
@@ -85,6 +85,8 @@ pub(crate) struct Door {
     pub(crate) url: String,
     /// Over TLS only, with these certificates.
     pub(crate) tls: Option<Arc<Keeper>>,
+    /// What is served there.
+    pub(crate) serves: Serves,
 }
 
 /// How connections are served.
@@ -136,7 +138,7 @@ pub(crate) async fn accept(door: Door, api: Arc<Api>, settings: Settings) {
             // Safe to cancel: a connection not returned stays with the system, a place not used is free.
             accepted = next(&door.listener, &settings, &api.doormen) => match accepted {
                 Ok((socket, remote, place)) => {
-                    let visit = Visit { socket, remote, tls: door.tls.clone() };
+                    let visit = Visit { socket, remote, tls: door.tls.clone(), serves: door.serves };
                     let connection = visit.serve(Arc::clone(&api), settings.clone(), graceful.watcher());
                     connections.spawn(async move {
                         connection.await;
@@ -192,6 +194,7 @@ struct Visit {
     socket: Socket,
     remote: Remote,
     tls: Option<Arc<Keeper>>,
+    serves: Serves,
 }
 
 impl Visit {
@@ -200,6 +203,10 @@ impl Visit {
         if let Err(error) = self.socket.set_nodelay() {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
+        let way = Way {
+            serves: self.serves,
+            secure: self.tls.is_some(),
+        };
         let doormen = Arc::clone(&api.doormen);
         let _stay = doormen.enter();
         let Some((stream, caller)) = self.open(&api).await else {
@@ -209,7 +216,7 @@ impl Visit {
             if let Some(caller) = &caller {
                 request.extensions_mut().insert(Arc::clone(caller));
             }
-            answer(Arc::clone(&api), request)
+            answer(Arc::clone(&api), way, request)
         });
         let connection = settings
             .builder
@@ -277,9 +284,18 @@ async fn refuse(mut socket: Socket, words: &[u8]) {
     let _ = timeout(REFUSAL_TIMEOUT, said).await;
 }
 
-fn answer(api: Arc<Api>, request: Request<Incoming>) -> impl Future<Output = Answered> {
-    if !is_grpc(&request) {
-        let plain = Box::pin(plain::serve(api, request));
+/// By which way a request came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// What is served at that door.
+    pub(crate) serves: Serves,
+    /// Over TLS.
+    pub(crate) secure: bool,
+}
+
+fn answer(api: Arc<Api>, way: Way, request: Request<Incoming>) -> impl Future<Output = Answered> {
+    if !is_grpc(&request) || matches!(way.serves, Serves::Http | Serves::Metrics) {
+        let plain = Box::pin(plain::serve(api, way, request));
         return Either::Left(Either::Left(plain.map(Ok)));
     }
     if request.version() < Version::HTTP_2 {
@@ -322,7 +338,7 @@ mod tests {
     /// Every call's future is moved into a task of its own: 2.5 KiB of it were a copy that showed.
     #[test]
     fn the_future_of_a_call_stays_small() {
-        fn bytes<F>(_: impl FnOnce(Arc<Api>, Request<Incoming>) -> F) -> usize {
+        fn bytes<F>(_: impl FnOnce(Arc<Api>, Way, Request<Incoming>) -> F) -> usize {
             size_of::<F>()
         }
         assert!(bytes(answer) <= 1024, "{} bytes", bytes(answer));

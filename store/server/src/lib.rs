@@ -28,5 +28,6 @@ pub mod program;
 mod roster;
 pub mod server;
 pub mod store;
+mod supervisor;
 mod unsynced;
 pub mod version;

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::config::line::{LineError, Said};
 use crate::fatal::chain;
 use crate::server::Server;
+use crate::supervisor::Supervisor;
 use crate::version;
 
 /// Exit status after a second Ctrl-C: what a shell shows for a program ended by one.
@@ -30,6 +31,16 @@ pub async fn run(flags: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(LineError::Config(error)) => return misused(&error, error.hint()),
     };
+    if said.args.version {
+        print!("{}", version::as_etcd());
+        return ExitCode::SUCCESS;
+    }
+    if said.args.print_config {
+        for setting in &said.effective {
+            println!("{setting}");
+        }
+        return ExitCode::SUCCESS;
+    }
     let config = match Config::checked(said.args) {
         Ok(config) => config,
         Err(error) => return misused(&error, error.hint()),
@@ -46,6 +57,7 @@ async fn serve(config: Config) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return report(&format!("failed to listen for signals: {error}"), None),
     };
+    let supervisor = Supervisor::of_environment(|name| std::env::var(name).ok());
     tracing::info!(
         version = version::PRODUCT_VERSION,
         etcd_version = version::ETCD_VERSION,
@@ -69,11 +81,18 @@ async fn serve(config: Config) -> ExitCode {
         ready = server.ready() => if ready.is_ok() {
             let addresses = server.client_addrs();
             tracing::info!(?addresses, "ready to serve client requests");
-            signals.stop().await;
+            supervisor.ready();
+            tokio::select! {
+                // Safe to cancel: a signal not returned stays pending.
+                () = signals.stop() => {}
+                // Safe to cancel: a sign of life more or less.
+                () = supervisor.watch(server.handle()) => {}
+            }
         },
         // Safe to cancel: a signal not returned stays pending.
         () = signals.stop() => {}
     }
+    supervisor.stopping();
     tracing::info!("stopping; once more to force");
     tokio::select! {
         () = server.stop() => {

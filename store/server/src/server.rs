@@ -15,13 +15,14 @@ use crate::absence::Absence;
 use crate::api::{Api, Limits};
 use crate::auth::{Guard, JwtError};
 use crate::compactor;
-use crate::config::Config;
 use crate::config::address::Address;
 use crate::config::security::Tls;
+use crate::config::{Config, Serves};
 use crate::connection::{self, Door, Settings};
 use crate::grpc::account::Accounts;
 use crate::grpc::snapshot;
 use crate::handle::{Failure, Handle};
+use crate::http::access::Access;
 use crate::occupant;
 use crate::peers::PeerDoor;
 use crate::store::{self, Store, StoreConfig};
@@ -151,9 +152,20 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let guard = Guard::new(&config.auth)?;
         // First the ports: a second process on the same settings finds out before it touches data.
+        let reuse = Reuse {
+            port: config.reuse_port,
+        };
         let mut clients = Vec::new();
         for address in &config.listen_client {
-            clients.push(listen(LISTEN_CLIENT, address)?);
+            clients.push(listen(LISTEN_CLIENT, address, reuse)?);
+        }
+        let mut more = Vec::new();
+        for (address, serves) in &config.listen_more {
+            let flag = match serves {
+                Serves::Metrics => "listen-metrics-urls",
+                _ => "listen-client-http-urls",
+            };
+            more.push(listen(flag, address, reuse)?);
         }
         let mut addresses = Vec::new();
         for (bound, address) in clients.iter().zip(&config.listen_client) {
@@ -187,17 +199,29 @@ impl Server {
             accounts: Arc::new(Accounts::new()),
             closing: CancellationToken::new(),
             absence,
+            access: Access {
+                hosts: config.hosts.clone(),
+                origins: config.origins.clone(),
+                gateway: config.gateway,
+            },
+            slow_call: config.slow_call,
             keepers: client_tls.iter().chain(&peer_tls).cloned().collect(),
             doormen: Arc::default(),
         });
         let mut tasks = JoinSet::new();
         let settings = Settings::new(&config);
-        for (bound, address) in clients.into_iter().zip(&config.listen_client) {
+        let main = config.listen_client.iter();
+        let main = main.map(|address| (address, config.serves));
+        let others = config.listen_more.iter();
+        let others = others.map(|(address, serves)| (address, *serves));
+        let bound = clients.into_iter().chain(more);
+        for (bound, (address, serves)) in bound.zip(main.chain(others)) {
             let secure = address.scheme.is_secure();
             let door = Door {
                 listener: serve(bound, address)?,
                 url: address.to_string(),
                 tls: client_tls.as_ref().filter(|_| secure).cloned(),
+                serves,
             };
             tasks.spawn(connection::accept(door, Arc::clone(&api), settings.clone()));
         }
@@ -307,7 +331,13 @@ impl Server {
 fn listen_peer(config: &Config) -> Result<Vec<PeerDoor>, StartError> {
     let mut doors = Vec::new();
     for address in &config.listen_peer {
-        match listen(LISTEN_PEER, address) {
+        match listen(
+            LISTEN_PEER,
+            address,
+            Reuse {
+                port: config.reuse_port,
+            },
+        ) {
             Ok(bound) => doors.push(PeerDoor {
                 bound,
                 secure: address.scheme.is_secure(),
@@ -340,10 +370,10 @@ async fn keeper(ports: &'static str, tls: Option<Tls>) -> Result<Option<Arc<Keep
 }
 
 /// Takes a port or socket file.
-fn listen(flag: &'static str, address: &Address) -> Result<Bound, StartError> {
+fn listen(flag: &'static str, address: &Address, reuse: Reuse) -> Result<Bound, StartError> {
     let bound = match (address.file(), address.bind_ip()) {
         (Some(path), _) => Bound::unix(path),
-        (None, Some(ip)) => Bound::tcp((ip, address.port).into(), Reuse::default()),
+        (None, Some(ip)) => Bound::tcp((ip, address.port).into(), reuse),
         (None, None) => Err(io::ErrorKind::AddrNotAvailable.into()),
     };
     bound.map_err(|source| refused(flag, address, source))

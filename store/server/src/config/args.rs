@@ -14,7 +14,9 @@ use super::security::SecurityArgs;
     name = "muster store",
     about = "A durable key-value store that speaks the etcd protocol",
     after_help = "Every flag can also be set in the environment: ETCD_ and the name in capitals, for example \
-                  ETCD_DATA_DIR. A flag wins over the environment. Flags with a single dash (-name) are accepted.\n\n\
+                  ETCD_DATA_DIR; or in a file, see --config-file. A flag wins over the environment, the environment over \
+                  the file (etcd ignores the other two when there is a file). --print-config shows what is in \
+                  effect. Flags with a single dash (-name) are accepted.\n\n\
                   Examples:\n  \
                   muster store --data-dir /var/lib/muster\n  \
                   muster store --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls http://10.0.0.5:2379",
@@ -290,6 +292,81 @@ pub struct Args {
         help_heading = "Security"
     )]
     pub bcrypt_cost: u32,
+
+    /// Where to serve plain HTTP, comma-separated; the other ports serve gRPC alone then.
+    #[arg(
+        long,
+        value_name = "URLS",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Operation"
+    )]
+    pub listen_client_http_urls: String,
+
+    /// Where to serve /metrics and the health checks as well, comma-separated.
+    #[arg(
+        long,
+        value_name = "URLS",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Operation"
+    )]
+    pub listen_metrics_urls: String,
+
+    /// Hosts plain HTTP requests may name, comma-separated; * = any.
+    #[arg(
+        long,
+        value_name = "HOSTS",
+        default_value = "*",
+        help_heading = "Operation"
+    )]
+    pub host_whitelist: String,
+
+    /// Web pages whose scripts may read answers, comma-separated origins; * = any.
+    #[arg(
+        long,
+        value_name = "ORIGINS",
+        default_value = "*",
+        help_heading = "Operation"
+    )]
+    pub cors: String,
+
+    /// Serve JSON over HTTP for every gRPC method.
+    #[arg(long, value_name = "BOOL", default_value = "true", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Operation")]
+    pub enable_grpc_gateway: bool,
+
+    /// Accepted; there is no Go program to profile.
+    #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Operation")]
+    pub enable_pprof: bool,
+
+    /// Calls that take longer are logged, with where the time went; 0 = none.
+    #[arg(long, value_name = "DURATION", default_value = "300ms", value_parser = duration::parse,
+          help_heading = "Operation")]
+    pub warning_unary_request_duration: Duration,
+
+    /// Several processes may listen on the same port.
+    #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Operation")]
+    pub socket_reuse_port: bool,
+
+    /// Accepted; a port whose last connections linger can be listened on anyway.
+    #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Operation")]
+    pub socket_reuse_address: bool,
+
+    /// File with settings (YAML), named as the flags. Flags and variables win over it.
+    #[arg(long, value_name = "FILE", help_heading = "Operation")]
+    pub config_file: Option<String>,
+
+    /// Print every setting with its value and who said so, and do nothing else.
+    #[arg(long, help_heading = "Operation")]
+    pub print_config: bool,
+
+    /// Print the version of etcd whose behaviour this is, as etcd does, and do nothing else.
+    #[arg(long, help_heading = "Operation")]
+    pub version: bool,
 
     /// See [`SecurityArgs`].
     #[command(flatten)]

@@ -131,6 +131,14 @@ pub enum ConfigError {
         /// Milliseconds.
         heartbeat_ms: u64,
     },
+    /// The configuration file cannot be used.
+    #[error("read configuration file {path}: {why}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A setting whose feature this version lacks. Ignoring it could mean less safety than asked for.
     #[error("{setting}: {what} is not served by this version")]
     NotYet {
@@ -216,6 +224,9 @@ impl ConfigError {
                 "it must be between five heartbeats ({}) and 50000 milliseconds",
                 heartbeat_ms.saturating_mul(5)
             ),
+            Self::File { .. } => {
+                "it is YAML: a line `name: value` for each flag, without its dashes".into()
+            }
             Self::NotYet { .. } => "leave the setting out".into(),
         })
     }

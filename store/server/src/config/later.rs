@@ -65,11 +65,6 @@ pub(super) const LATER: &[Later] = &[
     moot("compaction-sleep-interval"),
     switch("force-new-cluster", "false"),
     // Clients
-    value("listen-client-http-urls", ""),
-    value("listen-metrics-urls", ""),
-    switch("enable-grpc-gateway", "true"),
-    value("cors", "*"),
-    value("host-whitelist", "*"),
     switch("enable-v2", "true"),
     // Peers and discovery
     moot("raft-read-timeout"),
@@ -99,14 +94,12 @@ pub(super) const LATER: &[Later] = &[
     moot("client-cert-file"),
     moot("client-key-file"),
     // Operations
-    switch("enable-pprof", "false"),
     value("metrics", "basic"),
     moot("logger"),
     value("log-outputs", "default"),
     value("log-format", "console"),
     switch("enable-log-rotation", "false"),
     moot("log-rotation-config-json"),
-    moot("warning-unary-request-duration"),
     moot("warning-apply-duration"),
     switch("enable-distributed-tracing", "false"),
     moot("distributed-tracing-address"),
@@ -115,7 +108,6 @@ pub(super) const LATER: &[Later] = &[
     moot("distributed-tracing-sampling-rate"),
     moot_switch("enable-lease-checkpoint"),
     moot_switch("enable-lease-checkpoint-persist"),
-    value("config-file", ""),
 ];
 
 /// The flag of that name.

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod cluster;
 pub mod duration;
 pub mod error;
+mod file;
 mod gates;
 pub mod later;
 pub mod line;
@@ -130,12 +131,40 @@ pub struct Config {
     pub client_tls: Option<Tls>,
     /// TLS on the ports for peers, and to those of peers.
     pub peer_tls: Option<Tls>,
+    /// More doors, each with what is served there.
+    pub listen_more: Vec<(Address, Serves)>,
+    /// What is served where clients are listened for.
+    pub serves: Serves,
+    /// Hosts plain HTTP requests may name; `None` = any.
+    pub hosts: Option<Vec<String>>,
+    /// Pages whose scripts may read answers; `None` = any.
+    pub origins: Option<Vec<String>>,
+    /// JSON over HTTP is served for every gRPC method.
+    pub gateway: bool,
+    /// Calls that take longer are logged.
+    pub slow_call: Duration,
+    /// A port may be shared by several processes.
+    pub reuse_port: bool,
     /// What is not as it was said, for people.
     pub warnings: Vec<String>,
     /// How clients prove who they are.
     pub auth: AuthConfig,
     /// What is logged, as etcd names levels: debug, info, warn, error.
     pub log_level: tracing::Level,
+}
+
+/// What is served at a door.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serves {
+    /// Everything.
+    #[default]
+    All,
+    /// gRPC alone: plain HTTP has doors of its own.
+    Grpc,
+    /// Plain HTTP alone.
+    Http,
+    /// Metrics and health, for those who watch over the store.
+    Metrics,
 }
 
 impl Config {
@@ -178,17 +207,62 @@ impl Config {
             .iter()
             .flat_map(|member| &member.peer_urls)
             .any(|url| url.scheme.is_secure());
+        let more = |flag, urls: &str, serves| match urls {
+            "" => Ok(Vec::new()),
+            urls => listen(flag, urls).map(|list| {
+                let doors = list.into_iter().map(|address| (address, serves));
+                doors.collect::<Vec<_>>()
+            }),
+        };
+        let listen_http = more(
+            "listen-client-http-urls",
+            &args.listen_client_http_urls,
+            Serves::Http,
+        )?;
+        let listen_metrics = more(
+            "listen-metrics-urls",
+            &args.listen_metrics_urls,
+            Serves::Metrics,
+        )?;
+        let secure_ports: Vec<Address> = listen_client
+            .iter()
+            .chain(
+                listen_http
+                    .iter()
+                    .chain(&listen_metrics)
+                    .map(|(address, _)| address),
+            )
+            .cloned()
+            .collect();
         let security = args.security.checked(
             &data_dir,
-            (&listen_client, of(&advertise_client_urls.join(","))),
+            (&secure_ports, of(&advertise_client_urls.join(","))),
             (&listen_peer, of(&args.initial_advertise_peer_urls)),
             members_secure,
         )?;
+        let mut warnings = security.warnings;
+        if args.enable_pprof {
+            warnings.push(
+                "--enable-pprof shows the profile of a Go program, which this is not: it changes nothing"
+                    .to_owned(),
+            );
+        }
         Ok(Self {
             data_dir,
             client_tls: security.client,
             peer_tls: security.peer,
-            warnings: security.warnings,
+            serves: if listen_http.is_empty() {
+                Serves::All
+            } else {
+                Serves::Grpc
+            },
+            listen_more: listen_http.into_iter().chain(listen_metrics).collect(),
+            hosts: words_but_all(&args.host_whitelist),
+            origins: words_but_all(&args.cors),
+            gateway: args.enable_grpc_gateway,
+            slow_call: args.warning_unary_request_duration,
+            reuse_port: args.socket_reuse_port,
+            warnings,
             name: args.name,
             listen_client,
             advertise_client_urls,
@@ -247,6 +321,16 @@ impl Config {
         self.request_bytes_max
             .saturating_add(RECEIVE_OVERHEAD_BYTES)
     }
+}
+
+/// The words of a list; `None` if one of them is `*`, for anything.
+fn words_but_all(list: &str) -> Option<Vec<String>> {
+    let words = list.split(',').map(str::trim);
+    let words: Vec<String> = words
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
+    (!words.is_empty() && !words.iter().any(|word| word == "*")).then_some(words)
 }
 
 /// The addresses to listen on.

@@ -16,6 +16,7 @@ pub(crate) mod metadata;
 pub(crate) mod method;
 mod range_stream;
 pub(crate) mod snapshot;
+mod stopwatch;
 mod stream;
 mod translate;
 mod turns;

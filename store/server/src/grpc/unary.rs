@@ -19,6 +19,7 @@ use tonic::{Code, Status};
 
 use super::metadata::{self, Wanted};
 use super::method::Method;
+use super::stopwatch::Stopwatch;
 use crate::api::Api;
 use crate::auth::Admission;
 use crate::body::Body;
@@ -49,20 +50,23 @@ where
     let admission = Admission::of(&api, method, request.headers(), request.extensions());
     let body = request.into_body();
     async move {
+        let mut watch = Stopwatch::start();
         let outcome = match wanted {
-            Ok(wanted) => answer(&api, method, (wanted, admission), body, serve).await,
+            Ok(wanted) => answer(&api, method, (wanted, admission), body, &mut watch, serve).await,
             Err(status) => Err(status),
         };
         match outcome {
             Ok(message) => {
                 let bytes = framed(&message);
                 api.accounts.unary_answered(method, Code::Ok, bytes.len());
+                watch.stop(api.slow_call, method, Code::Ok, bytes.len());
                 let mut response = Response::new(Body::Message(bytes));
                 response.headers_mut().insert(CONTENT_TYPE, GRPC);
                 response
             }
             Err(status) => {
                 api.accounts.unary_answered(method, status.code(), 0);
+                watch.stop(api.slow_call, method, status.code(), 0);
                 status.into_http()
             }
         }
@@ -74,6 +78,7 @@ async fn answer<C, M, R, F>(
     method: Method,
     (wanted, admission): (Wanted, Admission),
     body: Incoming,
+    watch: &mut Stopwatch,
     serve: impl FnOnce(C, M) -> F,
 ) -> Result<R, Status>
 where
@@ -84,6 +89,7 @@ where
     wanted.check(api).await?;
     let call = admission.call(api, method).await?;
     let message = message_bytes(body, api.limits.receive_bytes_max).await?;
+    watch.request_read(message.len());
     api.accounts
         .unary_received(method, message.len() + PREFIX_BYTES);
     let message = M::decode(message).map_err(|error| {

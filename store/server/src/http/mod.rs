@@ -1,6 +1,7 @@
 //! The plain HTTP side of the client port: health, version, metrics and the JSON gateway
 //! (reference B.1, B.2).
 
+pub(crate) mod access;
 mod exposition;
 mod gateway;
 mod health;
@@ -9,10 +10,7 @@ mod query;
 
 use std::sync::Arc;
 
-use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW,
-    CONTENT_TYPE,
-};
+use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -20,34 +18,44 @@ use serde::Serialize;
 use self::query::Query;
 use crate::api::Api;
 use crate::body::Body;
+use crate::config::Serves;
+use crate::connection::Way;
 use crate::version;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// Answers one plain HTTP request. Scripts of any page may read the answers, as with etcd's default
-/// `--cors=*`.
-pub(crate) async fn serve(api: Arc<Api>, request: Request<Incoming>) -> Response<Body> {
+/// Answers one plain HTTP request.
+pub(crate) async fn serve(api: Arc<Api>, way: Way, request: Request<Incoming>) -> Response<Body> {
+    if let Some(refused) = api.access.foreign_host(way, &request) {
+        return refused;
+    }
+    let origin = api.access.origin(&request);
     let mut response = if request.method() == Method::OPTIONS {
         Response::new(Body::Empty)
+    } else if !is_served(&api, way, request.uri().path()) {
+        not_found()
     } else {
         answer(api, request).await
     };
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (
-            ACCESS_CONTROL_ALLOW_METHODS,
-            "POST, GET, OPTIONS, PUT, DELETE",
-        ),
-        (
-            ACCESS_CONTROL_ALLOW_HEADERS,
-            "accept, content-type, authorization",
-        ),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
+    if let Some(origin) = origin {
+        access::let_scripts_read(response.headers_mut(), origin);
     }
     response
+}
+
+/// Whether anything is to be had at that path by that way.
+fn is_served(api: &Api, way: Way, path: &str) -> bool {
+    let watches_over =
+        path == "/metrics" || path == "/health" || health::Probe::of_path(path).is_some();
+    match way.serves {
+        Serves::Metrics => watches_over,
+        // Whoever looks after the store finds it at any port of it.
+        Serves::Grpc => watches_over || path == "/version",
+        Serves::All | Serves::Http => {
+            api.access.gateway || !(path.starts_with("/v3/") || path.starts_with("/v3beta/"))
+        }
+    }
 }
 
 async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Body> {

@@ -125,7 +125,6 @@ fn flags_not_acted_on_are_refused_when_they_ask_for_something() {
         (&["--force-new-cluster"], &[], "--force-new-cluster=true"),
         (&["-force-new-cluster"], &[], "--force-new-cluster=true"),
         (&[], &[("ETCD_DISCOVERY", "k")], "ETCD_DISCOVERY=k"),
-        (&["--config-file=c.yaml"], &[], "--config-file=c.yaml"),
     ] {
         match read(flags, environment) {
             Err(LineError::Config(error @ ConfigError::NotYet { .. })) => {
@@ -161,4 +160,57 @@ fn no_flag_is_in_both_lists() {
             assert!(later::find(long).is_none(), "--{long}");
         }
     }
+}
+
+#[test]
+fn a_file_stands_below_the_environment_and_that_below_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("etcd.yaml");
+    let text = "name: of-file\nmax-txn-ops: 7\nsnapshot-count: 8\nexperimental-watch-progress-notify-interval: \
+                5000000000\ndatadir: x\nlogger: zap\n";
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap();
+    let environment = [("ETCD_MAX_TXN_OPS", "9"), ("ETCD_SNAPSHOT_COUNT", "10")];
+    for (flags, more) in [
+        (vec!["--config-file", path, "--snapshot-count=11"], None),
+        (
+            vec!["--snapshot-count=11"],
+            Some(("ETCD_CONFIG_FILE", path)),
+        ),
+    ] {
+        let environment: Vec<_> = environment.into_iter().chain(more).collect();
+        let said = read(&flags, &environment).unwrap();
+        assert_eq!(said.args.name, "of-file");
+        assert_eq!(said.args.max_txn_ops, 9);
+        assert_eq!(said.args.snapshot_count, 11);
+        let progress = said.args.watch_progress_notify_interval;
+        assert_eq!(progress, Duration::from_secs(5));
+        let near = said
+            .warnings
+            .iter()
+            .any(|line| line.contains("did you mean data-dir?"));
+        assert!(near, "{:?}", said.warnings);
+        let lines: Vec<String> = said.effective.iter().map(Effective::to_string).collect();
+        for line in [
+            "name: \"of-file\"  # configuration file",
+            "max-txn-ops: \"9\"  # ETCD_MAX_TXN_OPS",
+            "snapshot-count: \"11\"  # flag",
+            "max-wals: \"5\"  # default",
+        ] {
+            assert!(
+                lines.iter().any(|known| known == line),
+                "{line}: {lines:#?}"
+            );
+        }
+        // What is printed can be read back.
+        let printed = folder.path().join("printed.yaml");
+        std::fs::write(&printed, lines.join("\n")).unwrap();
+        let again = read(&["--config-file", printed.to_str().unwrap()], &[]).unwrap();
+        assert_eq!(again.args.snapshot_count, 11);
+        assert_eq!(again.args.name, "of-file");
+    }
+    assert!(matches!(
+        read(&["--config-file=/nowhere/c.yaml"], &[]),
+        Err(LineError::Config(ConfigError::File { .. }))
+    ));
 }
