@@ -20,6 +20,8 @@ pub(crate) struct Logging {
     json: bool,
     /// `None`: nothing was said.
     directives: Option<String>,
+    /// The flags as they stood on the command line, for parts that keep their own log.
+    pub(crate) words: Vec<OsString>,
 }
 
 impl Logging {
@@ -32,7 +34,12 @@ impl Logging {
         words: &mut Vec<OsString>,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
-        let json = match take(words, FORMAT)
+        let (format, level) = (take(words, FORMAT), take(words, LEVEL));
+        let given = [(FORMAT, &format), (LEVEL, &level)].into_iter();
+        let given = given.filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        let taken = given.map(|(name, value)| OsString::from(format!("--{name}={value}")));
+        let taken = taken.collect();
+        let json = match format
             .or_else(|| environment("MUSTER_LOG_FORMAT"))
             .as_deref()
         {
@@ -45,12 +52,13 @@ impl Logging {
                 );
             }
         };
-        let level = take(words, LEVEL)
+        let level = level
             .or_else(|| environment("MUSTER_LOG_LEVEL"))
             .or_else(|| environment("ETCD_LOG_LEVEL"));
         Ok(Self {
             json,
             directives: level.as_deref().map(directives).transpose()?,
+            words: taken,
         })
     }
 
@@ -168,14 +176,11 @@ mod tests {
         ];
         for (line, json, level, left) in table {
             let (logging, words) = read(line, &[]).unwrap();
-            assert_eq!(
-                logging,
-                Logging {
-                    json,
-                    directives: level.map(|level| format!("{level},{LIBRARIES}"))
-                },
-                "{line}"
-            );
+            assert_eq!(logging.json, json, "{line}");
+            let directives = level.map(|level| format!("{level},{LIBRARIES}"));
+            assert_eq!(logging.directives, directives, "{line}");
+            let given = usize::from(level.is_some()) + usize::from(json);
+            assert_eq!(logging.words.len(), given, "{line}");
             assert_eq!(words, left);
         }
     }
@@ -187,25 +192,16 @@ mod tests {
             ("MUSTER_LOG_LEVEL", "info,raft=debug"),
         ];
         let (logging, _) = read("muster up", &environment).unwrap();
-        assert_eq!(
-            logging,
-            Logging {
-                json: true,
-                directives: Some("info,raft=debug".into())
-            }
-        );
+        assert!(logging.json && logging.words.is_empty());
+        assert_eq!(logging.directives.as_deref(), Some("info,raft=debug"));
         let (logging, _) = read(
             "muster up --log-format text --log-level trace",
             &environment,
         )
         .unwrap();
-        assert_eq!(
-            logging,
-            Logging {
-                json: false,
-                directives: Some("trace".into())
-            }
-        );
+        assert!(!logging.json);
+        assert_eq!(logging.directives.as_deref(), Some("trace"));
+        assert_eq!(logging.words, ["--log-format=text", "--log-level=trace"]);
     }
 
     #[test]

@@ -92,9 +92,10 @@ fn run(command: Command, logging: &Logging, notes: &[String]) -> Result<ExitCode
             logging.start("warn");
             runtime()?.block_on(up::run(&args))
         }
+        // It keeps its log as its own flags say.
         Command::Store(store) => {
-            logging.start("info");
-            Ok(runtime()?.block_on(store_server::program::run(store.flags)))
+            let flags = logging.words.iter().cloned().chain(store.flags);
+            Ok(runtime()?.block_on(store_server::program::run(flags)))
         }
         Command::Registrator(args) => {
             logging.start("info");

@@ -132,12 +132,12 @@ fn official_clients_are_served_over_tls() {
     // Without a certificate nobody is; the store says who came and why not.
     let etcdctl = Etcdctl::new(RELEASES[1], &secured.url());
     let nobody = format!("--cacert={}", text(&secured.authority_file()));
-    let refused = etcdctl.try_run(&[&nobody, "--command-timeout=1s", "get", "k"]);
+    // Long enough for a second line: of strangers there is one a second.
+    let refused = etcdctl.try_run(&[&nobody, "--command-timeout=4s", "get", "k"]);
     assert!(refused.is_err());
-    let line = secured
+    secured
         .process
-        .wait_line("rejected connection on client endpoint", wait::LONG);
-    assert!(line.contains("peer sent no certificates"), "{line}");
+        .wait_line("peer sent no certificates", wait::LONG);
 }
 
 #[test]

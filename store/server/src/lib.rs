@@ -22,6 +22,7 @@ mod grpc;
 pub mod handle;
 mod http;
 pub mod identity;
+pub mod logging;
 mod occupant;
 mod peers;
 pub mod program;

@@ -22,7 +22,7 @@ const USAGE: u8 = 2;
 /// Runs a store until it is told to stop. `flags` are those after the program's name; the
 /// environment is read as etcd reads it. Needs a runtime with network and time.
 pub async fn run(flags: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let said = match Said::read(flags, std::env::vars_os()) {
+    let said = match Said::read(flags, environment()) {
         Ok(said) => said,
         Err(LineError::Clap(error)) => {
             // Help goes to standard output and is no failure; clap knows which is which.
@@ -45,7 +45,12 @@ pub async fn run(flags: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(config) => config,
         Err(error) => return misused(&error, error.hint()),
     };
-    log(config.log_level);
+    if let Err(error) = config.logging.start() {
+        return report(
+            &format!("failed to open a log file: {error}"),
+            Some("check --log-outputs: a folder that exists, and the right to write there".into()),
+        );
+    }
     for warning in said.warnings.iter().chain(&config.warnings) {
         tracing::warn!("{warning}");
     }
@@ -129,14 +134,17 @@ impl Signals {
     }
 }
 
-/// Logs to standard error from this level on, unless the program that calls has its own log.
-fn log(level: tracing::Level) {
-    // An error means that there is one.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .try_init();
+/// The environment, with the product's own variables for the log under etcd's names, which win.
+fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    let ours = [
+        ("MUSTER_LOG_LEVEL", "ETCD_LOG_LEVEL"),
+        ("MUSTER_LOG_FORMAT", "ETCD_LOG_FORMAT"),
+    ];
+    let ours = ours.into_iter().filter_map(|(ours, etcd)| {
+        let value = std::env::var_os(ours)?;
+        Some((OsString::from(etcd), value))
+    });
+    ours.chain(std::env::vars_os())
 }
 
 /// Settings that cannot be; the status is clap's for the same.

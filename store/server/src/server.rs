@@ -168,7 +168,9 @@ impl Server {
             more.push(listen(flag, address, reuse)?);
         }
         let mut addresses = Vec::new();
-        for (bound, address) in clients.iter().zip(&config.listen_client) {
+        let urls = config.listen_client.iter();
+        let urls = urls.chain(config.listen_more.iter().map(|(address, _)| address));
+        for (bound, address) in clients.iter().chain(&more).zip(urls) {
             let bound = bound.address();
             addresses.push(bound.map_err(|source| refused(LISTEN_CLIENT, address, source))?);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::duration;
+use super::journal::JournalArgs;
 use super::security::SecurityArgs;
 
 /// Flags of the store. What they mean together is checked in [`super::Config::checked`].
@@ -372,14 +373,9 @@ pub struct Args {
     #[command(flatten)]
     pub security: SecurityArgs,
 
-    /// debug, info, warn, error, panic or fatal.
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        default_value = "info",
-        help_heading = "Logging"
-    )]
-    pub log_level: String,
+    /// See [`JournalArgs`].
+    #[command(flatten)]
+    pub journal: JournalArgs,
 }
 
 impl Args {

@@ -95,11 +95,6 @@ pub(super) const LATER: &[Later] = &[
     moot("client-key-file"),
     // Operations
     value("metrics", "basic"),
-    moot("logger"),
-    value("log-outputs", "default"),
-    value("log-format", "console"),
-    switch("enable-log-rotation", "false"),
-    moot("log-rotation-config-json"),
     moot("warning-apply-duration"),
     switch("enable-distributed-tracing", "false"),
     moot("distributed-tracing-address"),

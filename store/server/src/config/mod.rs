@@ -11,6 +11,7 @@ pub mod duration;
 pub mod error;
 mod file;
 mod gates;
+pub mod journal;
 pub mod later;
 pub mod line;
 pub mod security;
@@ -29,6 +30,7 @@ use self::cluster::{ClusterState, InitialMember};
 use self::error::ConfigError;
 use self::gates::Gates;
 use self::security::Tls;
+use crate::logging::Logging;
 
 /// What a message may hold beyond `--max-request-bytes`: etcd's allowance for the call's own fields.
 pub const RECEIVE_OVERHEAD_BYTES: usize = 512 * 1024;
@@ -149,8 +151,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// How clients prove who they are.
     pub auth: AuthConfig,
-    /// What is logged, as etcd names levels: debug, info, warn, error.
-    pub log_level: tracing::Level,
+    /// How the log is kept.
+    pub logging: Logging,
 }
 
 /// What is served at a door.
@@ -311,7 +313,7 @@ impl Config {
             slow_disk: args.slow_disk_handover,
             sync: !args.unsafe_no_fsync,
             auth: AuthConfig::checked(&args.auth_token, args.auth_token_ttl, args.bcrypt_cost)?,
-            log_level: log_level(&args.log_level)?,
+            logging: args.journal.checked()?,
         })
     }
 

@@ -36,7 +36,7 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(config.watch_progress_interval, Duration::from_mins(10));
     assert_eq!(config.auto_compaction, AutoCompaction::Off);
     assert!(config.sync);
-    assert_eq!(config.log_level, tracing::Level::INFO);
+    assert_eq!(config.logging.level, "info");
 }
 
 #[test]

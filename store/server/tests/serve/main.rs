@@ -15,6 +15,7 @@ mod life;
 mod raw;
 mod running;
 mod snapshot;
+mod strangers;
 mod tls;
 mod turns;
 mod watch;
