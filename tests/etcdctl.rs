@@ -43,10 +43,11 @@ fn transcript(store: &Store, release: Release, steps: &[Step<'_>]) -> String {
     told
 }
 
-/// Log lines of the client's own go before its error and differ in time and address; the error is the last line.
+/// Log lines of the client's own go before its error and differ in time and address; the error is the last line
+/// that is none of them.
 fn last_line(text: &str) -> String {
     text.lines()
-        .last()
+        .rfind(|line| !line.starts_with("{\"level\":"))
         .map(|line| format!("{line}\n"))
         .unwrap_or_default()
 }
