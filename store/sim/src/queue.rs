@@ -79,6 +79,8 @@ pub(crate) enum Event {
 
 struct Entry {
     at: Time,
+    /// What was pushed ahead comes before what was not.
+    queued: bool,
     sequence: u64,
     event: Event,
 }
@@ -100,7 +102,8 @@ impl PartialOrd for Entry {
 impl Ord for Entry {
     /// The heap gives the largest first: the earliest is to be the largest.
     fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
+        let order = |entry: &Self| (entry.at, entry.queued, entry.sequence);
+        order(other).cmp(&order(self))
     }
 }
 
@@ -113,9 +116,19 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn push(&mut self, at: Time, event: Event) {
+        self.insert(at, true, event);
+    }
+
+    /// Before everything else that happens at that time and was not pushed so.
+    pub(crate) fn push_ahead(&mut self, at: Time, event: Event) {
+        self.insert(at, false, event);
+    }
+
+    fn insert(&mut self, at: Time, queued: bool, event: Event) {
         self.sequence += 1;
         self.heap.push(Entry {
             at,
+            queued,
             sequence: self.sequence,
             event,
         });

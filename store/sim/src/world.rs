@@ -446,15 +446,16 @@ impl World {
         let gap = self.chance.skewed(0, 20 * MS);
         let mut links: BTreeMap<u64, Time> = BTreeMap::new();
         for event in deferred {
-            let at = match &event {
+            match &event {
                 Event::Deliver { from, .. } => {
                     let last = links.entry(*from).or_insert(now);
                     *last += self.chance.between(0, gap);
-                    *last
+                    let at = *last;
+                    self.queue.push(at, event);
                 }
-                _ => now,
-            };
-            self.queue.push(at, event);
+                // What arrives just now has come after it.
+                _ => self.queue.push_ahead(now, event),
+            }
         }
         self.say(|| format!("member {} goes on after {} µs", place + 1, now - since));
         if self.bug == Some(Bug::OldLeaderRevokes) && now - since > 3 * SECOND {
