@@ -191,6 +191,8 @@ pub enum Effect {
         pass: u64,
         /// Which content.
         content: ContentHash,
+        /// The book to save first, if that content does not stand there already: from then on nothing is proven.
+        book: Option<Arc<Book>>,
     },
     /// Keep a copy of what is in place, to go back to.
     Keep {

@@ -217,6 +217,15 @@ impl Book {
         self.version += 1;
     }
 
+    /// The service may run on something else than what is in place.
+    pub fn doubt(&mut self, dest: &Path) {
+        if let Some(record) = self.records.get_mut(dest)
+            && record.reloaded.take().is_some()
+        {
+            self.version += 1;
+        }
+    }
+
     /// Whether this content was taken back and nothing has changed since.
     pub fn is_bad(&self, dest: &Path, content: ContentHash) -> bool {
         self.records

@@ -32,6 +32,7 @@ pub(super) fn restore(
     generations: &Generations,
     resource: &Resource,
     content: ContentHash,
+    before: impl FnOnce(),
 ) -> Result<bool, Fault> {
     let content = generations.content(content).map_err(|error| Fault {
         message: format!("the copy of the last good content cannot be read: {error}"),
@@ -39,6 +40,9 @@ pub(super) fn restore(
     })?;
     match files::stage(disk, resource, &content)? {
         Staging::Same => Ok(true),
-        Staging::Staged(staged) => Ok(files::replace(disk, &staged).map(|_| false)?),
+        Staging::Staged(staged) => {
+            before();
+            Ok(files::replace(disk, &staged).map(|_| false)?)
+        }
     }
 }

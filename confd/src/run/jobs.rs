@@ -219,16 +219,21 @@ impl Jobs {
                 name,
                 pass,
                 content,
+                book,
             } => {
                 let Some(resource) = self.resource(&name) else {
                     return self.impossible(name, pass, "restore");
                 };
                 let (disk, generations) = (self.disk.clone(), self.generations.clone());
+                let (state, unsaved) = (self.state.clone(), self.unsaved.clone());
                 self.blocking(name, pass, move || {
-                    (
-                        Done::Restored(restore(&*disk, &generations, &resource, content)),
-                        None,
-                    )
+                    let before = || {
+                        if let Some(book) = &book {
+                            save(&state, book, &unsaved);
+                        }
+                    };
+                    let restored = restore(&*disk, &generations, &resource, content, before);
+                    (Done::Restored(restored), None)
                 });
             }
             Effect::Keep { name, kept, .. } => {

@@ -2,11 +2,25 @@
 //! tried again until it would be something else; if it takes neither, it is in trouble itself, and the new content
 //! stays wanted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{At, Next, Unit};
 use crate::agent::{Effect, Fault, Step};
 use crate::plan::{Book, ContentHash, Generation};
+
+fn put_back_effect(
+    good: Generation,
+    book: Option<Arc<Book>>,
+) -> Box<dyn FnOnce(String, u64) -> Effect> {
+    let content = good.hash;
+    Box::new(move |name, pass| Effect::Restore {
+        name,
+        pass,
+        content,
+        book,
+    })
+}
 
 impl Unit {
     /// The service did not take the content: back to what it ran on, if that is known and may help.
@@ -23,12 +37,7 @@ impl Unit {
             Some(good) => {
                 self.refused = Some((step, fault));
                 self.at = At::Restore(hash, good);
-                let content = good.hash;
-                Next::Do(Box::new(move |name, pass| Effect::Restore {
-                    name,
-                    pass,
-                    content,
-                }))
+                Next::Do(put_back_effect(good, None))
             }
             None => self.failed(now, step, fault, book),
         }
@@ -36,16 +45,17 @@ impl Unit {
 
     /// The render gives what the service did not take. Now and then the old content is seen to: somebody may have edited it.
     pub(super) fn stays_back(&mut self, now: Duration, bad: ContentHash, book: &mut Book) -> Next {
-        let good = book.last_good(&self.resource.dest, bad);
-        match good.filter(|_| std::mem::take(&mut self.thorough)) {
+        let dest = &self.resource.dest;
+        let proven = book
+            .record(dest)
+            .is_some_and(|record| record.reloaded.is_some());
+        let look = std::mem::take(&mut self.thorough) || !proven;
+        match book.last_good(dest, bad).filter(|_| look) {
             Some(good) => {
+                let mut doubted = book.clone();
+                doubted.doubt(dest);
                 self.at = At::Restore(bad, good);
-                let content = good.hash;
-                Next::Do(Box::new(move |name, pass| Effect::Restore {
-                    name,
-                    pass,
-                    content,
-                }))
+                Next::Do(put_back_effect(good, Some(Arc::new(doubted))))
             }
             None => {
                 self.still_refused(now, book);
@@ -68,9 +78,14 @@ impl Unit {
             && book
                 .record(dest)
                 .is_some_and(|record| record.reloaded == Some(good.hash));
-        if same && known || self.resource.reload_cmd.is_none() {
+        if same && known && self.refused.is_none() {
+            self.still_refused(now, book);
+            return Next::Nothing;
+        }
+        if self.resource.reload_cmd.is_none() {
             return self.restored(now, bad, good, Ok(()), book);
         }
+        book.doubt(dest);
         self.at = At::ReloadRestored(bad, good);
         Next::Do(Box::new(|name, pass| Effect::Reload { name, pass }))
     }
@@ -86,13 +101,12 @@ impl Unit {
     ) -> Next {
         // Without one it was taken back before, and only seen to now.
         let Some((step, mut fault)) = self.refused.take() else {
-            return match result {
-                Ok(()) => {
-                    self.still_refused(now, book);
-                    Next::Nothing
-                }
-                Err(fault) => self.failed(now, Step::Reload, fault, book),
-            };
+            if let Err(fault) = result {
+                return self.failed(now, Step::Reload, fault, book);
+            }
+            book.roll_back(&self.resource.dest, bad, good);
+            self.still_refused(now, book);
+            return Next::Save;
         };
         if let Err(second) = result {
             self.in_vain = true;
