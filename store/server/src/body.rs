@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use http::{HeaderMap, HeaderValue};
 use hyper::body::{Frame, SizeHint};
 
@@ -24,6 +26,8 @@ pub(crate) enum Body {
     Empty,
     /// A plain HTTP body.
     Plain(Bytes),
+    /// A plain HTTP body that comes line by line.
+    Lines(BoxStream<'static, Bytes>),
     /// One gRPC message with its five-byte prefix, to be followed by the OK trailer.
     Message(Bytes),
     /// The OK trailer of a message that has been taken.
@@ -47,6 +51,9 @@ impl hyper::body::Body for Body {
                 *self = Self::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
+            Self::Lines(lines) => lines
+                .poll_next_unpin(cx)
+                .map(|line| Some(Ok(Frame::data(line?)))),
             Self::Message(bytes) => {
                 let bytes = std::mem::take(bytes);
                 *self = Self::Ok;
@@ -72,7 +79,7 @@ impl hyper::body::Body for Body {
         match self {
             Self::Empty => true,
             Self::Plain(bytes) => bytes.is_empty(),
-            Self::Message(_) | Self::Ok => false,
+            Self::Lines(_) | Self::Message(_) | Self::Ok => false,
             Self::Stream(body, _) => body.is_end_stream(),
         }
     }
@@ -82,7 +89,7 @@ impl hyper::body::Body for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Plain(bytes) => SizeHint::with_exact(bytes.len() as u64),
             // No content-length on gRPC answers: trailers follow.
-            Self::Message(_) | Self::Ok | Self::Stream(..) => SizeHint::default(),
+            Self::Lines(_) | Self::Message(_) | Self::Ok | Self::Stream(..) => SizeHint::default(),
         }
     }
 }

@@ -224,9 +224,17 @@ pub(crate) fn status(failure: Failure) -> Status {
     ApiError::from(failure).into()
 }
 
-/// A method of the contract that this version does not serve.
-pub(crate) fn not_served(what: &str) -> Status {
-    Status::unimplemented(format!("muster: {what} is not served by this version"))
+/// A downgrade is validated and never begun.
+pub(crate) fn no_downgrade() -> Status {
+    Status::unimplemented(
+        "muster: there is no earlier layout of this store to go back to: save a snapshot and restore it with the \
+         etcd to go back to",
+    )
+}
+
+/// An action of a later version.
+pub(crate) fn unknown_action() -> Status {
+    Status::unknown("etcdserver: unknown method")
 }
 
 /// A member cannot be added to a store that none could reach.

@@ -10,10 +10,10 @@ use store_machine::reply::Reply;
 use store_machine::revision::LeaseId;
 use store_proto::etcdserverpb as pb;
 use tonic::Status;
-use tonic::codec::Streaming;
 
 use super::errors::{ApiError, status};
 use super::method::Method;
+use super::stream::Messages;
 use super::{kv, translate};
 use crate::call::Call;
 
@@ -60,7 +60,7 @@ pub(crate) async fn revoke(
 }
 
 /// One renewal; a lease that is gone is answered with a time to live of 0, not with an error.
-pub(crate) async fn keep_alive_once(
+async fn keep_alive_once(
     call: Call,
     request: pb::LeaseKeepAliveRequest,
 ) -> Result<pb::LeaseKeepAliveResponse, Status> {
@@ -76,7 +76,7 @@ pub(crate) async fn keep_alive_once(
 
 pub(crate) async fn keep_alive(
     call: Call,
-    requests: Streaming<pb::LeaseKeepAliveRequest>,
+    requests: Messages<pb::LeaseKeepAliveRequest>,
 ) -> impl Stream<Item = Result<pb::LeaseKeepAliveResponse, Status>> + Send {
     let closing = call.closing.clone().cancelled_owned();
     let renewals = {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures::future::{Either, FutureExt as _};
-use futures::stream::{self, Stream, StreamExt as _};
+use futures::stream::{self, BoxStream, Stream, StreamExt as _};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use prost::Message;
@@ -13,9 +13,10 @@ use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
 
 use super::account::StreamAccount;
-use super::errors::{self, ApiError};
+use super::errors::ApiError;
 use super::metadata::{self, Wanted};
 use super::method::Method;
+use super::services::Answer;
 use crate::absence::Absence;
 use crate::api::Api;
 use crate::auth::Admission;
@@ -118,19 +119,21 @@ where
     }
 }
 
-/// Serves a call with a stream both ways. `E` encodes the answers; `open` gets the requests.
-pub(crate) async fn bidi<C, M, E, S, F>(
+/// The requests on a stream, however they are written.
+pub(crate) type Messages<M> = BoxStream<'static, Result<M, Status>>;
+
+/// Serves a call with a stream both ways; `open` gets the requests.
+pub(crate) async fn bidi<C, M, A, S, F>(
     api: Arc<Api>,
     method: Method,
     request: Request<Incoming>,
-    open: impl FnOnce(C, Streaming<M>) -> F + Send,
+    open: impl FnOnce(C, Messages<M>) -> F + Send,
 ) -> Response<Body>
 where
     C: From<Call> + Send,
     M: Message + Default + Send + 'static,
-    E: Encoder<Error = Status> + Default + Send + 'static,
-    E::Item: Send + 'static,
-    S: Stream<Item = Result<E::Item, Status>> + Send + 'static,
+    A: Answer,
+    S: Stream<Item = Result<A, Status>> + Send + 'static,
     F: Future<Output = S> + Send,
 {
     let (account, wanted, call) = match begin(&api, method, &request).await {
@@ -145,14 +148,14 @@ where
             match open {
                 Some((open, call)) => {
                     let absence = api.absence.clone();
-                    let answers = open(call.into(), request.into_inner()).await;
+                    let answers = open(call.into(), request.into_inner().boxed()).await;
                     Ok(tonic::Response::new(led(wanted, absence, answers)))
                 }
                 None => Err(Status::internal("the stream was opened twice")),
             }
         }
     });
-    let response = tonic::server::Grpc::new(Pair::<M, E>::default())
+    let response = tonic::server::Grpc::new(Pair::<M, A::Encoder>::default())
         .max_decoding_message_size(api.limits.receive_bytes_max)
         .streaming(service, request)
         .await;
@@ -160,7 +163,7 @@ where
 }
 
 /// Serves a call with one request and a stream of answers.
-pub(crate) async fn server<C, M, R, S, F>(
+pub(crate) async fn server<C, M, A, S, F>(
     api: Arc<Api>,
     method: Method,
     request: Request<Incoming>,
@@ -169,8 +172,8 @@ pub(crate) async fn server<C, M, R, S, F>(
 where
     C: From<Call> + Send,
     M: Message + Default + Send + 'static,
-    R: Message + 'static,
-    S: Stream<Item = Result<R, Status>> + Send + 'static,
+    A: Answer,
+    S: Stream<Item = Result<A, Status>> + Send + 'static,
     F: Future<Output = Result<S, Status>> + Send,
 {
     let (account, wanted, call) = match begin(&api, method, &request).await {
@@ -192,7 +195,7 @@ where
             }
         }
     });
-    let response = tonic::server::Grpc::new(Pair::<M, Answers<R>>::default())
+    let response = tonic::server::Grpc::new(Pair::<M, A::Encoder>::default())
         .max_decoding_message_size(api.limits.receive_bytes_max)
         .server_streaming(service, request)
         .await;
@@ -200,7 +203,7 @@ where
 }
 
 /// The answers, until the leader is missed for too long by a client that wants one.
-fn led<T, S>(
+pub(crate) fn led<T, S>(
     wanted: Wanted,
     absence: Absence,
     answers: S,
@@ -276,20 +279,4 @@ pub(crate) fn refuse(api: &Api, method: Method, status: &Status) -> Response<Bod
     counters.handled[status.code() as usize].fetch_add(1, Relaxed);
     debug_assert_ne!(status.code(), tonic::Code::Ok);
     status.clone().into_http()
-}
-
-/// The answer to methods not served; not before it is clear that whoever calls might call them.
-pub(crate) async fn unserved(
-    api: &Arc<Api>,
-    method: Method,
-    request: &Request<Incoming>,
-) -> Response<Body> {
-    match begin(api, method, request).await {
-        Ok((mut account, ..)) => {
-            let response = errors::not_served(method.name()).into_http();
-            account.opened(response.headers());
-            response
-        }
-        Err(refused) => *refused,
-    }
 }

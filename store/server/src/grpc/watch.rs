@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use store_machine::auth::Need;
 use store_machine::revision::Revision;
 use store_proto::etcdserverpb as pb;
@@ -19,11 +19,11 @@ use store_watch::batch::{Batch, CreateRefusal, SharedEvent, WatchId};
 use store_watch::watcher::WatchSpec;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
-use tonic::codec::Streaming;
 
 use self::codec::{WatchAnswer, encoded};
 use super::errors::{ApiError, watch_reason};
 use super::method::Method;
+use super::stream::Messages;
 use super::translate;
 use crate::call::Call;
 use crate::handle::{Header, WatchStream};
@@ -31,7 +31,9 @@ use crate::handle::{Header, WatchStream};
 /// One client's stream.
 struct Watching {
     call: Call,
-    requests: Streaming<pb::WatchRequest>,
+    requests: Messages<pb::WatchRequest>,
+    /// There will be no more requests; the watchers stay until the client leaves, as in etcd.
+    all_said: bool,
     hub: WatchStream,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Pieces of a batch that was split; empty most of the time.
@@ -43,13 +45,14 @@ struct Watching {
 /// Serves one stream until the client leaves or the member goes down.
 pub(crate) async fn watch(
     call: Call,
-    requests: Streaming<pb::WatchRequest>,
+    requests: Messages<pb::WatchRequest>,
 ) -> impl Stream<Item = Result<WatchAnswer, Status>> + Send {
     let watching = Watching {
         hub: call.handle().watch(),
         closing: Box::pin(call.closing.clone().cancelled_owned()),
         call,
         requests,
+        all_said: false,
         pieces: VecDeque::new(),
         ended: false,
     };
@@ -72,10 +75,10 @@ impl Watching {
                 // Safe to cancel: it stays cancelled.
                 () = &mut self.closing => return self.end(ApiError::Stopped.into()),
                 // Safe to cancel: a request half read stays in the decoder's buffer.
-                request = self.requests.message() => match request {
-                    Ok(Some(request)) => self.take(request).await,
-                    Ok(None) => return None,
-                    Err(status) => return self.end(status),
+                request = self.requests.next(), if !self.all_said => match request {
+                    Some(Ok(request)) => self.take(request).await,
+                    Some(Err(status)) => return self.end(status),
+                    None => self.all_said = true,
                 },
                 // Safe to cancel: a batch is either still queued or returned.
                 batch = self.hub.next() => match batch {

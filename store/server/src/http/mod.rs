@@ -118,17 +118,18 @@ struct Problem<'t> {
     details: [(); 0],
 }
 
-fn problem(status: StatusCode, code: tonic::Code, message: &str) -> Response<Body> {
-    let code = code as i32;
-    let details = [];
-    json(
-        status,
-        &Problem {
-            code,
+impl<'t> Problem<'t> {
+    const fn new(code: tonic::Code, message: &'t str) -> Self {
+        Self {
+            code: code as i32,
             message,
-            details,
-        },
-    )
+            details: [],
+        }
+    }
+}
+
+fn problem(status: StatusCode, code: tonic::Code, message: &str) -> Response<Body> {
+    json(status, &Problem::new(code, message))
 }
 
 fn not_found() -> Response<Body> {

@@ -202,7 +202,10 @@ async fn the_gateway_speaks_json() {
     assert!(grant.ends_with(r#""ID":"7","TTL":"60"}"#), "{grant}");
     let (_, alive) = post(&store, "/v3/lease/keepalive", r#"{"ID":"7"}"#).await;
     assert!(alive.starts_with(r#"{"result":{"header""#), "{alive}");
-    assert!(alive.ends_with(r#""ID":"7","TTL":"60"}}"#), "{alive}");
+    assert!(
+        alive.ends_with("\"ID\":\"7\",\"TTL\":\"60\"}}\n"),
+        "{alive}"
+    );
     let (status, members) = post(&store, "/v3/cluster/member/list", "").await;
     assert_eq!(status, 200);
     assert!(members.contains(r#""name":"default""#), "{members}");

@@ -7,6 +7,7 @@
 )]
 
 mod cluster;
+mod gateway;
 mod http;
 mod integrity;
 mod kv;

@@ -259,13 +259,19 @@ async fn a_large_revision_is_split_only_when_allowed() {
     }
 }
 
+/// As etcd does: only a client that leaves ends its watchers.
 #[tokio::test]
-async fn a_stream_ends_when_the_client_has_said_all() {
+async fn a_client_that_has_said_all_goes_on_hearing() {
     let store = start().await;
+    let mut client = Client::open(&store).await;
+    client.create(watch("k", "", 0));
+    assert!(client.next().await.created);
     let Client {
         requests,
         mut responses,
-    } = Client::open(&store).await;
+    } = client;
     drop(requests);
-    assert!(responses.message().await.unwrap().is_none());
+    store.put("k", "v").await;
+    let events = responses.message().await.unwrap().unwrap().events;
+    assert_eq!(events.len(), 1);
 }

@@ -16,6 +16,7 @@ use store_watch::batch::SharedEvent;
 use tonic::Status;
 use tonic::codec::{BufferSettings, EncodeBuf, Encoder};
 
+use crate::grpc::services::Answer;
 use crate::grpc::{stream, translate};
 
 /// Number of the field `events` in `WatchResponse`.
@@ -52,20 +53,7 @@ pub(crate) fn encoded(event: &SharedEvent, prev_kv: bool) -> &Bytes {
         &event.encoded
     };
     slot.get_or_init(|| {
-        let event = &event.event;
-        let wire = mvccpb::Event {
-            r#type: match event.kind {
-                EventKind::Put => mvccpb::event::EventType::Put,
-                EventKind::Delete => mvccpb::event::EventType::Delete,
-            }
-            .into(),
-            kv: Some(translate::key_value(event.kv.clone())),
-            prev_kv: event
-                .prev
-                .clone()
-                .filter(|_| prev_kv)
-                .map(translate::key_value),
-        };
+        let wire = message(event, prev_kv);
         let bytes = wire.encoded_len();
         let mut out = BytesMut::with_capacity(1 + encoded_len_varint(bytes as u64) + bytes);
         encode_key(EVENTS, WireType::LengthDelimited, &mut out);
@@ -73,6 +61,37 @@ pub(crate) fn encoded(event: &SharedEvent, prev_kv: bool) -> &Bytes {
         wire.encode_raw(&mut out);
         out.freeze()
     })
+}
+
+/// The event as the protos have it.
+fn message(event: &SharedEvent, prev_kv: bool) -> mvccpb::Event {
+    let event = &event.event;
+    mvccpb::Event {
+        r#type: match event.kind {
+            EventKind::Put => mvccpb::event::EventType::Put,
+            EventKind::Delete => mvccpb::event::EventType::Delete,
+        }
+        .into(),
+        kv: Some(translate::key_value(event.kv.clone())),
+        prev_kv: event
+            .prev
+            .clone()
+            .filter(|_| prev_kv)
+            .map(translate::key_value),
+    }
+}
+
+impl Answer for WatchAnswer {
+    type Encoder = WatchAnswers;
+    type Message = pb::WatchResponse;
+
+    fn into_message(self) -> pb::WatchResponse {
+        let events = self.events.iter();
+        pb::WatchResponse {
+            events: events.map(|event| message(event, self.prev_kv)).collect(),
+            ..self.head
+        }
+    }
 }
 
 /// Writes answers into tonic's buffer.
