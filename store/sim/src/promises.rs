@@ -6,9 +6,12 @@
 pub(crate) mod answers;
 pub(crate) mod durability;
 pub(crate) mod election;
+#[cfg(test)]
+pub(crate) mod example;
 pub(crate) mod lease;
 pub(crate) mod log_matching;
 pub(crate) mod membership;
+pub(crate) mod peace;
 pub(crate) mod reads;
 pub(crate) mod rest;
 pub(crate) mod state;

@@ -12,6 +12,7 @@ use crate::bugs::Bug;
 use crate::clock::{Clock, Time};
 use crate::host::log::{Log, kind};
 use crate::host::{Durable, Host, Life, Shadow, Slot};
+use crate::promises::durability;
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +129,7 @@ impl Host {
             vote,
             snapshot: recovered.mark.as_ref().map_or(0, |mark| mark.index),
         };
-        let lost = self.durable.lost_in(&now_durable);
+        let lost = durability::lost(&self.durable, &now_durable);
         self.durable = now_durable;
         if let Some(lost) = lost.filter(|_| !self.blind) {
             return Err(Refused::Damage(lost));
@@ -188,42 +189,6 @@ impl Host {
             End::Killed => {}
             End::PowerCut(..) => self.cut(end),
         }
-    }
-}
-
-impl Durable {
-    /// What was durable and is not there any more. An entry may have been replaced by one of a later
-    /// term: an append that was written, not synced, and survived.
-    fn lost_in(&self, now: &Self) -> Option<String> {
-        let (old, new) = (self.vote, now.vote);
-        let changed = old.voted_for != 0 && new.voted_for != old.voted_for;
-        if new.term < old.term || (new.term == old.term && changed) {
-            return Some(format!(
-                "the durable vote for {} in term {} became one for {} in term {}",
-                old.voted_for, old.term, new.voted_for, new.term
-            ));
-        }
-        if now.snapshot < self.snapshot && now.terms.first_key_value().is_none_or(|f| *f.0 != 1) {
-            return Some(format!(
-                "the durable snapshot at {} became one at {}",
-                self.snapshot, now.snapshot
-            ));
-        }
-        let mut replaced = 0;
-        for (index, term) in self.terms.range(now.snapshot + 1..) {
-            match now.terms.get(index) {
-                Some(found) if found == term => {}
-                Some(found) if found > term => replaced = *found,
-                // Cut by what replaced an entry before it.
-                None if replaced > 0 => {}
-                found => {
-                    return Some(format!(
-                        "the durable entry {index} of term {term} became {found:?}"
-                    ));
-                }
-            }
-        }
-        None
     }
 }
 

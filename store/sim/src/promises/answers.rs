@@ -4,11 +4,15 @@
 use store_member::answer::Header;
 
 use crate::history::{History, Op, OpId};
-use crate::host::{Host, Life};
 use crate::promises::{Check, broken};
 
-/// A member answers a request.
-pub(crate) fn answered(op: &mut Op, id: OpId, life: &mut Life, header: &Header) -> Check {
+/// A member answers a request; `told_before` are the revision and the term of its answer before.
+pub(crate) fn answered(
+    op: &mut Op,
+    id: OpId,
+    told_before: &mut (i64, u64),
+    header: &Header,
+) -> Check {
     if std::mem::replace(&mut op.answered, true) {
         return broken(
             "every request is answered once",
@@ -16,26 +20,26 @@ pub(crate) fn answered(op: &mut Op, id: OpId, life: &mut Life, header: &Header) 
         );
     }
     let told = (header.revision.0, header.term);
-    if told.0 < life.told.0 || told.1 < life.told.1 {
+    if told.0 < told_before.0 || told.1 < told_before.1 {
         return broken(
             "revision and term never go back",
             format!(
-                "operation {} is answered at {told:?} after {:?}",
-                id.0, life.told
+                "operation {} is answered at {told:?} after {told_before:?}",
+                id.0
             ),
         );
     }
-    life.told = told;
+    *told_before = told;
     Ok(())
 }
 
-/// All is quiet for longer than a member's patience: nobody waits any more.
-pub(crate) fn finished(history: &History, hosts: &[Host]) -> Check {
-    let waits = history.ops.iter().enumerate().find(|(_, op)| {
-        let up =
-            |(place, life): (usize, u64)| hosts[place].up.is_some() && hosts[place].life == life;
-        !op.answered && op.asked_of.is_some_and(up)
-    });
+/// All is quiet for longer than a member's patience: nobody waits any more who asked a process that is
+/// still there.
+pub(crate) fn finished(history: &History, there: impl Fn(usize, u64) -> bool) -> Check {
+    let waits =
+        history.ops.iter().enumerate().find(|(_, op)| {
+            !op.answered && op.asked_of.is_some_and(|(host, life)| there(host, life))
+        });
     match waits {
         None => Ok(()),
         Some((id, op)) => broken(
@@ -47,3 +51,6 @@ pub(crate) fn finished(history: &History, hosts: &[Host]) -> Check {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

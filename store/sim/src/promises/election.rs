@@ -75,3 +75,6 @@ pub(crate) fn said(member: u64, term: u64, durable: u64) -> Check {
         format!("member {member} speaks in term {term} and has {durable} on disk"),
     )
 }
+
+#[cfg(test)]
+mod tests;

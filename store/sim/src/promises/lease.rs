@@ -85,3 +85,17 @@ impl Promises {
         Ok(())
     }
 }
+
+/// All is quiet for longer than any lease lives unless somebody keeps it alive.
+pub(crate) fn finished(canon: &Canon) -> Check {
+    match canon.model.leases().next() {
+        None => Ok(()),
+        Some(lease) => broken(
+            "a lease ends late by at most a bound",
+            format!("lease {lease} lives, and nobody has kept it alive for long"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

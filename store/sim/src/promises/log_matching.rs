@@ -81,3 +81,6 @@ impl Logs {
         known.map(|known| known.since)
     }
 }
+
+#[cfg(test)]
+mod tests;

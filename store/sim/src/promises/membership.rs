@@ -11,7 +11,7 @@ use store_machine::reply::Reply;
 use store_member::answer::{Body, Failure, MemberInfo};
 use store_member::record::{EntryKind, Mark};
 
-use crate::host::Life;
+use crate::host::Shadow;
 use crate::model::Members;
 use crate::promises::{Check, broken};
 
@@ -305,31 +305,34 @@ impl Memberships {
     }
 }
 
-/// A leader takes a change into its log that it has made itself: nothing before it may be undecided.
-pub(crate) fn proposed(member: u64, life: &Life, index: u64, term: u64) -> Check {
-    let undecided = (life.applied + 1..index).find(|at| {
-        life.shadow
-            .get(*at)
+/// A leader that has applied so far takes a change into its log that it has made itself: nothing before it
+/// may be undecided.
+pub(crate) fn proposed(
+    member: u64,
+    log: &Shadow,
+    applied: u64,
+    (index, term): (u64, u64),
+) -> Check {
+    let undecided = (applied + 1..index).find(|at| {
+        log.get(*at)
             .is_some_and(|slot| slot.kind == EntryKind::MembersJoint)
     });
     if let Some(undecided) = undecided {
         return broken(
             "members change one at a time",
             format!(
-                "member {member} proposes a change at entry {index}, that at {undecided} is undecided; applied {}",
-                life.applied
+                "member {member} proposes a change at entry {index}, that at {undecided} is undecided; applied {applied}"
             ),
         );
     }
-    if life.shadow.term(life.applied) == Some(term) {
+    if log.term(applied) == Some(term) {
         return Ok(());
     }
     broken(
         "members change after an entry of the term is committed",
         format!(
-            "member {member} proposes a change at entry {index} of term {term} and has applied {} of {:?}",
-            life.applied,
-            life.shadow.term(life.applied)
+            "member {member} proposes a change at entry {index} of term {term} and has applied {applied} of {:?}",
+            log.term(applied)
         ),
     )
 }
@@ -342,3 +345,6 @@ fn same(members: &Members, list: &[MemberInfo]) -> bool {
         .map(|it| (it.id, it.learner, it.peer_urls.clone()));
     members.records.values().map(key).eq(told)
 }
+
+#[cfg(test)]
+mod tests;

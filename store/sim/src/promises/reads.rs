@@ -98,3 +98,6 @@ fn range_answered(
         ),
     )
 }
+
+#[cfg(test)]
+mod tests;

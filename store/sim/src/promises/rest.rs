@@ -17,3 +17,6 @@ pub(crate) fn turned(member: u64, idle_turns: u64) -> Check {
         format!("member {member} has asked for {idle_turns} turns in a row for nothing"),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,3 +127,6 @@ fn digest(machine: &Machine) -> Digest {
         leases: leases.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,3 +182,6 @@ pub(crate) fn same_event(expected: &Event, found: &Event, compacted: i64) -> boo
                 .is_some_and(|prev| prev.mod_revision.0 < compacted));
     expected.kind == found.kind && expected.kv == found.kv && prev
 }
+
+#[cfg(test)]
+mod tests;

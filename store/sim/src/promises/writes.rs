@@ -116,3 +116,6 @@ pub(crate) fn answered(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

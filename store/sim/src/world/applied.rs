@@ -41,7 +41,8 @@ impl World {
         for entry in &append.entries {
             let own = life.member.leads() && life.member.header().term == entry.term;
             if own && entry.kind == EntryKind::MembersJoint && !self.blind {
-                membership::proposed(host.id, life, entry.index, entry.term)?;
+                let place = (entry.index, entry.term);
+                membership::proposed(host.id, &life.shadow, life.applied, place)?;
             }
             let before = life.shadow.term(entry.index - 1);
             let matches = self.logs.appended(self.now, host.id, entry, before);
@@ -161,7 +162,8 @@ impl World {
             };
             if !self.blind {
                 let deciders = self.memberships.may_decide(index);
-                durability::committed(index, &slot, &deciders, &self.hosts)?;
+                let disks = self.hosts.iter().map(|host| (host.id, &host.durable));
+                durability::committed(index, &slot, &deciders, disks)?;
             }
             let term = self.hosts[place]
                 .member()

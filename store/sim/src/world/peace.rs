@@ -1,9 +1,11 @@
 //! The two phases of a run: faults, then peace, in which the cluster must heal by itself, serve, and
 //! still hold everything it ever acknowledged (liveness).
 
+use store_machine::MemberRecord;
+
 use crate::host::Host;
 use crate::plan::{MS, SECOND};
-use crate::promises::{Check, answers, broken};
+use crate::promises::{Check, answers, lease, peace};
 use crate::world::World;
 use crate::world::operator::place_of;
 
@@ -53,13 +55,8 @@ impl World {
             host.life == life && host.up.is_some()
         };
         self.memberships.finished(there)?;
-        if self.term() != term {
-            return broken(
-                "nobody disturbs",
-                format!("in peace term {term} became {}", self.term()),
-            );
-        }
-        answers::finished(&self.history, &self.hosts)
+        peace::undisturbed(term, self.term())?;
+        answers::finished(&self.history, there)
     }
 
     /// The highest term any member is in.
@@ -75,35 +72,19 @@ impl World {
         let (began, done) = (self.now, self.history.done);
         while self.history.done == done {
             if self.now > began + LEADER_WITHIN {
-                let leader = self.leader().map(|place| place + 1);
-                return broken(
-                    "peace brings service",
-                    format!("no write has succeeded since the faults ended; leader: {leader:?}"),
-                );
+                return peace::unserved(self.leader().map(|place| place + 1));
             }
             self.run(self.now + 500 * MS)?;
         }
         Ok(())
     }
 
-    /// A host of no member: who was removed and knows somebody who knows it must have ended.
-    fn gone(&self, host: &Host) -> Check {
-        let Some(member) = host.member() else {
-            return Ok(());
-        };
-        let known = member.machine().members();
-        let votes = known.iter().any(|it| it.id == host.id && !it.learner);
-        let knows = known.iter().any(|other| {
+    /// Whether anybody whom this host's member knows has removed it.
+    fn known_as_removed(&self, host: &Host, known: &[MemberRecord]) -> bool {
+        known.iter().any(|other| {
             let other = self.hosts[place_of(other.id)].member();
             other.is_some_and(|other| other.machine().is_removed(host.id))
-        });
-        if votes && knows {
-            return broken(
-                "a removed member stops",
-                format!("member {} was removed and runs on", host.id),
-            );
-        }
-        Ok(())
+        })
     }
 
     /// What is not yet as it must be at the end.
@@ -112,30 +93,19 @@ impl World {
         for host in &self.hosts {
             let members = &self.canon.model.members;
             if !members.records.contains_key(&host.id) {
-                self.gone(host)?;
+                if let Some(member) = host.member() {
+                    let known = member.machine().members();
+                    let removed = self.known_as_removed(host, &known);
+                    peace::gone(host.id, &known, removed)?;
+                }
                 continue;
             }
             let applied = host.member().map(|member| member.machine().applied().0);
-            if applied != Some(last) {
-                return broken(
-                    "peace brings agreement",
-                    format!("member {} has applied {applied:?} of {last}", host.id),
-                );
-            }
+            peace::agreed(host.id, applied, last)?;
         }
-        if let Some(lease) = self.canon.model.leases().next() {
-            return broken(
-                "a lease ends late by at most a bound",
-                format!("lease {lease} lives, and nobody has kept it alive for long"),
-            );
-        }
+        lease::finished(&self.canon)?;
         for watcher in &self.watchers {
-            if watcher.connection.is_none() || watcher.shown.next.is_none() {
-                return broken(
-                    "peace brings service",
-                    String::from("a watcher is without a stream"),
-                );
-            }
+            peace::watched(watcher.connection.is_some() && watcher.shown.next.is_some())?;
             watcher.shown.finished(&self.canon)?;
         }
         Ok(())

@@ -129,7 +129,7 @@ impl World {
             }
         }
         if let Some(life) = &mut self.hosts[place].up {
-            answers::answered(op, id, life, &header)?;
+            answers::answered(op, id, &mut life.told, &header)?;
         }
         match &op.what {
             What::Write(command) => {
