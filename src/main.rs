@@ -50,6 +50,9 @@ enum Command {
     /// What etcdutl does: look at a snapshot, restore it; takes etcdutl's commands and flags
     #[command(disable_help_flag = true)]
     Utl(CtlWords),
+    /// Looks at a store and its machine, and says what to do about what it finds
+    #[command(disable_help_flag = true)]
+    Doctor(CtlWords),
     /// Version of this program, and of the etcd whose behaviour its store has
     Version,
 }
@@ -113,6 +116,7 @@ fn run(command: Command, logging: &Logging, notes: &[String]) -> Result<ExitCode
             Ok(runtime()?.block_on(confd::run_config(config)))
         }
         Command::Ctl(ctl) => Ok(runtime()?.block_on(store_ctl::run(ctl.words))),
+        Command::Doctor(doctor) => Ok(runtime()?.block_on(store_ctl::doctor::run(doctor.words))),
         Command::Utl(utl) => Ok(store_utl::run(utl.words)),
         Command::Version => {
             println!("muster {}", env!("CARGO_PKG_VERSION"));

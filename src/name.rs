@@ -14,7 +14,7 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// Parts that read their own flags, and so print their own help.
-const PARTS: &[&str] = &["store", "ctl", "utl", "registrator", "confd"];
+const PARTS: &[&str] = &["store", "ctl", "utl", "registrator", "confd", "doctor"];
 
 /// The command line with the subcommand spelled out, and `help <part>` asked of the part.
 pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {

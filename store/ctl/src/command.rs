@@ -87,7 +87,7 @@ pub(crate) async fn run(command: Command, globals: &Globals) -> Result<(), Failu
 }
 
 /// A call's answer, unless the command's time is up before.
-async fn in_time<T>(
+pub(crate) async fn in_time<T>(
     globals: &Globals,
     call: impl Future<Output = Result<Response<T>, Status>>,
 ) -> Result<T, Failure> {

@@ -1,7 +1,6 @@
 //! The way to a member: one endpoint after the other until one takes the connection, and the token of the user.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +83,36 @@ pub(crate) async fn to(endpoints: &[String], globals: &Globals) -> Result<Connec
     Err(Failure::error(LATE).hint(reason))
 }
 
+/// Opens a stream to one endpoint, for what is not gRPC. Whoever answers over TLS is believed if `anybody` says so.
+///
+/// # Errors
+/// Why it cannot be opened in the time that dialling may take.
+pub(crate) async fn stream(
+    endpoint: &str,
+    globals: &Globals,
+    anybody: bool,
+) -> Result<Stream, Failure> {
+    let mut globals = globals.clone();
+    globals.insecure_skip_tls_verify |= anybody;
+    let target = Target::parse(endpoint, &globals)?;
+    let opened = async {
+        if target.secure {
+            let config = secure::config(&globals)?;
+            let stream = dial::secure(&target.place, None, config, None).await;
+            stream.map_err(|cause| Failure::error(cause.to_string()))
+        } else {
+            let socket = dial::plain(&target.place, None).await;
+            let socket = socket.map_err(|cause| Failure::error(cause.to_string()))?;
+            Ok(Stream::Plain(socket))
+        }
+    };
+    // Safe to cancel: a stream that is not open yet is dropped.
+    match tokio::time::timeout(globals.dial_timeout, opened).await {
+        Ok(opened) => opened,
+        Err(_) => Err(Failure::error("it does not answer")),
+    }
+}
+
 /// Where a member is, and how it is spoken to.
 #[derive(Clone, Debug)]
 struct Target {
@@ -97,30 +126,15 @@ impl Target {
     /// Reads `host:port`, a URL with http, https, unix or unixs. Without a scheme the flags decide.
     fn parse(name: &str, globals: &Globals) -> Result<Self, Failure> {
         let wrong = |why: String| Failure::bad_arguments(format!("endpoint {name:?}: {why}"));
-        let (scheme, rest) = name.split_once("://").unwrap_or(("", name));
-        let secure = match scheme {
-            "" => {
-                let certificates = [&globals.cacert, &globals.cert, &globals.key];
-                !globals.insecure_transport || certificates.iter().any(|file| file.is_some())
-            }
-            "http" | "unix" => false,
-            "https" | "unixs" => true,
-            _ => return Err(wrong("the scheme is not http, https, unix or unixs".into())),
-        };
-        let (place, authority) = if scheme.starts_with("unix") {
-            (Place::File(PathBuf::from(rest)), "localhost")
-        } else {
-            let rest = rest.strip_suffix('/').unwrap_or(rest);
-            let (host, port) = match rest.rsplit_once(':') {
-                Some((host, port)) if !host.is_empty() => (host, port),
-                _ => return Err(wrong("it has no port".into())),
-            };
-            let port = port
-                .parse()
-                .map_err(|_| wrong("the port is not a number".into()))?;
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            (Place::Host(host.to_owned(), port), rest)
-        };
+        let dial::Target {
+            secure,
+            place,
+            authority,
+        } = dial::Target::parse(name).map_err(|why| wrong(why.to_string()))?;
+        let secure = secure.unwrap_or_else(|| {
+            let certificates = [&globals.cacert, &globals.cert, &globals.key];
+            !globals.insecure_transport || certificates.iter().any(|file| file.is_some())
+        });
         // TLS is spoken below; to the client above all is in the clear.
         let endpoint = Endpoint::from_shared(format!("http://{authority}"))
             .map_err(|cause| wrong(cause.to_string()))?

@@ -93,6 +93,14 @@ impl Failure {
         self
     }
 
+    /// With its hint, in one line.
+    pub(crate) fn whole(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{self} ({hint})"),
+            None => self.to_string(),
+        }
+    }
+
     /// Prints it and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         if let Some(line) = &self.line {

@@ -1,10 +1,12 @@
 //! What etcdctl does: a person or a script reads, writes and looks after a store from the command line. Flags,
 //! environment, output and exit statuses are etcdctl's 3.5. `flags.rs` holds the global flags, `connect.rs` the way to a
-//! member, `command/` a file for each family of commands, `format/` one for each form of output. It knows the wire
+//! member, `command/` a file for each family of commands, `format/` one for each form of output, `doctor/` one for each thing
+//! that `muster doctor` looks at. It knows the wire
 //! and nothing of any server; what etcdctl does with files is `store-utl`'s.
 
 mod command;
 mod connect;
+pub mod doctor;
 mod failure;
 mod flags;
 mod format;
