@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use store_server::program::Guise;
 use tokio::runtime::Runtime;
 
 use crate::failure::{Failure, STATUSES};
@@ -72,7 +73,9 @@ struct CtlWords {
 }
 
 fn main() -> ExitCode {
-    let mut words = name::spelled_out(std::env::args_os().collect());
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let guise = name::guise(&words);
+    let mut words = name::spelled_out(words);
     let notes = name::translated(&mut words);
     let logging = match Logging::taken_from(&mut words, |name| std::env::var(name).ok()) {
         Ok(logging) => logging,
@@ -82,13 +85,18 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match run(cli.command, &logging, &notes) {
+    match run(cli.command, guise, &logging, &notes) {
         Ok(status) => status,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(command: Command, logging: &Logging, notes: &[String]) -> Result<ExitCode, Failure> {
+fn run(
+    command: Command,
+    guise: Guise,
+    logging: &Logging,
+    notes: &[String],
+) -> Result<ExitCode, Failure> {
     match command {
         Command::Up(args) => {
             // Its status block tells the state; the log only what a person should look at.
@@ -98,7 +106,7 @@ fn run(command: Command, logging: &Logging, notes: &[String]) -> Result<ExitCode
         // It keeps its log as its own flags say.
         Command::Store(store) => {
             let flags = logging.words.iter().cloned().chain(store.flags);
-            Ok(runtime()?.block_on(store_server::program::run(flags)))
+            Ok(runtime()?.block_on(store_server::program::run(flags, guise)))
         }
         Command::Registrator(args) => {
             logging.start("info");

@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use store_server::program::Guise;
+
 /// Names muster answers to, and the subcommand each stands for.
 const NAMES: &[(&str, &str)] = &[
     ("etcd", "store"),
@@ -18,10 +20,7 @@ const PARTS: &[&str] = &["store", "ctl", "utl", "registrator", "confd", "doctor"
 
 /// The command line with the subcommand spelled out, and `help <part>` asked of the part.
 pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    let called = arguments
-        .first()
-        .and_then(|first| Path::new(first).file_name())
-        .and_then(|name| name.to_str());
+    let called = called(&arguments);
     if let Some((_, subcommand)) = NAMES.iter().find(|(name, _)| Some(*name) == called) {
         arguments.insert(1, OsString::from(subcommand));
         // The store tells the version of its etcd; the other parts have none of their own.
@@ -50,6 +49,20 @@ pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
+/// Whether the store is started as `etcd`.
+pub(crate) fn guise(arguments: &[OsString]) -> Guise {
+    if called(arguments) == Some("etcd") {
+        Guise::Etcd
+    } else {
+        Guise::Own
+    }
+}
+
+/// The name the program was started under.
+fn called(arguments: &[OsString]) -> Option<&str> {
+    Path::new(arguments.first()?).file_name()?.to_str()
+}
+
 /// Rewrites a command line of confd's into ours; what had no effect in it, a line each.
 pub(crate) fn translated(arguments: &mut Vec<OsString>) -> Vec<String> {
     if arguments.get(1).is_none_or(|part| part != "confd") {
@@ -63,6 +76,18 @@ pub(crate) fn translated(arguments: &mut Vec<OsString>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn etcd_is_known_by_its_name_alone() {
+        for (word, wanted) in [
+            ("/usr/bin/etcd", Guise::Etcd),
+            ("muster", Guise::Own),
+            ("etcdctl", Guise::Own),
+        ] {
+            assert_eq!(guise(&[word.into(), "etcd".into()]), wanted);
+        }
+        assert_eq!(guise(&[]), Guise::Own);
+    }
 
     #[test]
     fn a_link_s_name_is_the_subcommand() {

@@ -130,7 +130,6 @@ fn reads_are_the_same_in_every_format() {
         &["endpoint", "hashkv"],
         &["alarm", "list"],
         &["defrag"],
-        &["version"],
     ];
     for format in FORMATS {
         for read in reads {

@@ -145,7 +145,7 @@ fn store(args: &Args, data_dir: &Path) -> Result<StoreConfig, Failure> {
     flags
         .listen_client_urls
         .clone_from(&args.listen_client_urls);
-    flags.auto_compaction_retention = HISTORY.to_owned();
+    flags.auto_compaction_retention = Some(HISTORY.to_owned());
     // For one machine: whoever wants more members starts the store by itself.
     flags.listen_peer_urls = Some(String::new());
     StoreConfig::checked(flags)

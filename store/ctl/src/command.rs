@@ -13,15 +13,13 @@ mod watch;
 use std::future::Future;
 
 use clap::Subcommand;
+use store_proto::release;
 use tonic::{Response, Status};
 
 use crate::connect::LATE;
 use crate::failure::Failure;
 use crate::flags::Globals;
 use crate::format::Printer;
-
-/// The etcd release whose client this prints and behaves like.
-const RELEASE: &str = "3.5.1";
 
 /// A command with its flags.
 #[derive(Debug, Subcommand)]
@@ -80,7 +78,11 @@ pub(crate) async fn run(command: Command, globals: &Globals) -> Result<(), Failu
         Command::Snapshot(snapshot) => snapshot.run(globals).await,
         Command::Defrag(defrag) => defrag.run(globals).await,
         Command::Version => {
-            println!("etcdctl version: {RELEASE}\nAPI version: 3.5");
+            println!(
+                "etcdctl version: {}\nAPI version: {}",
+                release::VERSION,
+                release::API_VERSION
+            );
             Ok(())
         }
     }

@@ -5,6 +5,8 @@
 //! keeps the field names of the proto, writes 64-bit integers as strings and bytes as base64, and
 //! leaves defaults out, as etcd's gateway does (reference B.1).
 
+pub mod release;
+
 /// Compiled descriptors of all files, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

@@ -4,10 +4,11 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::Config;
 use crate::config::line::{LineError, Said};
+use crate::config::{Config, help};
 use crate::fatal::chain;
 use crate::server::Server;
 use crate::supervisor::Supervisor;
@@ -19,10 +20,25 @@ const FORCED: u8 = 130;
 /// Exit status for settings that cannot be.
 const USAGE: u8 = 2;
 
+/// As what a store is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guise {
+    /// As a part of this program.
+    Own,
+    /// As `etcd`, whose help has a shape that scripts know.
+    Etcd,
+}
+
 /// Runs a store until it is told to stop. `flags` are those after the program's name; the
 /// environment is read as etcd reads it. Needs a runtime with network and time.
-pub async fn run(flags: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub async fn run(flags: impl IntoIterator<Item = OsString>, guise: Guise) -> ExitCode {
     let said = match Said::read(flags, environment()) {
+        Err(LineError::Clap(error))
+            if guise == Guise::Etcd && error.kind() == ErrorKind::DisplayHelp =>
+        {
+            print!("{}", help::as_etcd());
+            return ExitCode::SUCCESS;
+        }
         Ok(said) => said,
         Err(LineError::Clap(error)) => {
             // Help goes to standard output and is no failure; clap knows which is which.

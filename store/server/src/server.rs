@@ -198,7 +198,7 @@ impl Server {
                 strict_reconfig: config.strict_reconfig,
             },
             peer_port,
-            accounts: Arc::new(Accounts::new()),
+            accounts: Arc::new(Accounts::new(config.extensive_metrics)),
             closing: CancellationToken::new(),
             absence,
             access: Access {
@@ -240,7 +240,11 @@ impl Server {
             // Safe to cancel: it only looks.
             closing.run_until_cancelled(looks).await;
         });
-        tasks.spawn(compactor::run(Arc::clone(&api), config.auto_compaction));
+        tasks.spawn(compactor::run(
+            Arc::clone(&api),
+            config.auto_compaction,
+            config.quota_bytes,
+        ));
         Ok(Self {
             api,
             addresses: addresses.into_iter().flatten().collect(),

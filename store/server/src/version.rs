@@ -1,14 +1,18 @@
 //! The versions the server tells others.
 
-/// The etcd version whose behaviour is matched. Clients parse it (Kubernetes, etcdctl), so it is a
-/// plain semantic version.
-pub const ETCD_VERSION: &str = "3.7.0";
+use store_proto::release;
+
+/// The etcd version whose behaviour is matched.
+pub const ETCD_VERSION: &str = release::VERSION;
 
 /// The same for the whole cluster: no patch level.
-pub const CLUSTER_VERSION: &str = "3.7.0";
+pub const CLUSTER_VERSION: &str = release::CLUSTER_VERSION;
+
+/// Of the messages: major and minor number.
+pub const API_VERSION: &str = release::API_VERSION;
 
 /// The layout of the store, in the same terms.
-pub const STORAGE_VERSION: &str = "3.7.0";
+pub const STORAGE_VERSION: &str = release::CLUSTER_VERSION;
 
 /// The product's own version.
 pub const PRODUCT_VERSION: &str = env!("CARGO_PKG_VERSION");

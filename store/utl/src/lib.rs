@@ -16,14 +16,12 @@ mod table;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use store_server::version;
 
 pub use crate::failure::Failure;
 pub use crate::restore::Restore;
 pub use crate::status::Status;
 pub use crate::table::{drawn, size};
-
-/// The etcd release whose tool this behaves like.
-const RELEASE: &str = "3.5.1";
 
 /// The command line after the program's name.
 #[derive(Debug, Parser)]
@@ -91,7 +89,11 @@ pub fn run(words: Vec<std::ffi::OsString>) -> ExitCode {
         Command::Hashkv(hashkv) => hashkv.run(format),
         Command::Defrag(defrag) => defrag.run(),
         Command::Version => {
-            println!("etcdutl version: {RELEASE}\nAPI version: 3.5");
+            println!(
+                "etcdutl version: {}\nAPI version: {}",
+                version::ETCD_VERSION,
+                version::API_VERSION
+            );
             Ok(())
         }
     };

@@ -1,4 +1,4 @@
-//! The flags, with etcd's names and defaults .
+//! The flags, with etcd's names and defaults.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -171,14 +171,10 @@ pub struct Args {
     )]
     pub auto_compaction_mode: String,
 
-    /// A duration, a bare number of hours, or with mode revision a number of revisions; 0 = off.
-    #[arg(
-        long,
-        value_name = "RETENTION",
-        default_value = "0",
-        help_heading = "Storage"
-    )]
-    pub auto_compaction_retention: String,
+    /// A duration, a bare number of hours, or with mode revision a number of revisions; 0 = off [default: an hour,
+    /// and a minute while more than half the quota is in use]
+    #[arg(long, value_name = "RETENTION", help_heading = "Storage")]
+    pub auto_compaction_retention: Option<String>,
 
     /// Acknowledge writes before they are on disk. Loses data on a power cut.
     #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,
@@ -346,6 +342,20 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "300ms", value_parser = duration::parse,
           help_heading = "Operation")]
     pub warning_unary_request_duration: Duration,
+
+    /// Turns of the store that take longer are logged; 0 = none.
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration::parse,
+          help_heading = "Operation")]
+    pub warning_apply_duration: Duration,
+
+    /// basic, or extensive: with times of calls by method.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "basic",
+        help_heading = "Operation"
+    )]
+    pub metrics: String,
 
     /// Several processes may listen on the same port.
     #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,

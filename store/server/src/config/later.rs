@@ -63,15 +63,26 @@ pub(super) const LATER: &[Later] = &[
     moot("bootstrap-defrag-threshold-megabytes"),
     moot("compaction-batch-limit"),
     moot("compaction-sleep-interval"),
+    moot_switch("txn-mode-write-with-shared-buffer"),
     switch("force-new-cluster", "false"),
     // Clients
-    switch("enable-v2", "true"),
+    moot_switch("enable-v2"),
+    value("enable-v2v3", ""),
     // Peers and discovery
     moot("raft-read-timeout"),
     moot("raft-write-timeout"),
     moot("downgrade-check-time"),
+    moot("wait-cluster-ready-timeout"),
+    switch("set-member-localaddr", "false"),
+    // etcd's proxies of version 2, gone with 3.6
+    value("proxy", "off"),
+    moot("proxy-failure-wait"),
+    moot("proxy-refresh-interval"),
+    moot("proxy-dial-timeout"),
+    moot("proxy-write-timeout"),
+    moot("proxy-read-timeout"),
     value("discovery", ""),
-    value("discovery-fallback", "exit"),
+    moot("discovery-fallback"),
     value("discovery-proxy", ""),
     value("discovery-srv", ""),
     value("discovery-srv-name", ""),
@@ -88,21 +99,24 @@ pub(super) const LATER: &[Later] = &[
     value("discovery-cacert", ""),
     value("discovery-user", ""),
     value("discovery-password", ""),
-    value("v2-deprecation", "not-yet"),
+    // There is no store of version 2 to do away with.
+    moot("v2-deprecation"),
     // Security
     // What etcd's gateway shows to its own port; here it is no client.
     moot("client-cert-file"),
     moot("client-key-file"),
     // Operations
-    value("metrics", "basic"),
-    moot("warning-apply-duration"),
     switch("enable-distributed-tracing", "false"),
     moot("distributed-tracing-address"),
     moot("distributed-tracing-service-name"),
     moot("distributed-tracing-instance-id"),
     moot("distributed-tracing-sampling-rate"),
+    moot_switch("stop-grpc-service-on-defrag"),
     moot_switch("enable-lease-checkpoint"),
     moot_switch("enable-lease-checkpoint-persist"),
+    // etcd 3.4: --log-level says it today
+    switch("debug", "false"),
+    value("log-package-levels", ""),
 ];
 
 /// The flag of that name.

@@ -11,6 +11,7 @@ pub mod duration;
 pub mod error;
 mod file;
 mod gates;
+pub(crate) mod help;
 pub mod journal;
 pub mod later;
 pub mod line;
@@ -55,6 +56,8 @@ const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 pub enum AutoCompaction {
     /// None.
     Off,
+    /// Those older than an hour; older than a minute while the store takes more than half its quota.
+    Bounded,
     /// Those older than this.
     Periodic(Duration),
     /// All but the newest revisions, this many.
@@ -145,6 +148,10 @@ pub struct Config {
     pub gateway: bool,
     /// Calls that take longer are logged.
     pub slow_call: Duration,
+    /// Turns of the store that take longer are logged; zero = none.
+    pub slow_apply: Duration,
+    /// Times of calls are kept by method.
+    pub extensive_metrics: bool,
     /// A port may be shared by several processes.
     pub reuse_port: bool,
     /// What is not as it was said, for people.
@@ -263,6 +270,8 @@ impl Config {
             origins: words_but_all(&args.cors),
             gateway: args.enable_grpc_gateway,
             slow_call: args.warning_unary_request_duration,
+            slow_apply: args.warning_apply_duration,
+            extensive_metrics: extensive(&args.metrics)?,
             reuse_port: args.socket_reuse_port,
             warnings,
             name: args.name,
@@ -299,7 +308,7 @@ impl Config {
             watch_progress_interval: args.watch_progress_notify_interval,
             auto_compaction: auto_compaction(
                 &args.auto_compaction_mode,
-                &args.auto_compaction_retention,
+                args.auto_compaction_retention.as_deref(),
             )?,
             contents_check: args.corrupt_check_time,
             checksum_check: if checksum_check {
@@ -446,8 +455,24 @@ fn connections_max(flag: u32) -> Result<usize, ConfigError> {
     }
 }
 
-/// `periodic` with a bare number means hours; `revision` takes a count (reference C.1).
-fn auto_compaction(mode: &str, retention: &str) -> Result<AutoCompaction, ConfigError> {
+fn extensive(metrics: &str) -> Result<bool, ConfigError> {
+    match metrics {
+        "basic" => Ok(false),
+        "extensive" => Ok(true),
+        other => Err(ConfigError::NotOneOf {
+            flag: "metrics",
+            value: other.to_owned(),
+            known: "basic, extensive",
+        }),
+    }
+}
+
+/// `periodic` with a bare number means hours; `revision` takes a count. etcd keeps all history when nothing is said.
+fn auto_compaction(mode: &str, retention: Option<&str>) -> Result<AutoCompaction, ConfigError> {
+    let Some(retention) = retention.filter(|retention| !retention.is_empty()) else {
+        // The mode must be one all the same.
+        return auto_compaction(mode, Some("0")).map(|_| AutoCompaction::Bounded);
+    };
     let wrong = |known| ConfigError::NotOneOf {
         flag: "auto-compaction-retention",
         value: retention.to_owned(),

@@ -34,7 +34,7 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(config.keepalive_interval, Duration::from_hours(2));
     assert_eq!(config.keepalive_timeout, Duration::from_secs(20));
     assert_eq!(config.watch_progress_interval, Duration::from_mins(10));
-    assert_eq!(config.auto_compaction, AutoCompaction::Off);
+    assert_eq!(config.auto_compaction, AutoCompaction::Bounded);
     assert!(config.sync);
     assert_eq!(config.logging.level, "info");
 }
@@ -89,9 +89,11 @@ fn automatic_compaction() {
         ("revision", "1h", None),
         ("periodic", "soon", None),
         ("never", "0", None),
+        ("revision", "", Some(AutoCompaction::Bounded)),
+        ("never", "", None),
     ] {
         assert_eq!(
-            auto_compaction(mode, retention).ok(),
+            auto_compaction(mode, Some(retention)).ok(),
             wanted,
             "{mode} {retention}"
         );

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -12,6 +13,7 @@ use tonic::Code;
 
 use super::method::Method;
 use crate::body::GRPC_STATUS;
+use crate::counters::Histogram;
 
 /// gRPC knows the codes 0 to 16.
 const CODES: usize = 17;
@@ -53,12 +55,16 @@ pub(crate) struct MethodCounters {
     pub(crate) received: AtomicU64,
     /// Messages to clients.
     pub(crate) sent: AtomicU64,
+    /// How long calls took; empty unless they are [timed](Accounts::timed).
+    pub(crate) took: Histogram,
 }
 
 /// Counters of all methods.
 #[derive(Default)]
 pub(crate) struct Accounts {
     methods: Vec<MethodCounters>,
+    /// `--metrics=extensive`: calls are timed by method.
+    pub(crate) timed: bool,
     /// Bytes of messages from clients, prefix included.
     pub(crate) received_bytes: AtomicU64,
     /// Bytes of messages to clients, prefix included.
@@ -73,9 +79,10 @@ pub(crate) struct Accounts {
 
 impl Accounts {
     /// All at zero.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(timed: bool) -> Self {
         Self {
             methods: Method::ALL.iter().map(|_| Default::default()).collect(),
+            timed,
             ..Default::default()
         }
     }
@@ -92,8 +99,11 @@ impl Accounts {
     }
 
     /// A unary call has its answer.
-    pub(crate) fn unary_answered(&self, method: Method, code: Code, bytes: usize) {
+    pub(crate) fn unary_answered(&self, method: Method, code: Code, bytes: usize, took: Duration) {
         let counters = self.of(method);
+        if self.timed {
+            counters.took.observe(took);
+        }
         counters.handled[code as usize].fetch_add(1, Relaxed);
         if code == Code::Ok {
             counters.sent.fetch_add(1, Relaxed);
@@ -108,6 +118,7 @@ pub(crate) struct StreamAccount {
     method: Method,
     /// What the trailers said; a stream dropped without them was cancelled.
     code: Code,
+    began: Instant,
 }
 
 impl StreamAccount {
@@ -117,6 +128,7 @@ impl StreamAccount {
             accounts,
             method,
             code: Code::Cancelled,
+            began: Instant::now(),
         }
     }
 
@@ -150,6 +162,10 @@ impl StreamAccount {
 
 impl Drop for StreamAccount {
     fn drop(&mut self) {
-        self.accounts.of(self.method).handled[self.code as usize].fetch_add(1, Relaxed);
+        let counters = self.accounts.of(self.method);
+        counters.handled[self.code as usize].fetch_add(1, Relaxed);
+        if self.accounts.timed {
+            counters.took.observe(self.began.elapsed());
+        }
     }
 }

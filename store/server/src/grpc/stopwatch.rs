@@ -30,12 +30,18 @@ impl Stopwatch {
         self.bytes = bytes;
     }
 
-    /// The answer is made. What the request asked for is not told: keys may be secrets.
-    pub(super) fn stop(&self, too_long: Duration, method: Method, code: Code, answer_bytes: usize) {
+    /// The answer is made; returns how long that took. What the request asked for is not told: keys may be secrets.
+    pub(super) fn stop(
+        &self,
+        too_long: Duration,
+        method: Method,
+        code: Code,
+        answer_bytes: usize,
+    ) -> Duration {
         let now = Instant::now();
         let took = now.duration_since(self.began);
         if too_long.is_zero() || took < too_long {
-            return;
+            return took;
         }
         let read = self.read.unwrap_or(now);
         tracing::warn!(
@@ -49,5 +55,6 @@ impl Stopwatch {
             ?code,
             "request took too long"
         );
+        took
     }
 }

@@ -58,15 +58,16 @@ where
         match outcome {
             Ok(message) => {
                 let bytes = framed(&message);
-                api.accounts.unary_answered(method, Code::Ok, bytes.len());
-                watch.stop(api.slow_call, method, Code::Ok, bytes.len());
+                let took = watch.stop(api.slow_call, method, Code::Ok, bytes.len());
+                let accounts = &api.accounts;
+                accounts.unary_answered(method, Code::Ok, bytes.len(), took);
                 let mut response = Response::new(Body::Message(bytes));
                 response.headers_mut().insert(CONTENT_TYPE, GRPC);
                 response
             }
             Err(status) => {
-                api.accounts.unary_answered(method, status.code(), 0);
-                watch.stop(api.slow_call, method, status.code(), 0);
+                let took = watch.stop(api.slow_call, method, status.code(), 0);
+                api.accounts.unary_answered(method, status.code(), 0, took);
                 status.into_http()
             }
         }

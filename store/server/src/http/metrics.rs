@@ -1,7 +1,10 @@
 //! `/metrics`: etcd's names (reference part D) for what has a real value here, and a few of our own
 //! under `muster_`. A name without a meaning here is absent rather than zero.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+mod calls;
+mod process;
+
+use std::sync::atomic::Ordering::Relaxed;
 
 use http::{HeaderValue, Response, StatusCode};
 
@@ -10,9 +13,7 @@ use super::response;
 use crate::api::Api;
 use crate::body::Body;
 use crate::counters::{Counters, Histogram, Number, PeerCounters, TIME_BUCKETS_US};
-use crate::grpc::account::{Accounts, code_name};
 use crate::grpc::maintenance::alarm_name;
-use crate::grpc::method::Method;
 use crate::handle::StatusReport;
 use crate::version;
 
@@ -32,9 +33,10 @@ pub(super) async fn metrics(api: &Api) -> Response<Body> {
         store(&mut page, &answer.body);
     }
     keyspace(&mut page, api.handle.counters());
-    calls(&mut page, &api.accounts);
+    calls::calls(&mut page, &api.accounts);
+    calls::call_times(&mut page, &api.accounts);
     connections(&mut page, api);
-    process(&mut page);
+    process::process(&mut page);
     response(StatusCode::OK, EXPOSITION, page.text())
 }
 
@@ -45,7 +47,7 @@ fn versions(page: &mut Exposition, member: u64) {
     page.sample(name, &[("server_version", version::ETCD_VERSION)], 1);
     let name = "etcd_cluster_version";
     page.metric(name, Gauge, "Version of the cluster.");
-    page.sample(name, &[("cluster_version", "3.7")], 1);
+    page.sample(name, &[("cluster_version", version::API_VERSION)], 1);
     let name = "muster_build_info";
     page.metric(name, Gauge, "The product's own version.");
     page.sample(name, &[("version", version::PRODUCT_VERSION)], 1);
@@ -375,82 +377,6 @@ fn keyspace(page: &mut Exposition, counters: &Counters) {
     }
 }
 
-fn calls(page: &mut Exposition, accounts: &Accounts) {
-    use Kind::Counter;
-    for (name, help, value) in [
-        (
-            "etcd_network_client_grpc_received_bytes_total",
-            "Bytes of requests from gRPC clients.",
-            &accounts.received_bytes,
-        ),
-        (
-            "etcd_network_client_grpc_sent_bytes_total",
-            "Bytes of answers to gRPC clients.",
-            &accounts.sent_bytes,
-        ),
-        (
-            "muster_gateway_requests_total",
-            "Requests over the JSON gateway.",
-            &accounts.gateway_requests,
-        ),
-        (
-            "etcd_server_health_success",
-            "Health questions answered with yes.",
-            &accounts.health_success,
-        ),
-        (
-            "etcd_server_health_failures",
-            "Health questions answered with no.",
-            &accounts.health_failures,
-        ),
-    ] {
-        page.single(name, Counter, help, value.load(Relaxed));
-    }
-    let mut per_method = |name: &str, help: &str, of: fn(&Accounts, Method) -> &AtomicU64| {
-        page.metric(name, Counter, help);
-        for method in Method::ALL {
-            let labels = labels(*method);
-            page.sample(name, &labels, of(accounts, *method).load(Relaxed));
-        }
-    };
-    per_method(
-        "grpc_server_started_total",
-        "Calls begun.",
-        |accounts, method| &accounts.of(method).started,
-    );
-    per_method(
-        "grpc_server_msg_received_total",
-        "Messages from clients.",
-        |accounts, method| &accounts.of(method).received,
-    );
-    per_method(
-        "grpc_server_msg_sent_total",
-        "Messages to clients.",
-        |accounts, method| &accounts.of(method).sent,
-    );
-    let name = "grpc_server_handled_total";
-    page.metric(name, Counter, "Calls ended, by code.");
-    for method in Method::ALL {
-        for (code, handled) in accounts.of(*method).handled.iter().enumerate() {
-            let handled = handled.load(Relaxed);
-            // A row per method and code would be 800 lines of zeros; OK is always shown.
-            if handled > 0 || code == 0 {
-                let [kind, service, name_of] = labels(*method);
-                let labels = [("grpc_code", code_name(code)), kind, service, name_of];
-                page.sample(name, &labels, handled);
-            }
-        }
-    }
-}
-
-fn labels(method: Method) -> [(&'static str, &'static str); 3] {
-    [
-        ("grpc_type", method.kind().label()),
-        ("grpc_service", method.service()),
-        ("grpc_method", method.name()),
-    ]
-}
-
 fn histogram(page: &mut Exposition, name: &str, help: &str, times: &Histogram) {
     page.seconds(
         name,
@@ -459,70 +385,4 @@ fn histogram(page: &mut Exposition, name: &str, help: &str, times: &Histogram) {
         &times.buckets(),
         times.sum_us(),
     );
-}
-
-/// What the system says of the process; left out where it does not say.
-fn process(page: &mut Exposition) {
-    use Kind::Gauge;
-    let page_bytes = rustix::param::page_size() as u64;
-    if let Some(pages) = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok())
-    {
-        page.single(
-            "process_resident_memory_bytes",
-            Gauge,
-            "Resident memory size in bytes.",
-            pages * page_bytes,
-        );
-    }
-    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
-        page.single(
-            "process_open_fds",
-            Gauge,
-            "Open file descriptors.",
-            files.count(),
-        );
-    }
-    if let Some(limit) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
-        page.single(
-            "process_max_fds",
-            Gauge,
-            "Most file descriptors that may be open.",
-            limit,
-        );
-    }
-    let ticks_per_second = rustix::param::clock_ticks_per_second();
-    if let Some(ticks) = std::fs::read_to_string("/proc/self/stat")
-        .ok()
-        .and_then(|text| cpu_ticks(&text))
-    {
-        page.single(
-            "process_cpu_seconds_total",
-            Kind::Counter,
-            "User and system CPU time in seconds.",
-            ticks as f64 / ticks_per_second as f64,
-        );
-    }
-}
-
-/// User and system time from `/proc/self/stat`, whose second field may hold spaces.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_ascii_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processor_time_is_found_behind_any_name() {
-        let stat = "42 (a b) c) S 1 1 1 0 -1 4194304 100 0 0 0 17 5 0 0 20 0 4 0 1000 1 1";
-        assert_eq!(cpu_ticks(stat), Some(22));
-        assert_eq!(cpu_ticks("42 (a"), None);
-    }
 }

@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use store_proto::etcdserverpb as pb;
 use tokio::net::TcpStream;
 
-use crate::running::{Running, start};
+use crate::running::{Running, start, start_with};
 
 async fn ask(store: &Running, method: Method, path: &str, body: &str) -> Response<String> {
     ask_at(store.address(), method, path, body).await
@@ -165,6 +165,17 @@ async fn metrics_have_the_values_of_what_happened() {
                 .unwrap_or(name);
             assert!(types.contains(name) || types.contains(base), "{name}");
         }
+    }
+}
+
+#[tokio::test]
+async fn extensive_metrics_have_the_times_of_calls() {
+    let put = "grpc_server_handling_seconds_count{grpc_type=\"unary\",grpc_service=\"etcdserverpb.KV\",grpc_method=\"Put\"} 1\n";
+    for extensive in [false, true] {
+        let store = start_with(|config| config.extensive_metrics = extensive).await;
+        store.put("a", "1").await;
+        let page = get(&store, "/metrics").await.1;
+        assert_eq!(page.contains(put), extensive);
     }
 }
 

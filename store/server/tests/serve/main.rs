@@ -7,6 +7,7 @@
 )]
 
 mod cluster;
+mod compaction;
 mod gateway;
 mod http;
 mod integrity;

@@ -99,8 +99,8 @@ fn flags_not_acted_on_pass_when_they_ask_for_nothing() {
         &[
             "--cert-file=",
             "--client-cert-auth=false",
-            "--metrics",
-            "basic",
+            "--proxy",
+            "off",
             "--auth-token=simple",
             "--logger=zap",
             "-enable-grpc-gateway",
