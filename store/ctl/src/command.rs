@@ -2,13 +2,24 @@
 //! the printer.
 
 mod alarm;
+mod auth;
+mod check;
+mod downgrade;
+mod elect;
 mod endpoint;
 mod kv;
+mod leader;
 mod lease;
+mod lock;
 mod member;
+mod mirror;
+mod role;
 mod snapshot;
 mod txn;
+mod user;
 mod watch;
+
+pub(crate) use self::kv::after_prefix;
 
 use std::future::Future;
 
@@ -53,6 +64,29 @@ pub enum Command {
     Snapshot(snapshot::Snapshot),
     /// Give the memory of deleted keys back
     Defrag(endpoint::Defrag),
+    /// Whether users are asked for
+    #[command(subcommand)]
+    Auth(auth::Auth),
+    /// Users
+    #[command(subcommand)]
+    User(user::User),
+    /// Roles
+    #[command(subcommand)]
+    Role(role::Role),
+    /// Hold a lock, while a command runs or until told to end
+    Lock(lock::Lock),
+    /// Take part in an election, or watch who leads
+    Elect(elect::Elect),
+    /// Hand the lead to another member
+    MoveLeader(leader::MoveLeader),
+    /// Go back to an older version
+    #[command(subcommand)]
+    Downgrade(downgrade::Downgrade),
+    /// Keep a copy of the keys in another store
+    MakeMirror(mirror::MakeMirror),
+    /// How fast the store is, and how large it gets
+    #[command(subcommand)]
+    Check(check::Check),
     /// Version of this client and of the API it speaks
     Version,
 }
@@ -70,13 +104,22 @@ pub(crate) async fn run(command: Command, globals: &Globals) -> Result<(), Failu
         Command::Del(del) => del.run(globals, &printer).await,
         Command::Txn(txn) => txn.run(globals, &printer).await,
         Command::Compaction(compaction) => compaction.run(globals, &printer).await,
-        Command::Watch(watch) => watch.run(globals, &printer).await,
+        Command::Watch(watch) => watch.run(globals, printer).await,
         Command::Lease(lease) => lease.run(globals, &printer).await,
         Command::Member(member) => member.run(globals, &printer).await,
         Command::Endpoint(endpoint) => endpoint.run(globals, &printer).await,
         Command::Alarm(alarm) => alarm.run(globals, &printer).await,
         Command::Snapshot(snapshot) => snapshot.run(globals).await,
         Command::Defrag(defrag) => defrag.run(globals).await,
+        Command::Auth(auth) => auth.run(globals, &printer).await,
+        Command::User(user) => user.run(globals, &printer).await,
+        Command::Role(role) => role.run(globals, &printer).await,
+        Command::Lock(lock) => lock.run(globals, &printer).await,
+        Command::Elect(elect) => elect.run(globals, &printer).await,
+        Command::MoveLeader(leader) => leader.run(globals, &printer).await,
+        Command::Downgrade(downgrade) => downgrade.run(globals, &printer).await,
+        Command::MakeMirror(mirror) => mirror.run(globals).await,
+        Command::Check(check) => check.run(globals).await,
         Command::Version => {
             println!(
                 "etcdctl version: {}\nAPI version: {}",

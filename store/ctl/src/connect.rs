@@ -5,20 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use store_proto::etcdserverpb::AuthenticateRequest;
-use store_proto::etcdserverpb::auth_client::AuthClient;
 use store_transport::Stream;
 use store_transport::dial::{self, Place};
 use store_transport::tls::rustls::ClientConfig;
 use tokio::time::Instant;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::service::Interceptor;
-use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
 
 use crate::failure::Failure;
 use crate::flags::Globals;
+pub(crate) use crate::login::Connection;
 use crate::secure;
 
 /// 100 ms: soon enough for a member that comes up, rarely enough not to hammer one that is down.
@@ -27,22 +22,6 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub(crate) const LATE: &str = "context deadline exceeded";
 /// Answers larger than tonic's 4 MiB are ordinary for a range; the store's own limits are what bounds them.
 pub(crate) const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
-
-/// A connection, with the user's token on every call.
-pub(crate) type Connection = InterceptedService<Channel, Token>;
-
-/// What a user who has logged in shows.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Token(Option<MetadataValue<Ascii>>);
-
-impl Interceptor for Token {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
-            request.metadata_mut().insert("token", token.clone());
-        }
-        Ok(request)
-    }
-}
 
 /// Connects to the first endpoint that can be reached before the command's time is up.
 ///
@@ -73,7 +52,7 @@ pub(crate) async fn to(endpoints: &[String], globals: &Globals) -> Result<Connec
             let connecting = target.connect(globals, tls.clone());
             // Safe to cancel: a connection that is not made yet is dropped.
             match tokio::time::timeout_at(deadline, connecting).await {
-                Ok(Ok(channel)) => return with_token(channel, globals).await,
+                Ok(Ok(channel)) => return logged_in(channel, globals).await,
                 Ok(Err(cause)) => reason = format!("{name}: {}", innermost(&cause)),
                 Err(_) => reason = format!("{name} does not answer"),
             }
@@ -115,16 +94,18 @@ pub(crate) async fn stream(
 
 /// Where a member is, and how it is spoken to.
 #[derive(Clone, Debug)]
-struct Target {
+pub(crate) struct Target {
     secure: bool,
     place: Place,
+    /// Host and port, as they stand in a URL.
+    authority: String,
     /// What the connection tells that it wants: host and port.
     endpoint: Endpoint,
 }
 
 impl Target {
     /// Reads `host:port`, a URL with http, https, unix or unixs. Without a scheme the flags decide.
-    fn parse(name: &str, globals: &Globals) -> Result<Self, Failure> {
+    pub(crate) fn parse(name: &str, globals: &Globals) -> Result<Self, Failure> {
         let wrong = |why: String| Failure::bad_arguments(format!("endpoint {name:?}: {why}"));
         let dial::Target {
             secure,
@@ -144,8 +125,28 @@ impl Target {
         Ok(Self {
             secure,
             place,
+            authority: authority.to_owned(),
             endpoint,
         })
+    }
+
+    /// Host and port, as they stand in a URL.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// A stream to it, for other protocols than gRPC.
+    ///
+    /// # Errors
+    /// Files that do not fit, or the system's; late after the time connecting may take.
+    pub(crate) async fn open(&self, globals: &Globals) -> Result<Stream, Failure> {
+        let config = if self.secure {
+            Some(secure::config(globals)?)
+        } else {
+            None
+        };
+        let opened = open(&self.place, config, globals.dial_timeout).await;
+        opened.map_err(|cause| Failure::error(cause.to_string()))
     }
 
     async fn connect(
@@ -159,19 +160,28 @@ impl Target {
         let connector = tower::service_fn(move |_| {
             let (place, config) = (place.clone(), config.clone());
             async move {
-                let opened = async {
-                    match config {
-                        Some(config) => dial::secure(&place, None, config, None).await,
-                        None => Ok(Stream::Plain(dial::plain(&place, None).await?)),
-                    }
-                };
-                let opened = tokio::time::timeout(patience, opened).await;
-                let stream = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                let stream = open(&place, config, patience).await?;
                 Ok::<_, io::Error>(TokioIo::new(stream))
             }
         });
         self.endpoint.connect_with_connector(connector).await
     }
+}
+
+async fn open(
+    place: &Place,
+    config: Option<Arc<ClientConfig>>,
+    patience: Duration,
+) -> io::Result<Stream> {
+    let opened = async {
+        match config {
+            Some(config) => dial::secure(place, None, config, None).await,
+            None => Ok(Stream::Plain(dial::plain(place, None).await?)),
+        }
+    };
+    // Safe to cancel: a connection that is not made yet is dropped.
+    let opened = tokio::time::timeout(patience, opened).await;
+    opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {
@@ -182,26 +192,12 @@ fn innermost(error: &dyn std::error::Error) -> String {
     inner.to_string()
 }
 
-async fn with_token(channel: Channel, globals: &Globals) -> Result<Connection, Failure> {
-    let Some(user) = &globals.user else {
-        return Ok(InterceptedService::new(channel, Token::default()));
-    };
-    let (name, password) = match (user.split_once(':'), &globals.password) {
-        (_, Some(password)) => (user.as_str(), password.as_str()),
-        (Some(parts), None) => parts,
-        (None, None) => {
-            return Err(Failure::bad_arguments("the password is missing")
-                .hint("give --password, or --user name:password"));
-        }
-    };
-    let request = AuthenticateRequest {
-        name: name.to_owned(),
-        password: password.to_owned(),
-    };
-    let answer = AuthClient::new(channel.clone())
-        .authenticate(request)
-        .await?;
-    let token = MetadataValue::try_from(answer.into_inner().token)
-        .map_err(|cause| Failure::error(format!("token of the store: {cause}")))?;
-    Ok(InterceptedService::new(channel, Token(Some(token))))
+async fn logged_in(channel: Channel, globals: &Globals) -> Result<Connection, Failure> {
+    if let Some(token) = &globals.auth_jwt_token {
+        return Connection::of_token(channel, token);
+    }
+    match globals.credentials()? {
+        Some((name, password)) => Connection::of_user(channel, name, password).await,
+        None => Ok(Connection::anonymous(channel)),
+    }
 }

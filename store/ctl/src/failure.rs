@@ -26,6 +26,8 @@ pub(crate) struct Failure {
     line: Option<String>,
     hint: Option<String>,
     status: u8,
+    /// Whether the same may go well a little later.
+    may_pass: bool,
 }
 
 impl Failure {
@@ -34,6 +36,7 @@ impl Failure {
             line: Some(line.into()),
             hint: None,
             status,
+            may_pass: false,
         }
     }
 
@@ -48,6 +51,7 @@ impl Failure {
             line: None,
             hint: None,
             status: ERROR,
+            may_pass: false,
         }
     }
 
@@ -79,6 +83,27 @@ impl Failure {
     /// Wrong arguments.
     pub(crate) fn bad_arguments(line: impl Into<String>) -> Self {
         Self::new(line, BAD_ARGUMENTS)
+    }
+
+    /// Something that may go well a little later.
+    pub(crate) fn passing(line: impl Into<String>) -> Self {
+        Self::error(line).that_may_pass()
+    }
+
+    /// The same, as something that may go well a little later.
+    pub(crate) fn that_may_pass(mut self) -> Self {
+        self.may_pass = true;
+        self
+    }
+
+    /// Whether the same may go well a little later.
+    pub(crate) const fn may_pass(&self) -> bool {
+        self.may_pass
+    }
+
+    /// A command that was run failed: with its own exit status.
+    pub(crate) fn of_command(line: impl Into<String>, status: u8) -> Self {
+        Self::new(line, status)
     }
 
     /// Said to be why something larger failed.
@@ -119,6 +144,7 @@ impl From<store_utl::Failure> for Failure {
             line: Some(failure.line),
             hint: failure.hint,
             status: failure.status,
+            may_pass: false,
         }
     }
 }

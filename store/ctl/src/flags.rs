@@ -1,4 +1,4 @@
-//! The global flags and their `ETCDCTL_…` variables (reference C.2): where the store is, how long to wait, how to print.
+//! The global flags and their `ETCDCTL_…` variables: where the store is, how long to wait, how to print.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::failure::Failure;
+use crate::prompt;
 
 /// Flags every command takes; a variable is what its flag is when that is not given.
 #[derive(Clone, Debug, Args)]
@@ -49,6 +50,18 @@ pub struct Globals {
     /// Password of the user
     #[arg(long, global = true, env = "ETCDCTL_PASSWORD")]
     pub(crate) password: Option<String>,
+    /// Token to show instead of a name and a password
+    #[arg(
+        long,
+        global = true,
+        env = "ETCDCTL_AUTH_JWT_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub(crate) auth_jwt_token: Option<String>,
+    /// Say on stderr which flags are in force
+    #[arg(long, global = true, env = "ETCDCTL_DEBUG")]
+    debug: bool,
     /// Certificate authorities to trust (PEM) [default: the system's]
     #[arg(long, global = true, env = "ETCDCTL_CACERT", value_name = "FILE")]
     pub(crate) cacert: Option<PathBuf>,
@@ -91,6 +104,32 @@ pub struct Globals {
 }
 
 impl Globals {
+    /// Name and password of the user, if there is one.
+    ///
+    /// # Errors
+    /// A name without a password.
+    pub(crate) fn credentials(&self) -> Result<Option<(&str, &str)>, Failure> {
+        match (&self.user, &self.password) {
+            (None, _) => Ok(None),
+            (Some(user), Some(password)) => Ok(Some((user, password))),
+            (Some(user), None) => user.split_once(':').map(Some).ok_or_else(|| {
+                Failure::bad_arguments("the password is missing")
+                    .hint("give --password, or --user name:password")
+            }),
+        }
+    }
+
+    /// Asks a person for the password that goes with the name.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn ask_password(&mut self) -> Result<(), Failure> {
+        if self.credentials().is_err() && prompt::is_person() {
+            self.password = Some(prompt::hidden("Password: ")?);
+        }
+        Ok(())
+    }
+
     /// Refuses what is not there yet, instead of going on without it.
     ///
     /// # Errors
@@ -111,7 +150,7 @@ impl Globals {
 }
 
 /// Booleans as Go reads them.
-fn go_bool(text: &str) -> Result<bool, &'static str> {
+pub(crate) fn go_bool(text: &str) -> Result<bool, &'static str> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

@@ -13,10 +13,12 @@ pub(crate) use self::quote::quoted;
 use std::io::Write as _;
 
 use store_proto::etcdserverpb::{
-    AlarmResponse, CompactionResponse, DeleteRangeResponse, HashKvResponse, LeaseGrantResponse,
-    LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
-    MemberAddResponse, MemberListResponse, MemberPromoteResponse, MemberRemoveResponse,
-    MemberUpdateResponse, PutResponse, RangeResponse, StatusResponse, TxnResponse, WatchResponse,
+    AlarmResponse, AuthRoleGetResponse, AuthRoleListResponse, AuthStatusResponse,
+    AuthUserGetResponse, AuthUserListResponse, CompactionResponse, DeleteRangeResponse,
+    HashKvResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
+    LeaseRevokeResponse, LeaseTimeToLiveResponse, MemberAddResponse, MemberListResponse,
+    MemberPromoteResponse, MemberRemoveResponse, MemberUpdateResponse, PutResponse, RangeResponse,
+    ResponseHeader, StatusResponse, TxnResponse, WatchResponse,
 };
 
 use crate::failure::Failure;
@@ -49,6 +51,27 @@ pub(crate) enum Answer {
     Health(Vec<Health>),
     Status(Vec<(String, StatusResponse)>),
     Hash(Vec<(String, HashKvResponse)>),
+    AuthStatus(AuthStatusResponse),
+    /// With the role.
+    Role(String, AuthRoleGetResponse),
+    Roles(AuthRoleListResponse),
+    /// With the user.
+    User(String, AuthUserGetResponse),
+    Users(AuthUserListResponse),
+    /// It is done: the store says nothing more, people read a line.
+    Done(Done),
+}
+
+/// What was done.
+pub(crate) struct Done {
+    pub(crate) header: Option<ResponseHeader>,
+    pub(crate) line: String,
+}
+
+impl Answer {
+    pub(crate) const fn done(header: Option<ResponseHeader>, line: String) -> Self {
+        Self::Done(Done { header, line })
+    }
 }
 
 /// How the simple format shows keys.

@@ -4,17 +4,25 @@
 //! that `muster doctor` looks at. It knows the wire
 //! and nothing of any server; what etcdctl does with files is `store-utl`'s.
 
+mod child;
 mod command;
 mod connect;
 pub mod doctor;
 mod failure;
 mod flags;
 mod format;
+mod login;
+
+mod progress;
+mod prompt;
 mod secure;
+mod session;
+mod spelling;
+mod web;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 pub use crate::command::Command;
 pub use crate::flags::Globals;
@@ -37,17 +45,18 @@ pub struct Cli {
 
 /// Runs the command that `words` spell out (without the program's name) and gives its exit status.
 pub async fn run(words: Vec<std::ffi::OsString>) -> ExitCode {
-    let words = std::iter::once("etcdctl".into()).chain(words);
-    let cli = match Cli::try_parse_from(words) {
+    let words = match spelling::plain(words, &Cli::command()) {
+        Ok(words) => std::iter::once("etcdctl".into()).chain(words),
+        Err(failure) => return failure.report(),
+    };
+    let mut cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) if error.exit_code() == 0 => error.exit(),
-        Err(error) => {
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            let line = line.strip_prefix("error: ").unwrap_or(line);
-            return Failure::error(line).report();
-        }
+        Err(error) => return Failure::error(store_utl::first_line(&error)).report(),
     };
+    if let Err(failure) = cli.globals.ask_password() {
+        return failure.report();
+    }
     match command::run(cli.command, &cli.globals).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -76,12 +76,7 @@ pub fn run(words: Vec<std::ffi::OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) if error.exit_code() == 0 => error.exit(),
-        Err(error) => {
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            let line = line.strip_prefix("error: ").unwrap_or(line);
-            return Failure::error(line).report();
-        }
+        Err(error) => return Failure::error(first_line(&error)).report(),
     };
     let format = &cli.output.write_out;
     let done = match cli.command {
@@ -101,6 +96,14 @@ pub fn run(words: Vec<std::ffi::OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// What is wrong with a command line, without how it should be.
+#[must_use]
+pub fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 impl Snapshot {

@@ -302,7 +302,7 @@ pub(super) fn range(
 }
 
 /// The first key that does not begin with `prefix`: its last byte that can be is one higher, and what follows is cut.
-fn after_prefix(prefix: &[u8]) -> Bytes {
+pub(crate) fn after_prefix(prefix: &[u8]) -> Bytes {
     match prefix.iter().rposition(|byte| *byte < u8::MAX) {
         Some(at) => {
             let mut end = prefix[..=at].to_vec();

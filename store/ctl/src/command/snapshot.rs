@@ -1,9 +1,8 @@
 //! Snapshots: `snapshot save`, and what etcdctl 3.5 still does of etcdutl's work.
 
 use std::fs::File;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 use sha2::{Digest as _, Sha256};
@@ -16,18 +15,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::connect::connect;
 use crate::failure::Failure;
 use crate::flags::Globals;
+use crate::progress::Progress;
 
 /// Bytes of the checksum behind a snapshot.
 const DIGEST_BYTES: usize = 32;
 
 /// A snapshot is whole pages, all of them multiples of this.
 const SECTOR_BYTES: u64 = 512;
-
-/// How often progress is shown: as often as it is read.
-const SHOWN_EVERY: Duration = Duration::from_millis(100);
-
-/// Marks in the bar.
-const BAR_WIDTH: u64 = 30;
 
 /// What to do with snapshots.
 #[derive(Debug, Subcommand)]
@@ -134,7 +128,9 @@ impl Saving {
             let before = self.tail.len().saturating_sub(DIGEST_BYTES);
             self.digest.update(&self.tail[..before]);
             self.tail.drain(..before);
-            self.progress.show(self.bytes, message.remaining_bytes);
+            let total = self.bytes.saturating_add(message.remaining_bytes);
+            let name = || size(total.cast_signed());
+            self.progress.show(self.bytes, total, name);
         }
         if self.bytes % SECTOR_BYTES != DIGEST_BYTES as u64 {
             let bytes = self.bytes;
@@ -150,78 +146,5 @@ impl Saving {
             .hint("save again; if it comes to the same, through another member"));
         }
         Ok(())
-    }
-}
-
-/// How far it is, for a person who is looking.
-struct Progress {
-    shown: Option<Instant>,
-    looking: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            shown: None,
-            looking: std::io::stderr().is_terminal(),
-        }
-    }
-
-    fn show(&mut self, bytes: u64, left: u64) {
-        let recent = |shown: Instant| shown.elapsed() < SHOWN_EVERY;
-        if !self.looking || self.shown.is_some_and(recent) {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        eprint!("\r{}", bar(bytes, bytes.saturating_add(left)));
-    }
-
-    fn clear(&self) {
-        if self.shown.is_some() {
-            eprint!("\r\x1b[K");
-        }
-    }
-}
-
-/// `[#####.....]  50 % of 1.5 GB`
-fn bar(bytes: u64, total: u64) -> String {
-    let part = |of: u64| of * (bytes / 1024) / (total / 1024).max(1);
-    let marks = part(BAR_WIDTH).min(BAR_WIDTH);
-    format!(
-        "[{}{}] {:>3} % of {}",
-        "#".repeat(marks as usize),
-        ".".repeat((BAR_WIDTH - marks) as usize),
-        part(100).min(100),
-        size(total.cast_signed())
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bar_fills_up() {
-        let megabyte = 1 << 20;
-        for (bytes, total, wanted) in [
-            (0, 0, "[..............................]   0 % of 0 B"),
-            (
-                0,
-                megabyte,
-                "[..............................]   0 % of 1.0 MB",
-            ),
-            (
-                megabyte / 2,
-                megabyte,
-                "[###############...............]  50 % of 1.0 MB",
-            ),
-            (
-                megabyte + 32,
-                megabyte,
-                "[##############################] 100 % of 1.0 MB",
-            ),
-        ] {
-            assert_eq!(bar(bytes, total), wanted);
-        }
     }
 }

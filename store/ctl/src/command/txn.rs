@@ -4,14 +4,14 @@
 use std::io::BufRead;
 
 use bytes::Bytes;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use store_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use store_proto::etcdserverpb::request_op::Request;
 use store_proto::etcdserverpb::{Compare, RequestOp, TxnRequest};
 
 use super::{in_time, kv};
 use crate::failure::Failure;
-use crate::flags::Globals;
+use crate::flags::{Globals, go_bool};
 use crate::format::{Answer, Printer};
 
 /// `txn`
@@ -19,7 +19,8 @@ use crate::format::{Answer, Printer};
 pub struct Txn {
     words: Vec<String>,
     /// Say what is to be typed in
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, action = ArgAction::Set)]
     interactive: bool,
 }
 
@@ -184,7 +185,7 @@ fn operation(line: &str) -> Result<RequestOp, Failure> {
 
 /// Words between blanks; quotes, single or double, keep blanks inside. (etcdctl 3.5 cuts what stands in single quotes short,
 /// depending on how many words there are; that is not kept.)
-fn words(line: &str) -> Option<Vec<String>> {
+pub(super) fn words(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut rest = line.trim_start();
     while let Some(first) = rest.chars().next() {

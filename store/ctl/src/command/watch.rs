@@ -1,21 +1,31 @@
-//! `watch`: shows what changes, from now or from a revision on, and runs a command for each event when one is given.
+//! `watch`: shows what changes, from now or from a revision on, and runs a command for each event when one is given; `watch/interactive.rs` is `-i`.
 
-use clap::Args;
+mod interactive;
+
+use std::sync::Arc;
+
+use clap::{ArgAction, Args};
 use store_proto::etcdserverpb::watch_client::WatchClient;
 use store_proto::etcdserverpb::watch_request::RequestUnion;
 use store_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
-use tokio_stream::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::Streaming;
 
 use super::kv;
-use crate::connect::{ANSWER_BYTES_MAX, connect};
+use crate::connect::{ANSWER_BYTES_MAX, Connection, connect};
 use crate::failure::Failure;
-use crate::flags::Globals;
+use crate::flags::{Globals, go_bool};
 use crate::format::{Answer, Printer, quoted};
 
 /// `watch [KEY [END]] [-- COMMAND]`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Watch {
     words: Vec<String>,
+    /// Read what to watch from stdin, a line for each: watch KEY [END] [-- COMMAND], or progress
+    #[arg(short, long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, action = ArgAction::Set)]
+    interactive: bool,
     /// Command for each event, which finds it in `ETCD_WATCH_…` variables
     #[arg(last = true)]
     exec: Vec<String>,
@@ -63,26 +73,41 @@ impl Watch {
         })
     }
 
-    pub(super) async fn run(self, globals: &Globals, printer: &Printer) -> Result<(), Failure> {
-        let create = WatchRequest {
-            request_union: Some(RequestUnion::CreateRequest(self.request()?)),
-        };
-        let mut client =
+    pub(super) async fn run(self, globals: &Globals, printer: Printer) -> Result<(), Failure> {
+        let client =
             WatchClient::new(connect(globals).await?).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let printer = Arc::new(printer);
+        if self.interactive {
+            return interactive::run(self, client, printer).await;
+        }
+        let request = self.request()?;
         // The stream of requests must stay open: its end would be the end of the watch.
-        let requests = tokio_stream::once(create).chain(tokio_stream::pending());
-        let mut answers = client.watch(requests).await?.into_inner();
+        let (_requests, answers) = open(client, request).await?;
+        self.follow(answers, &printer).await?;
+        Err(Failure::interrupted("watch is canceled by the server"))
+    }
+
+    /// Shows what comes until the stream ends.
+    async fn follow(
+        &self,
+        mut answers: Streaming<WatchResponse>,
+        printer: &Printer,
+    ) -> Result<(), Failure> {
         while let Some(answer) = answers.message().await? {
             if answer.canceled {
                 eprintln!("watch was canceled ({})", reason(&answer));
                 break;
             }
-            if answer.created || answer.events.is_empty() {
+            if answer.created {
                 continue;
+            }
+            if answer.events.is_empty() {
+                let revision = answer.header.unwrap_or_default().revision;
+                println!("progress notify: {revision}");
             }
             self.act(answer, printer).await?;
         }
-        Err(Failure::interrupted("watch is canceled by the server"))
+        Ok(())
     }
 
     async fn act(&self, answer: WatchResponse, printer: &Printer) -> Result<(), Failure> {
@@ -124,7 +149,23 @@ impl Watch {
     }
 }
 
-fn reason(answer: &WatchResponse) -> &str {
+/// What is asked of the server, until it is dropped.
+type Requests = mpsc::UnboundedSender<WatchRequest>;
+
+/// A watch on a stream of its own.
+async fn open(
+    mut client: WatchClient<Connection>,
+    request: WatchCreateRequest,
+) -> Result<(Requests, Streaming<WatchResponse>), Failure> {
+    let (requests, receiver) = mpsc::unbounded_channel();
+    let _ = requests.send(WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(request)),
+    });
+    let answers = client.watch(UnboundedReceiverStream::new(receiver)).await?;
+    Ok((requests, answers.into_inner()))
+}
+
+pub(super) fn reason(answer: &WatchResponse) -> &str {
     if answer.compact_revision != 0 {
         "etcdserver: mvcc: required revision has been compacted"
     } else {

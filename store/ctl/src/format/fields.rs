@@ -82,6 +82,29 @@ pub(crate) fn told(answer: &Answer) -> Option<String> {
                 event.kv.iter().for_each(|kv| out.pair("", kv));
             }
         }
+        Answer::AuthStatus(_) | Answer::User(..) | Answer::Users(_) => return None,
+        Answer::Role(_, role) => {
+            out.header(role.header.as_ref());
+            for permission in &role.perm {
+                // Two blanks, as etcdctl has it.
+                let kind = permission.perm_type().as_str_name();
+                out.field("PermType", format_args!(" {kind}"));
+                out.field("Key", quoted(&permission.key));
+                out.field("RangeEnd", quoted(&permission.range_end));
+            }
+        }
+        Answer::Roles(list) => {
+            out.header(list.header.as_ref());
+            if !list.roles.is_empty() {
+                let roles: Vec<_> = list
+                    .roles
+                    .iter()
+                    .map(|role| quoted(role.as_bytes()))
+                    .collect();
+                out.field("Roles", roles.join(" "));
+            }
+        }
+        Answer::Done(done) => out.header(done.header.as_ref()),
         Answer::Health(all) => {
             for health in all {
                 out.field("Endpoint", quoted(health.endpoint.as_bytes()));

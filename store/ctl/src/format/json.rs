@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use store_proto::authpb::Permission;
 use store_proto::etcdserverpb::{
     LeaseStatus, Member, RangeResponse, ResponseHeader, ResponseOp, StatusResponse, TxnResponse,
     response_op::Response,
@@ -93,6 +94,17 @@ fn value(answer: &Answer, hex: bool) -> Value {
             "Canceled": watch.canceled,
             "Created": watch.created,
         }),
+        Answer::AuthStatus(status) => Object::of(status.header.as_ref())
+            .set("enabled", status.enabled)
+            .set("authRevision", status.auth_revision)
+            .done(),
+        Answer::Role(_, role) => Object::of(role.header.as_ref())
+            .set("perm", role.perm.iter().map(permission).collect::<Value>())
+            .done(),
+        Answer::Roles(list) => Object::of(list.header.as_ref()).set("roles", list.roles.clone()).done(),
+        Answer::User(_, user) => Object::of(user.header.as_ref()).set("roles", user.roles.clone()).done(),
+        Answer::Users(list) => Object::of(list.header.as_ref()).set("users", list.users.clone()).done(),
+        Answer::Done(done) => Object::of(done.header.as_ref()).done(),
         Answer::Health(all) => all.iter().map(|health| {
             Object::default()
                 .always("endpoint", health.endpoint.clone())
@@ -217,6 +229,14 @@ fn transaction(txn: &TxnResponse) -> Value {
     Object::of(txn.header.as_ref())
         .set("succeeded", txn.succeeded)
         .set("responses", responses)
+        .done()
+}
+
+fn permission(permission: &Permission) -> Value {
+    Object::default()
+        .set("permType", permission.perm_type)
+        .set("key", base64(&permission.key))
+        .set("range_end", base64(&permission.range_end))
         .done()
 }
 

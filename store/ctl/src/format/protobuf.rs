@@ -1,6 +1,7 @@
 //! The format for programs: the answer's own bytes.
 
 use prost::Message as _;
+use store_proto::etcdserverpb::AuthEnableResponse;
 
 use super::Answer;
 
@@ -34,6 +35,16 @@ pub(crate) fn told(answer: &Answer) -> Option<Vec<u8>> {
             Vec::new()
         }
         Answer::Watch(watch) => watch.encode_to_vec(),
+        Answer::AuthStatus(status) => status.encode_to_vec(),
+        Answer::Role(_, role) => role.encode_to_vec(),
+        Answer::Roles(list) => list.encode_to_vec(),
+        Answer::User(_, user) => user.encode_to_vec(),
+        Answer::Users(list) => list.encode_to_vec(),
+        // Every message with nothing but a header has the same bytes.
+        Answer::Done(done) => AuthEnableResponse {
+            header: done.header,
+        }
+        .encode_to_vec(),
         Answer::Health(_) | Answer::Status(_) | Answer::Hash(_) => return None,
     })
 }

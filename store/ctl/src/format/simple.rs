@@ -1,9 +1,12 @@
 //! The format for people and pipes: keys and values as they are, one per line.
 
+use store_proto::authpb::{Permission, permission::Type};
 use store_proto::etcdserverpb::{
     AlarmType, MemberAddResponse, ResponseHeader, ResponseOp, TxnResponse, response_op::Response,
 };
 use store_proto::mvccpb::KeyValue;
+
+use crate::command::after_prefix;
 
 use super::{Answer, Health, quoted};
 
@@ -102,6 +105,22 @@ pub(crate) fn told(answer: &Answer, hex: bool) -> Vec<u8> {
                 prior(&mut out, event.kv.as_slice(), hex);
             }
         }
+        Answer::AuthStatus(status) => {
+            line(
+                &mut out,
+                &format!("Authentication Status: {}", status.enabled),
+            );
+            line(&mut out, &format!("AuthRevision: {}", status.auth_revision));
+        }
+        Answer::Role(name, role) => permissions(&mut out, name, &role.perm),
+        Answer::Roles(list) => list.roles.iter().for_each(|role| line(&mut out, role)),
+        Answer::User(name, user) => {
+            line(&mut out, &format!("User: {name}"));
+            let roles: String = user.roles.iter().map(|role| format!(" {role}")).collect();
+            line(&mut out, &format!("Roles:{roles}"));
+        }
+        Answer::Users(list) => list.users.iter().for_each(|user| line(&mut out, user)),
+        Answer::Done(done) => line(&mut out, &done.line),
         Answer::Health(all) => all
             .iter()
             .for_each(|health| line(&mut out, &health_text(health))),
@@ -133,6 +152,31 @@ fn member_added(out: &mut Vec<u8>, added: &MemberAddResponse, name: &str, urls: 
     ] {
         line(out, &format!("{setting}={}", quoted(value.as_bytes())));
     }
+}
+
+fn permissions(out: &mut Vec<u8>, role: &str, permissions: &[Permission]) {
+    line(out, &format!("Role {role}"));
+    for (kind, head) in [(Type::Read, "KV Read:"), (Type::Write, "KV Write:")] {
+        line(out, head);
+        for permission in permissions {
+            if [kind, Type::Readwrite].contains(&permission.perm_type()) {
+                line(out, &reach(&permission.key, &permission.range_end));
+            }
+        }
+    }
+}
+
+fn reach(key: &[u8], end: &[u8]) -> String {
+    let text = String::from_utf8_lossy(key);
+    let mut line = match end {
+        b"" => return format!("\t{text}"),
+        b"\0" => format!("\t[{text}, <open ended>"),
+        end => format!("\t[{text}, {})", String::from_utf8_lossy(end)),
+    };
+    if !key.is_empty() && after_prefix(key) == end {
+        line.push_str(&format!(" (prefix {text})"));
+    }
+    line
 }
 
 fn alarm_text(member: u64, alarm: i32) -> String {

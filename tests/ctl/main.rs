@@ -1,6 +1,10 @@
 //! `muster ctl` says what the official 3.5 client says, to the byte: the same commands go to two fresh stores of one
 //! kind, once through each client, and once more through both to one store where ids must be equal as well.
 
+mod holding;
+mod mirror;
+mod users;
+
 use std::process::{Command, Stdio};
 
 use end_to_end::etcdctl::{Etcdctl, Release};
