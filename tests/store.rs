@@ -267,6 +267,26 @@ fn a_port_in_use_is_refused() {
 }
 
 #[test]
+fn a_slow_request_is_told_with_where_its_time_went() {
+    let mut store = Store::prepare(muster())
+        .with_option("--warning-unary-request-duration=1ns")
+        .with_option("--warning-apply-duration=1ns");
+    store.restart();
+    put(&store, 1);
+    let process = store.process();
+    process.wait_line("a turn of the store took too long", wait::LONG);
+    let line = process.wait_line("request took too long method=\"Put\"", wait::LONG);
+    for part in [
+        "took=",
+        "waiting_for_the_store=",
+        "while_the_disk_was_slow=",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert!(!line.contains("k0000"), "keys may be secrets: {line}");
+}
+
+#[test]
 fn through_a_link_called_etcd_it_is_etcd() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let link = folder.path().join("etcd");

@@ -79,6 +79,7 @@ impl Member {
         }
         let aftermath = aftermath(&command);
         let applied = self.machine.apply(index, command);
+        self.counts.work.applied(&applied);
         if !applied.events.is_empty() {
             self.hub.publish(applied.revision, applied.events);
             self.watch_dirty = true;

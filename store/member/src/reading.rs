@@ -67,20 +67,24 @@ impl Member {
             return;
         }
         let outcome = match read {
-            Read::Range(request) => self
-                .machine
-                .range(&request)
-                .map(Body::Range)
-                .map_err(Failure::Refused),
-            Read::Txn(request) => self
-                .machine
-                .read_txn(&request)
-                .map(Body::Txn)
-                .map_err(Failure::Refused),
+            Read::Range(request) => {
+                self.counts.work.ranges += 1;
+                let reply = self.machine.range(&request);
+                reply.map(Body::Range).map_err(Failure::Refused)
+            }
+            Read::Txn(request) => {
+                let reply = self.machine.read_txn(&request);
+                let work = &mut self.counts.work;
+                let counted = reply.inspect(|reply| work.txn(reply));
+                counted.map(Body::Txn).map_err(Failure::Refused)
+            }
             Read::KeepAlive(id) => {
                 let deadline = now.plus_ms(self.config.request_timeout_ms());
                 match self.expiry.renew(now, id, asker, deadline) {
-                    Renewal::Renewed(seconds) => Ok(Body::KeepAlive(seconds)),
+                    Renewal::Renewed(seconds) => {
+                        self.counts.work.leases_renewed += 1;
+                        Ok(Body::KeepAlive(seconds))
+                    }
                     Renewal::Unknown => Ok(Body::KeepAlive(0)),
                     Renewal::Waits => return,
                     Renewal::WaitsForReset => {

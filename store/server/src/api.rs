@@ -11,6 +11,7 @@ use crate::absence::Absence;
 use crate::auth::Guard;
 use crate::connection::Doormen;
 use crate::grpc::account::Accounts;
+use crate::grpc::reflection::Reflection;
 use crate::handle::Handle;
 use crate::http::access::Access;
 
@@ -34,6 +35,8 @@ pub(crate) struct Api {
     pub(crate) absence: Absence,
     /// Who may use plain HTTP.
     pub(crate) access: Access,
+    /// The protos on request, if that is allowed.
+    pub(crate) reflection: Option<Reflection>,
     /// Calls that take longer are logged; zero = none.
     pub(crate) slow_call: Duration,
     /// TLS on the ports, as far as there is any.

@@ -32,6 +32,8 @@ pub(crate) enum Body {
     Message(Bytes),
     /// The OK trailer of a message that has been taken.
     Ok,
+    /// A gRPC answer on which no books are kept.
+    Uncounted(tonic::body::Body),
     /// A gRPC stream and the books kept on it.
     Stream(tonic::body::Body, StreamAccount),
 }
@@ -65,6 +67,7 @@ impl hyper::body::Body for Body {
                 trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }
+            Self::Uncounted(body) => Pin::new(body).poll_frame(cx),
             Self::Stream(body, account) => {
                 let frame = Pin::new(body).poll_frame(cx);
                 if let Poll::Ready(Some(Ok(frame))) = &frame {
@@ -80,7 +83,7 @@ impl hyper::body::Body for Body {
             Self::Empty => true,
             Self::Plain(bytes) => bytes.is_empty(),
             Self::Lines(_) | Self::Message(_) | Self::Ok => false,
-            Self::Stream(body, _) => body.is_end_stream(),
+            Self::Uncounted(body) | Self::Stream(body, _) => body.is_end_stream(),
         }
     }
 
@@ -89,7 +92,11 @@ impl hyper::body::Body for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Plain(bytes) => SizeHint::with_exact(bytes.len() as u64),
             // No content-length on gRPC answers: trailers follow.
-            Self::Lines(_) | Self::Message(_) | Self::Ok | Self::Stream(..) => SizeHint::default(),
+            Self::Lines(_)
+            | Self::Message(_)
+            | Self::Ok
+            | Self::Uncounted(_)
+            | Self::Stream(..) => SizeHint::default(),
         }
     }
 }

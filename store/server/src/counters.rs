@@ -5,6 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use store_member::counts::Work;
+
+use crate::delays::Delays;
+
 /// A number that only the owner writes.
 #[derive(Debug, Default)]
 pub struct Number(AtomicU64);
@@ -134,7 +138,50 @@ pub struct Counters {
     pub snapshot: Histogram,
     /// 1 while the disk has no room for more log.
     pub disk_full: Number,
+    /// Turns of the driver that took longer than they should (`etcd_server_slow_apply_total`).
+    pub slow_turns: Number,
+    /// What commands and reads did.
+    pub work: WorkCounters,
+    /// What was slow lately.
+    pub(crate) delays: Delays,
     peers: Mutex<Vec<(u64, Arc<PeerCounters>)>>,
+}
+
+/// What the store was made to do; see [`Work`].
+#[derive(Debug, Default)]
+pub struct WorkCounters {
+    /// Pairs that were put (`etcd_mvcc_put_total`).
+    pub puts: Number,
+    /// Bytes of those (`etcd_debugging_mvcc_total_put_size_in_bytes`).
+    pub put_bytes: Number,
+    /// Deletes (`etcd_mvcc_delete_total`).
+    pub deletes: Number,
+    /// Ranges (`etcd_mvcc_range_total`).
+    pub ranges: Number,
+    /// Transactions (`etcd_mvcc_txn_total`).
+    pub txns: Number,
+    /// Events (`etcd_debugging_mvcc_events_total`).
+    pub events: Number,
+    /// Leases granted (`etcd_debugging_lease_granted_total`).
+    pub leases_granted: Number,
+    /// Leases ended (`etcd_debugging_lease_revoked_total`).
+    pub leases_revoked: Number,
+    /// Renewals (`etcd_debugging_lease_renewed_total`).
+    pub leases_renewed: Number,
+}
+
+impl WorkCounters {
+    pub(crate) fn set(&self, work: &Work) {
+        self.puts.set(work.puts);
+        self.put_bytes.set(work.put_bytes);
+        self.deletes.set(work.deletes);
+        self.ranges.set(work.ranges);
+        self.txns.set(work.txns);
+        self.events.set(work.events);
+        self.leases_granted.set(work.leases_granted);
+        self.leases_revoked.set(work.leases_revoked);
+        self.leases_renewed.set(work.leases_renewed);
+    }
 }
 
 impl Counters {

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::auth::View;
 use crate::counters::Counters;
+use crate::delays::Cause;
 use crate::disk::Order;
 use crate::driver::disk::DriverDisk;
 use crate::driver::inbox::{Ask, Inbox, Knock, Outcome};
@@ -51,6 +52,8 @@ pub(crate) struct Driver {
     waiting: Waiting,
     streams: HashMap<StreamId, mpsc::UnboundedSender<(Header, Batch)>>,
     effects: Effects,
+    /// See [`Driver::warning_above`].
+    slow_turn: Duration,
 }
 
 impl Driver {
@@ -77,6 +80,7 @@ impl Driver {
             waiting: Waiting::default(),
             streams: HashMap::new(),
             effects: Effects::default(),
+            slow_turn: Duration::ZERO,
         }
     }
 
@@ -102,9 +106,25 @@ impl Driver {
             }
             drop(left);
             self.publish_counts();
-            self.counters.turn.observe(began.elapsed());
+            self.turned(began, began.elapsed());
         }
         self.stop();
+    }
+
+    /// Warns of turns that take longer; zero = never.
+    pub(crate) const fn warning_above(mut self, slow_turn: Duration) -> Self {
+        self.slow_turn = slow_turn;
+        self
+    }
+
+    /// Notes how long a turn took.
+    fn turned(&self, began: Instant, took: Duration) {
+        self.counters.turn.observe(took);
+        self.counters.delays.note(Cause::Driver, began, took);
+        if !self.slow_turn.is_zero() && took > self.slow_turn {
+            self.counters.slow_turns.add(1);
+            tracing::warn!(?took, expected = ?self.slow_turn, "a turn of the store took too long");
+        }
     }
 
     /// When the member next wants a turn.
@@ -254,6 +274,11 @@ impl Driver {
         let machine = self.member.machine();
         let counters = &self.counters;
         counters.turns.add(1);
+        counters.work.set(&counts.work);
+        let led = counts.leader != 0;
+        if led != (counters.leader.get() != 0) {
+            counters.delays.note_leader(led, Instant::now());
+        }
         counters.leader.set(counts.leader);
         counters.term.set(counts.term);
         counters.learner.set(self.member.learns().into());

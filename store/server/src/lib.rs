@@ -14,6 +14,7 @@ mod compactor;
 pub mod config;
 mod connection;
 pub mod counters;
+mod delays;
 mod disk;
 mod doze;
 mod driver;

@@ -20,6 +20,7 @@ use crate::config::security::Tls;
 use crate::config::{Config, Serves};
 use crate::connection::{self, Door, Settings};
 use crate::grpc::account::Accounts;
+use crate::grpc::reflection::Reflection;
 use crate::grpc::snapshot;
 use crate::handle::{Failure, Handle};
 use crate::http::access::Access;
@@ -206,6 +207,7 @@ impl Server {
                 origins: config.origins.clone(),
                 gateway: config.gateway,
             },
+            reflection: config.reflection.then(Reflection::new).flatten(),
             slow_call: config.slow_call,
             keepers: client_tls.iter().chain(&peer_tls).cloned().collect(),
             doormen: Arc::default(),
@@ -435,6 +437,7 @@ fn store_config(config: &Config, addresses: &[Option<SocketAddr>]) -> StoreConfi
         segment_bytes: config.segment_bytes,
         quota_bytes: config.quota_bytes,
         progress_ms: millis(config.watch_progress_interval),
+        slow_turn: config.slow_apply,
         slow_sync_ms: millis(config.slow_disk),
         check_ms: millis(config.checksum_check),
         check_contents_ms: millis(config.contents_check),

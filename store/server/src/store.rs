@@ -7,7 +7,7 @@ mod joining;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use store_machine::snapshot::{Restore, RestoreError};
 use store_machine::{Limits, Machine};
@@ -86,6 +86,8 @@ pub struct StoreConfig {
     pub fsync: bool,
     /// How TLS is spoken with peers whose URLs ask for it.
     pub peer_tls: Option<Arc<Keeper>>,
+    /// Turns of the driver that take longer are logged; zero = none.
+    pub slow_turn: Duration,
 }
 
 impl StoreConfig {
@@ -122,6 +124,7 @@ impl StoreConfig {
             check_at_start: member.check_at_start,
             fsync: true,
             peer_tls: None,
+            slow_turn: Duration::ZERO,
         }
     }
 }
@@ -319,7 +322,8 @@ impl Store {
             counters,
             auth,
             epoch,
-        );
+        )
+        .warning_above(config.slow_turn);
         let peers = if members.len() == 1 && doors.is_empty() {
             None
         } else if doors.is_empty() {

@@ -333,6 +333,11 @@ pub struct Args {
           default_missing_value = "true", value_parser = go_bool, help_heading = "Operation")]
     pub enable_grpc_gateway: bool,
 
+    /// Tell whoever asks over gRPC which services and messages there are (reflection).
+    #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Operation")]
+    pub enable_grpc_reflection: bool,
+
     /// Accepted; there is no Go program to profile.
     #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Operation")]

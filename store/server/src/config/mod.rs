@@ -146,6 +146,8 @@ pub struct Config {
     pub origins: Option<Vec<String>>,
     /// JSON over HTTP is served for every gRPC method.
     pub gateway: bool,
+    /// The protos are told to whoever asks.
+    pub reflection: bool,
     /// Calls that take longer are logged.
     pub slow_call: Duration,
     /// Turns of the store that take longer are logged; zero = none.
@@ -269,6 +271,7 @@ impl Config {
             hosts: words_but_all(&args.host_whitelist),
             origins: words_but_all(&args.cors),
             gateway: args.enable_grpc_gateway,
+            reflection: args.enable_grpc_reflection,
             slow_call: args.warning_unary_request_duration,
             slow_apply: args.warning_apply_duration,
             extensive_metrics: extensive(&args.metrics)?,

@@ -8,6 +8,7 @@ use store_member::record::EntryKind;
 use store_wal::{Disk, ENTRY_BYTES_MAX, Entry, Record, Vote, Wal, WalError};
 
 use crate::counters::Counters;
+use crate::delays::Cause;
 use crate::fatal::Exit;
 
 /// Bytes of entries, with what the log adds to each, written with one call: it needs memory of its own until it is written.
@@ -104,6 +105,7 @@ impl<D: Disk> Log<D> {
         let counters = &self.counters;
         counters.wal_write.observe(written - began);
         counters.wal_sync.observe(written.elapsed());
+        counters.delays.note(Cause::Disk, began, began.elapsed());
         counters.wal_bytes.add(durable.bytes as u64);
         counters.wal_entries.add(entries as u64);
         Some(durable)

@@ -2,8 +2,9 @@
 //!
 //! Plain atomics in a fixed table, one row per method; nothing is allocated or locked per call.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -71,6 +72,18 @@ pub(crate) struct Accounts {
     pub(crate) sent_bytes: AtomicU64,
     /// Requests over the JSON gateway.
     pub(crate) gateway_requests: AtomicU64,
+    /// Times of `Hash` and `HashKV`.
+    pub(crate) hash: Histogram,
+    /// See [`Accounts::hash`].
+    pub(crate) hash_kv: Histogram,
+    /// Times of snapshots that were sent whole.
+    pub(crate) snapshots: Histogram,
+    /// Outcomes of the checks behind `/livez` and `/readyz`.
+    pub(crate) checks: CheckAccounts,
+    /// Learners that became voters on this member's word, and those that did not.
+    pub(crate) promoted: AtomicU64,
+    /// See [`Accounts::promoted`].
+    pub(crate) not_promoted: AtomicU64,
     /// Questions to `/health` answered with yes.
     pub(crate) health_success: AtomicU64,
     /// Questions to `/health` answered with no.
@@ -109,6 +122,38 @@ impl Accounts {
             counters.sent.fetch_add(1, Relaxed);
             self.sent_bytes.fetch_add(bytes as u64, Relaxed);
         }
+    }
+}
+
+/// How checks of health ended.
+#[derive(Default)]
+pub(crate) struct CheckAccounts(Mutex<BTreeMap<(&'static str, &'static str), CheckCounters>>);
+
+/// How one check ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CheckCounters {
+    /// The last time it went well.
+    pub(crate) well: bool,
+    /// How often it did.
+    pub(crate) succeeded: u64,
+    /// How often it did not.
+    pub(crate) failed: u64,
+}
+
+impl CheckAccounts {
+    /// A check of a probe has been made.
+    pub(crate) fn note(&self, probe: &'static str, check: &'static str, well: bool) {
+        let mut checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = checks.entry((probe, check)).or_default();
+        counters.well = well;
+        counters.succeeded += u64::from(well);
+        counters.failed += u64::from(!well);
+    }
+
+    /// Those that have been made, by probe and check.
+    pub(crate) fn all(&self) -> BTreeMap<(&'static str, &'static str), CheckCounters> {
+        let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        checks.clone()
     }
 }
 

@@ -2,6 +2,7 @@
 //! business; here is what can be said of a request alone, and whether others could reach this member.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use store_machine::MemberRecord;
@@ -80,7 +81,13 @@ pub(crate) async fn promote(
     request: pb::MemberPromoteRequest,
 ) -> Result<pb::MemberPromoteResponse, Status> {
     let id = request.id;
-    let (header, members) = change(&api, MemberChange::Promote { id }).await?;
+    let promoted = change(&api, MemberChange::Promote { id }).await;
+    let outcome = match promoted {
+        Ok(_) => &api.accounts.promoted,
+        Err(_) => &api.accounts.not_promoted,
+    };
+    outcome.fetch_add(1, Relaxed);
+    let (header, members) = promoted?;
     Ok(pb::MemberPromoteResponse { header, members })
 }
 

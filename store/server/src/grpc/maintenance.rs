@@ -1,6 +1,7 @@
 //! What an operator does with one member (reference A.9).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use prost::Message as _;
 use store_machine::alarm::{Alarm, AlarmKind};
@@ -151,7 +152,9 @@ pub(crate) async fn hash(
     api: Arc<Api>,
     _request: pb::HashRequest,
 ) -> Result<pb::HashResponse, Status> {
+    let began = Instant::now();
     let answer = api.handle.hash_kv(Revision(0)).await.map_err(status)?;
+    api.accounts.hash.observe(began.elapsed());
     let (hash, _, _) = answer.body;
     Ok(pb::HashResponse {
         header: Some(translate::header(answer.header)),
@@ -164,7 +167,9 @@ pub(crate) async fn hash_kv(
     request: pb::HashKvRequest,
 ) -> Result<pb::HashKvResponse, Status> {
     let revision = Revision(request.revision);
+    let began = Instant::now();
     let answer = api.handle.hash_kv(revision).await.map_err(status)?;
+    api.accounts.hash_kv.observe(began.elapsed());
     let (hash, compacted, hashed) = answer.body;
     Ok(pb::HashKvResponse {
         header: Some(translate::header(answer.header)),

@@ -16,6 +16,7 @@ pub(crate) mod maintenance;
 pub(crate) mod metadata;
 pub(crate) mod method;
 mod range_stream;
+pub(crate) mod reflection;
 pub(crate) mod services;
 pub(crate) mod snapshot;
 mod stopwatch;
@@ -30,7 +31,7 @@ use std::future::{Future, ready};
 use std::sync::Arc;
 
 use futures::Stream;
-use futures::future::Either;
+use futures::future::{BoxFuture, Either};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use prost::Message;
@@ -39,6 +40,7 @@ use serde::de::DeserializeOwned;
 use tonic::Status;
 
 use self::method::Method;
+use self::reflection::Reflection;
 use self::services::{Answer, Arrival};
 use self::stream::{Messages, bidi, refuse, server};
 use self::unary::unary;
@@ -75,8 +77,18 @@ pub(crate) fn serve(
                 method,
                 request,
             };
-            let other = Box::pin(services::serve(arrival, method));
+            let other: BoxFuture<'static, Response<Body>> =
+                Box::pin(services::serve(arrival, method));
             Either::Right(Either::Right(Either::Right(other)))
+        }
+        None if api.reflection.is_some() && Reflection::serves(request.uri().path()) => {
+            let reflected: BoxFuture<'static, Response<Body>> = Box::pin(async move {
+                match &api.reflection {
+                    Some(reflection) => reflection.serve(request).await,
+                    None => Status::unimplemented("no reflection").into_http(),
+                }
+            });
+            Either::Right(Either::Right(Either::Right(reflected)))
         }
         None => {
             let path = request.uri().path();

@@ -5,6 +5,7 @@
 //! memory of what has been compacted since.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -46,6 +47,7 @@ struct Sending {
     /// Bytes to send, without the digest.
     left: u64,
     ended: bool,
+    began: Instant,
     _place: OwnedSemaphorePermit,
 }
 
@@ -68,6 +70,7 @@ pub(crate) async fn snapshot(
         digest: Sha256::new(),
         ready: Bytes::new(),
         ended: false,
+        began: Instant::now(),
         _place: place,
     };
     Ok(futures::stream::unfold(sending, async |mut sending| {
@@ -90,6 +93,7 @@ impl Sending {
         }
         let blob = if self.ready.is_empty() {
             self.ended = true;
+            self.api.accounts.snapshots.observe(self.began.elapsed());
             Bytes::copy_from_slice(&self.digest.finalize_reset())
         } else {
             self.ready.split_to(BLOB_BYTES.min(self.ready.len()))

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tonic::Code;
 
 use super::method::Method;
+use crate::api::Api;
 
 /// Runs from the first look at a call to its answer.
 pub(super) struct Stopwatch {
@@ -33,23 +34,28 @@ impl Stopwatch {
     /// The answer is made; returns how long that took. What the request asked for is not told: keys may be secrets.
     pub(super) fn stop(
         &self,
-        too_long: Duration,
+        api: &Api,
         method: Method,
         code: Code,
         answer_bytes: usize,
     ) -> Duration {
         let now = Instant::now();
         let took = now.duration_since(self.began);
+        let too_long = api.slow_call;
         if too_long.is_zero() || took < too_long {
             return took;
         }
         let read = self.read.unwrap_or(now);
+        let spent = api.handle.counters().delays.between(read, now);
         tracing::warn!(
             method = method.name(),
             took = ?took,
             expected = ?too_long,
             reading_the_request = ?read.duration_since(self.began),
             waiting_for_the_store = ?now.duration_since(read),
+            while_the_store_was_busy = ?spent.driver,
+            while_the_disk_was_slow = ?spent.disk,
+            while_there_was_no_leader = ?spent.leaderless,
             request_bytes = self.bytes,
             response_bytes = answer_bytes,
             ?code,

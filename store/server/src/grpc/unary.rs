@@ -58,7 +58,7 @@ where
         match outcome {
             Ok(message) => {
                 let bytes = framed(&message);
-                let took = watch.stop(api.slow_call, method, Code::Ok, bytes.len());
+                let took = watch.stop(&api, method, Code::Ok, bytes.len());
                 let accounts = &api.accounts;
                 accounts.unary_answered(method, Code::Ok, bytes.len(), took);
                 let mut response = Response::new(Body::Message(bytes));
@@ -66,7 +66,7 @@ where
                 response
             }
             Err(status) => {
-                let took = watch.stop(api.slow_call, method, status.code(), 0);
+                let took = watch.stop(&api, method, status.code(), 0);
                 api.accounts.unary_answered(method, status.code(), 0, took);
                 status.into_http()
             }

@@ -178,8 +178,10 @@ pub(super) async fn probe(api: &Api, probe: Probe, query: &Query) -> Response<Bo
         if query.all("exclude").any(|excluded| excluded == name) {
             continue;
         }
+        let outcome = check.run(api).await;
+        api.accounts.checks.note(probe.name, name, outcome.is_ok());
         // Writing to a string does not fail.
-        let _ = match check.run(api).await {
+        let _ = match outcome {
             Ok(()) => writeln!(lines, "[+]{name} ok"),
             Err(reason) => {
                 healthy = false;

@@ -33,8 +33,16 @@ pub(super) async fn metrics(api: &Api) -> Response<Body> {
         store(&mut page, &answer.body);
     }
     keyspace(&mut page, api.handle.counters());
+    page.single(
+        "etcd_debugging_auth_revision",
+        Kind::Gauge,
+        "Revision of users and roles.",
+        api.handle.auth_view().current().revision(),
+    );
     calls::calls(&mut page, &api.accounts);
     calls::call_times(&mut page, &api.accounts);
+    calls::chores(&mut page, &api.accounts);
+    calls::checks(&mut page, &api.accounts);
     connections(&mut page, api);
     process::process(&mut page);
     response(StatusCode::OK, EXPOSITION, page.text())
@@ -367,6 +375,18 @@ fn keyspace(page: &mut Exposition, counters: &Counters) {
             counters.watch_streams.get(),
         ),
         (
+            "etcd_debugging_mvcc_watcher_total",
+            Gauge,
+            "Watchers.",
+            counters.watchers.get(),
+        ),
+        (
+            "etcd_debugging_mvcc_slow_watcher_total",
+            Gauge,
+            "Watchers that are behind.",
+            counters.watchers_lagging.get(),
+        ),
+        (
             "etcd_debugging_server_lease_expired_total",
             Counter,
             "Leases that ended by time.",
@@ -374,6 +394,49 @@ fn keyspace(page: &mut Exposition, counters: &Counters) {
         ),
     ] {
         page.single(name, kind, help, value);
+    }
+    let work = &counters.work;
+    for (name, help, value) in [
+        ("etcd_mvcc_put_total", "Pairs that were put.", &work.puts),
+        ("etcd_mvcc_delete_total", "Deletes.", &work.deletes),
+        (
+            "etcd_mvcc_range_total",
+            "Ranges that were read.",
+            &work.ranges,
+        ),
+        ("etcd_mvcc_txn_total", "Transactions.", &work.txns),
+        (
+            "etcd_debugging_mvcc_events_total",
+            "Events for watchers.",
+            &work.events,
+        ),
+        (
+            "etcd_debugging_mvcc_total_put_size_in_bytes",
+            "Bytes of keys and values that were put.",
+            &work.put_bytes,
+        ),
+        (
+            "etcd_debugging_lease_granted_total",
+            "Leases that were granted.",
+            &work.leases_granted,
+        ),
+        (
+            "etcd_debugging_lease_revoked_total",
+            "Leases that ended.",
+            &work.leases_revoked,
+        ),
+        (
+            "etcd_debugging_lease_renewed_total",
+            "Renewals of leases on this member as leader.",
+            &work.leases_renewed,
+        ),
+        (
+            "etcd_server_slow_apply_total",
+            "Turns of the store that took longer than --warning-apply-duration.",
+            &counters.slow_turns,
+        ),
+    ] {
+        page.single(name, Counter, help, value.get());
     }
 }
 

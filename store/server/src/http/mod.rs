@@ -7,6 +7,7 @@ mod gateway;
 mod health;
 mod metrics;
 mod query;
+mod vars;
 
 use std::sync::Arc;
 
@@ -69,7 +70,7 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Body> {
         let rpc = rpc.to_owned();
         return gateway::serve(api, &rpc, request).await;
     }
-    let known = matches!(path, "/health" | "/version" | "/metrics")
+    let known = matches!(path, "/health" | "/version" | "/metrics" | "/debug/vars")
         || health::Probe::of_path(path).is_some();
     if !known {
         return not_found();
@@ -85,6 +86,7 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Body> {
         "/health" => health::health(&api, &query).await,
         "/version" => json(StatusCode::OK, &Versions::new()),
         "/metrics" => metrics::metrics(&api).await,
+        "/debug/vars" => vars::vars(&api),
         path => match health::Probe::of_path(path) {
             Some(probe) => health::probe(&api, probe, &query).await,
             None => not_found(),

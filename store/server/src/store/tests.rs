@@ -282,7 +282,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     assert_eq!(get(&handle, "kept").await.unwrap().0, "1");
     faults.full.store(false, Ordering::Relaxed);
     while handle.propose(put("after", "1")).await.is_err() {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(handle.counters().disk_full.get(), 0);
     let revision = handle.status().await.unwrap().header.revision;

@@ -169,6 +169,23 @@ async fn metrics_have_the_values_of_what_happened() {
 }
 
 #[tokio::test]
+async fn variables_for_whoever_looks_for_a_fault() {
+    let store = start().await;
+    let (status, vars) = get(&store, "/debug/vars").await;
+    assert_eq!(status, 200);
+    let vars: serde_json::Value = serde_json::from_str(&vars).unwrap();
+    let raft = &vars["raft.status"];
+    let id = format!("{:x}", store.server.handle().member_id());
+    assert_eq!(
+        (&raft["id"], &raft["lead"]),
+        (&id.as_str().into(), &id.as_str().into())
+    );
+    assert_eq!(raft["raftState"], "StateLeader");
+    assert!(raft["applied"].as_u64() <= raft["commit"].as_u64());
+    assert!(vars["cmdline"].is_array() && vars["file_descriptor_limit"].is_u64());
+}
+
+#[tokio::test]
 async fn extensive_metrics_have_the_times_of_calls() {
     let put = "grpc_server_handling_seconds_count{grpc_type=\"unary\",grpc_service=\"etcdserverpb.KV\",grpc_method=\"Put\"} 1\n";
     for extensive in [false, true] {

@@ -94,6 +94,63 @@ pub(super) fn call_times(page: &mut Exposition, accounts: &Accounts) {
     }
 }
 
+/// What operators have done.
+pub(super) fn chores(page: &mut Exposition, accounts: &Accounts) {
+    for (name, help, times) in [
+        (
+            "etcd_mvcc_hash_duration_seconds",
+            "Time of a checksum of all pairs.",
+            &accounts.hash,
+        ),
+        (
+            "etcd_mvcc_hash_rev_duration_seconds",
+            "Time of a checksum of all pairs at a revision.",
+            &accounts.hash_kv,
+        ),
+        (
+            "etcd_disk_backend_snapshot_duration_seconds",
+            "Time of making and sending a snapshot to a client.",
+            &accounts.snapshots,
+        ),
+    ] {
+        let buckets = times.buckets();
+        page.seconds(name, help, &TIME_BUCKETS_US, &buckets, times.sum_us());
+    }
+    for (name, help, value) in [
+        (
+            "etcd_server_learner_promote_successes",
+            "Learners promoted through this member.",
+            &accounts.promoted,
+        ),
+        (
+            "etcd_server_learner_promote_failures",
+            "Promotions through this member that failed.",
+            &accounts.not_promoted,
+        ),
+    ] {
+        page.single(name, Kind::Counter, help, value.load(Relaxed));
+    }
+}
+
+/// The checks of health that were asked for.
+pub(super) fn checks(page: &mut Exposition, accounts: &Accounts) {
+    let checks = accounts.checks.all();
+    let name = "etcd_server_healthcheck";
+    page.metric(name, Kind::Gauge, "1 if the check went well the last time.");
+    for ((probe, check), counters) in &checks {
+        let labels = [("type", *probe), ("name", *check)];
+        page.sample(name, &labels, u8::from(counters.well));
+    }
+    let name = "etcd_server_healthchecks_total";
+    page.metric(name, Kind::Counter, "Checks by their outcome.");
+    for ((probe, check), counters) in &checks {
+        for (status, count) in [("success", counters.succeeded), ("error", counters.failed)] {
+            let labels = [("type", *probe), ("name", *check), ("status", status)];
+            page.sample(name, &labels, count);
+        }
+    }
+}
+
 fn labels(method: Method) -> [(&'static str, &'static str); 3] {
     [
         ("grpc_type", method.kind().label()),

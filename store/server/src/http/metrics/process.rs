@@ -18,20 +18,14 @@ pub(super) fn process(page: &mut Exposition) {
         );
     }
     if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
-        page.single(
-            "process_open_fds",
-            Gauge,
-            "Open file descriptors.",
-            files.count(),
-        );
+        let open = files.count();
+        page.single("process_open_fds", Gauge, "Open file descriptors.", open);
+        page.single("os_fd_used", Gauge, "Open file descriptors.", open);
     }
     if let Some(limit) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
-        page.single(
-            "process_max_fds",
-            Gauge,
-            "Most file descriptors that may be open.",
-            limit,
-        );
+        let help = "Most file descriptors that may be open.";
+        page.single("process_max_fds", Gauge, help, limit);
+        page.single("os_fd_limit", Gauge, help, limit);
     }
     let ticks_per_second = rustix::param::clock_ticks_per_second();
     if let Some(ticks) = std::fs::read_to_string("/proc/self/stat")

@@ -1,0 +1,182 @@
+//! The names dashboards and alerts for etcd know: each has a value, or `docs/metrics.md` says why it has none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use store_proto::etcdserverpb as pb;
+
+use super::http::get_at;
+use super::running::{bytes, start_with};
+
+/// What is told here and what is not.
+const DOCUMENT: &str = include_str!("../../../../docs/metrics.md");
+
+/// What etcd's own test of its metrics asks for, and its mixin and dashboard.
+const KNOWN: &[(&str, &str)] = &[
+    ("etcd_cluster_", "version"),
+    (
+        "etcd_server_",
+        "version go_version id is_leader is_learner has_leader leader_changes_seen_total learner_promote_successes \
+         learner_promote_failures heartbeat_send_failures_total slow_apply_total slow_read_indexes_total \
+         read_indexes_failed_total proposals_applied_total proposals_committed_total proposals_failed_total \
+         proposals_pending quota_backend_bytes health_success health_failures client_requests_total \
+         apply_duration_seconds range_duration_seconds request_duration_seconds snapshot_apply_in_progress_total \
+         healthcheck healthchecks_total feature_enabled",
+    ),
+    (
+        "etcd_disk_",
+        "wal_fsync_duration_seconds wal_write_bytes_total wal_write_duration_seconds backend_commit_duration_seconds \
+         backend_defrag_duration_seconds backend_snapshot_duration_seconds defrag_inflight",
+    ),
+    (
+        "etcd_mvcc_",
+        "db_total_size_in_bytes db_total_size_in_use_in_bytes db_open_read_transactions put_total delete_total \
+         range_total txn_total hash_duration_seconds hash_rev_duration_seconds",
+    ),
+    (
+        "etcd_network_",
+        "client_grpc_received_bytes_total client_grpc_sent_bytes_total known_peers",
+    ),
+    (
+        "etcd_snap_",
+        "db_fsync_duration_seconds db_save_total_duration_seconds fsync_duration_seconds",
+    ),
+    (
+        "etcd_grpc_proxy_",
+        "cache_hits_total cache_keys_total cache_misses_total events_coalescing_total watchers_coalescing_total",
+    ),
+    (
+        "etcd_debugging_mvcc_",
+        "compact_revision current_revision keys_total events_total pending_events_total slow_watcher_total \
+         watch_stream_total watcher_total total_put_size_in_bytes db_compaction_keys_total db_compaction_last \
+         db_compaction_pause_duration_milliseconds db_compaction_total_duration_milliseconds \
+         index_compaction_pause_duration_milliseconds",
+    ),
+    (
+        "etcd_debugging_",
+        "auth_revision lease_granted_total lease_renewed_total lease_revoked_total lease_ttl_total \
+         server_lease_expired_total store_expires_total store_watch_requests_total store_watchers \
+         snap_save_marshalling_duration_seconds snap_save_total_duration_seconds server_alarms \
+         disk_backend_commit_rebalance_duration_seconds disk_backend_commit_spill_duration_seconds \
+         disk_backend_commit_write_duration_seconds server_watch_send_loop_watch_stream_duration_seconds \
+         server_watch_send_loop_watch_stream_duration_per_event_seconds \
+         server_watch_send_loop_control_stream_duration_seconds server_watch_send_loop_progress_duration_seconds",
+    ),
+    (
+        "grpc_server_",
+        "started_total handled_total msg_received_total msg_sent_total handling_seconds",
+    ),
+    ("os_fd_", "limit used"),
+    (
+        "process_",
+        "resident_memory_bytes open_fds max_fds cpu_seconds_total",
+    ),
+];
+
+/// The words between backticks in a row's first column.
+fn absent() -> BTreeSet<&'static str> {
+    let rows = DOCUMENT.lines().filter_map(|line| line.strip_prefix("| `"));
+    let names = rows.filter_map(|row| row.split(" | ").next());
+    let names = names.flat_map(|names| names.split(", "));
+    names.map(|name| name.trim_matches('`')).collect()
+}
+
+/// Samples by their names and labels.
+fn samples(page: &str) -> BTreeMap<&str, f64> {
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    let samples = lines.map(|line| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name, value.parse().unwrap())
+    });
+    samples.collect()
+}
+
+#[tokio::test]
+async fn every_known_name_has_a_value_or_a_reason() {
+    let store = start_with(|config| config.extensive_metrics = true).await;
+    let page = get_at(store.address(), "/metrics").await;
+    let announced = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let announced: BTreeSet<&str> = announced
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let absent = absent();
+    let mut wrong = Vec::new();
+    for (prefix, names) in KNOWN {
+        for name in names.split_ascii_whitespace() {
+            let name = format!("{prefix}{name}");
+            let (told, excused) = (announced.contains(&*name), absent.contains(&*name));
+            if told == excused {
+                wrong.push(format!("{name}: told {told}, listed as absent {excused}"));
+            }
+        }
+    }
+    let known = |name: &str| {
+        KNOWN.iter().any(|(prefix, names)| {
+            let rest = name.strip_prefix(prefix);
+            rest.is_some_and(|rest| names.split_ascii_whitespace().any(|name| name == rest))
+        })
+    };
+    for name in absent {
+        if !name.ends_with('*') && !known(name) {
+            wrong.push(format!("{name}: absent, but nobody asks for it"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test]
+async fn what_was_done_is_counted() {
+    let store = start_with(|_| ()).await;
+    let put = |key: &str| pb::PutRequest {
+        key: bytes(key),
+        value: bytes("value"),
+        ..Default::default()
+    };
+    let op = |request| pb::RequestOp {
+        request: Some(request),
+    };
+    use pb::request_op::Request;
+    let txn = pb::TxnRequest {
+        success: vec![
+            op(Request::RequestPut(put("a"))),
+            op(Request::RequestPut(put("b"))),
+            op(Request::RequestDeleteRange(pb::DeleteRangeRequest {
+                key: bytes("c"),
+                ..Default::default()
+            })),
+        ],
+        ..Default::default()
+    };
+    store.kv().txn(txn).await.unwrap();
+    store.put("c", "value").await;
+    store.get("c").await;
+    let grant = pb::LeaseGrantRequest { ttl: 60, id: 7 };
+    store.lease().lease_grant(grant).await.unwrap();
+    let revoke = pb::LeaseRevokeRequest { id: 7 };
+    store.lease().lease_revoke(revoke).await.unwrap();
+    store.maintenance().hash(pb::HashRequest {}).await.unwrap();
+    assert_eq!(get_at(store.address(), "/readyz").await, "ok");
+    let page = get_at(store.address(), "/metrics").await;
+    let samples = samples(&page);
+    for (name, wanted) in [
+        ("etcd_mvcc_put_total", 3.0),
+        ("etcd_mvcc_delete_total", 1.0),
+        ("etcd_mvcc_txn_total", 1.0),
+        ("etcd_debugging_mvcc_events_total", 3.0),
+        ("etcd_debugging_mvcc_total_put_size_in_bytes", 18.0),
+        ("etcd_debugging_lease_granted_total", 1.0),
+        ("etcd_debugging_lease_revoked_total", 1.0),
+        ("etcd_mvcc_hash_duration_seconds_count", 1.0),
+        (
+            "etcd_server_healthcheck{type=\"readyz\",name=\"linearizable_read\"}",
+            1.0,
+        ),
+        (
+            "etcd_server_healthchecks_total{type=\"readyz\",name=\"non_learner\",status=\"success\"}",
+            1.0,
+        ),
+    ] {
+        assert_eq!(samples.get(name), Some(&wanted), "{name}");
+    }
+    // One was the test's, two those of the checks.
+    assert!(samples["etcd_mvcc_range_total"] >= 3.0);
+}
