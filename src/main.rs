@@ -51,6 +51,9 @@ enum Command {
     /// What etcdutl does: look at a snapshot, restore it; takes etcdutl's commands and flags
     #[command(disable_help_flag = true)]
     Utl(CtlWords),
+    /// Forwards connections to the members of a cluster (`gateway start`); takes etcd's flags
+    #[command(disable_help_flag = true)]
+    Gateway(CtlWords),
     /// Looks at a store and its machine, and says what to do about what it finds
     #[command(disable_help_flag = true)]
     Doctor(CtlWords),
@@ -124,6 +127,10 @@ fn run(
             Ok(runtime()?.block_on(confd::run_config(config)))
         }
         Command::Ctl(ctl) => Ok(runtime()?.block_on(store_ctl::run(ctl.words))),
+        Command::Gateway(gateway) => {
+            logging.start("info");
+            Ok(runtime()?.block_on(store_proxy::gateway(gateway.words)))
+        }
         Command::Doctor(doctor) => Ok(runtime()?.block_on(store_ctl::doctor::run(doctor.words))),
         Command::Utl(utl) => Ok(store_utl::run(utl.words)),
         Command::Version => {

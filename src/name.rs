@@ -16,7 +16,18 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// Parts that read their own flags, and so print their own help.
-const PARTS: &[&str] = &["store", "ctl", "utl", "registrator", "confd", "doctor"];
+const PARTS: &[&str] = &[
+    "store",
+    "ctl",
+    "utl",
+    "registrator",
+    "confd",
+    "doctor",
+    "gateway",
+];
+
+/// Parts that etcd has as commands of its own.
+const OF_ETCD: &[&str] = &["gateway"];
 
 /// The command line with the subcommand spelled out, and `help <part>` asked of the part.
 pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {
@@ -35,6 +46,13 @@ pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {
     {
         arguments[1] = arguments[2].clone();
         arguments[2] = OsString::from("--help");
+    }
+    if arguments.get(1).is_some_and(|word| word == "store")
+        && arguments
+            .get(2)
+            .is_some_and(|word| OF_ETCD.iter().any(|part| word == *part))
+    {
+        arguments.remove(1);
     }
     if arguments
         .get(1)
@@ -117,6 +135,9 @@ mod tests {
                 &["muster", "drain", "web"],
                 &["muster", "registrator", "drain", "web"],
             ),
+            (&["etcd", "gateway", "start"], &["etcd", "gateway", "start"]),
+            (&["muster", "store", "gateway"], &["muster", "gateway"]),
+            (&["muster", "gateway"], &["muster", "gateway"]),
             (&["etcd", "--version"], &["etcd", "store", "--version"]),
             (&["confd", "--version"], &["confd", "--version"]),
             (&["confd", "-version"], &["confd", "--version"]),

@@ -10,6 +10,7 @@ pub mod authority;
 pub mod cluster;
 pub mod complaint;
 pub mod confdir;
+pub mod dns;
 pub mod docker;
 pub mod etcdctl;
 pub mod history;

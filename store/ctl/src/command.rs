@@ -97,6 +97,7 @@ pub enum Command {
 /// Why it could not be done.
 pub(crate) async fn run(command: Command, globals: &Globals) -> Result<(), Failure> {
     globals.checked()?;
+    let globals = &globals.located().await?;
     let printer = Printer::new(globals)?;
     match command {
         Command::Get(get) => get.run(globals, &printer).await,

@@ -98,7 +98,7 @@ struct Args {
 /// Looks, prints and gives the exit status. `words` are those after the program's name.
 pub async fn run(words: Vec<std::ffi::OsString>) -> ExitCode {
     let words = std::iter::once("muster doctor".into()).chain(words);
-    let args = match Args::try_parse_from(words) {
+    let mut args = match Args::try_parse_from(words) {
         Ok(args) => args,
         Err(error) => {
             // Help goes to standard output and is no failure; clap knows which is which.
@@ -106,7 +106,10 @@ pub async fn run(words: Vec<std::ffi::OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG));
         }
     };
-    let found = look(&args).await;
+    let found = match located(&mut args).await {
+        Ok(()) => look(&args).await,
+        Err(failure) => vec![Finding::wrong("store", failure.whole(), "")],
+    };
     if args.json {
         let list: Vec<_> = found.iter().map(Finding::to_json).collect();
         println!("{}", serde_json::Value::from(list));
@@ -122,14 +125,17 @@ pub async fn run(words: Vec<std::ffi::OsString>) -> ExitCode {
     }
 }
 
+/// Finds the endpoints where records are to name them.
+async fn located(args: &mut Args) -> Result<(), Failure> {
+    args.globals.checked()?;
+    args.globals = args.globals.located().await?;
+    Ok(())
+}
+
 async fn look(args: &Args) -> Vec<Finding> {
     let globals = &args.globals;
     let mut found = this_machine(args).await;
-    let listed = match globals.checked() {
-        Ok(()) => listed(globals).await,
-        Err(failure) => Err(failure),
-    };
-    let listed = match listed {
+    let listed = match listed(globals).await {
         Ok(listed) => listed,
         Err(failure) => {
             found.push(Finding::wrong(

@@ -1,9 +1,12 @@
 //! The global flags and their `ETCDCTL_…` variables: where the store is, how long to wait, how to print.
 
+use std::error::Error as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use store_discovery::srv::{Domain, Found, Role};
 
 use crate::failure::Failure;
 use crate::prompt;
@@ -84,7 +87,7 @@ pub struct Globals {
     #[arg(long, global = true, env = "ETCDCTL_INSECURE_DISCOVERY", value_name = "BOOL", default_value = "true",
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool)]
     insecure_discovery: bool,
-    /// Domain whose records name the endpoints (not there yet)
+    /// Domain whose records name the endpoints
     #[arg(
         short = 'd',
         long,
@@ -101,6 +104,14 @@ pub struct Globals {
         value_name = "NAME"
     )]
     discovery_srv_name: Option<String>,
+    /// Name server to ask for them, as address:port [default: the system's]
+    #[arg(
+        long,
+        global = true,
+        env = "ETCDCTL_DISCOVERY_DNS_SERVER",
+        value_name = "ADDRESS"
+    )]
+    discovery_dns_server: Option<SocketAddr>,
 }
 
 impl Globals {
@@ -130,22 +141,48 @@ impl Globals {
         Ok(())
     }
 
-    /// Refuses what is not there yet, instead of going on without it.
+    /// Refuses what does not fit together.
     ///
     /// # Errors
     /// Wrong arguments.
     pub(crate) fn checked(&self) -> Result<(), Failure> {
-        if self.discovery_srv.is_some() {
-            return Err(
-                Failure::bad_arguments("--discovery-srv is not supported yet")
-                    .hint("name the endpoints with --endpoints"),
-            );
-        }
         match (&self.cert, &self.key) {
             (Some(_), None) => Err(Failure::bad_arguments("--cert is given without --key")),
             (None, Some(_)) => Err(Failure::bad_arguments("--key is given without --cert")),
             _ => Ok(()),
         }
+    }
+
+    /// With the endpoints that a domain's records name, if one is given.
+    ///
+    /// # Errors
+    /// Why they are not known.
+    pub(crate) async fn located(&self) -> Result<Self, Failure> {
+        let mut located = self.clone();
+        let Some(domain) = self.discovery_srv.as_ref().filter(|name| !name.is_empty()) else {
+            return Ok(located);
+        };
+        let domain = Domain {
+            name: domain.clone(),
+            service: self.discovery_srv_name.clone(),
+            server: self.discovery_dns_server,
+        };
+        let mut found = domain.find(Role::Client).await.map_err(|error| {
+            let cause = error.source().map(|cause| format!(": {cause}"));
+            Failure::error(format!("{error}{}", cause.unwrap_or_default())).hint(error.hint())
+        })?;
+        if !self.insecure_discovery {
+            found.retain(|one| one.secure);
+        }
+        if found.is_empty() {
+            let line = format!(
+                "the records of {} name endpoints in the clear only",
+                domain.name
+            );
+            return Err(Failure::error(line).hint("allow them with --insecure-discovery"));
+        }
+        located.endpoints = found.iter().map(Found::url).collect();
+        Ok(located)
     }
 }
 

@@ -1,0 +1,5 @@
+//! Where the members of a cluster are, when no list says so: `srv.rs` asks the domain name system.
+//!
+//! It knows names and addresses, and nothing of what is said to whom it finds.
+
+pub mod srv;
