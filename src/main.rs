@@ -54,6 +54,9 @@ enum Command {
     /// Forwards connections to the members of a cluster (`gateway start`); takes etcd's flags
     #[command(disable_help_flag = true)]
     Gateway(CtlWords),
+    /// Serves clients on behalf of a cluster (`grpc-proxy start`); takes etcd's flags
+    #[command(disable_help_flag = true)]
+    GrpcProxy(CtlWords),
     /// Looks at a store and its machine, and says what to do about what it finds
     #[command(disable_help_flag = true)]
     Doctor(CtlWords),
@@ -130,6 +133,10 @@ fn run(
         Command::Gateway(gateway) => {
             logging.start("info");
             Ok(runtime()?.block_on(store_proxy::gateway(gateway.words)))
+        }
+        Command::GrpcProxy(proxy) => {
+            logging.start("info");
+            Ok(runtime()?.block_on(store_proxy::grpc_proxy(proxy.words)))
         }
         Command::Doctor(doctor) => Ok(runtime()?.block_on(store_ctl::doctor::run(doctor.words))),
         Command::Utl(utl) => Ok(store_utl::run(utl.words)),

@@ -24,10 +24,11 @@ const PARTS: &[&str] = &[
     "confd",
     "doctor",
     "gateway",
+    "grpc-proxy",
 ];
 
 /// Parts that etcd has as commands of its own.
-const OF_ETCD: &[&str] = &["gateway"];
+const OF_ETCD: &[&str] = &["gateway", "grpc-proxy"];
 
 /// The command line with the subcommand spelled out, and `help <part>` asked of the part.
 pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {

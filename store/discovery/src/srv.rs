@@ -2,6 +2,7 @@
 //! members that begin together. Records of the `ssl` names are spoken to over TLS.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
@@ -11,6 +12,11 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use thiserror::Error;
+
+/// How long a name server may take. A system's own default of 5 s is for people who wait for a page.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Tries beside the first: a lost datagram is no reason to give up.
+const ATTEMPTS: usize = 1;
 
 /// Who is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,8 +155,11 @@ impl Domain {
                 TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
             }
         };
+        let options = builder.options_mut();
+        options.timeout = ANSWER_TIMEOUT;
+        options.attempts = ATTEMPTS;
         // In the order of the system's file, as every other program asks.
-        builder.options_mut().server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
+        options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
         builder.build().map_err(SrvError::Servers)
     }
 }

@@ -1,9 +1,15 @@
-//! What stands between clients and a cluster on a host: `gateway.rs` forwards connections and knows nothing of what is in
-//! them. Flags are etcd's (`upstream.rs`, `outcome.rs`).
+//! What stands between clients and a cluster on a host. `gateway.rs` forwards connections and knows nothing of what is in
+//! them; `grpc.rs` speaks the protocol: `watch.rs`, `keep_alive.rs`, `cache.rs` and `namespace.rs` decide, and know no task and
+//! no socket. Flags are etcd's (`upstream.rs`, `outcome.rs`).
 
+mod cache;
 mod gateway;
+mod grpc;
+mod keep_alive;
+mod namespace;
 mod outcome;
 mod upstream;
+mod watch;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -16,6 +22,11 @@ use crate::outcome::Outcome;
 /// `etcd gateway`: `words` are those after it. Needs a runtime with network and time; gives the exit status.
 pub async fn gateway(words: Vec<OsString>) -> ExitCode {
     run("gateway", words, gateway::run).await
+}
+
+/// The same for `etcd grpc-proxy`.
+pub async fn grpc_proxy(words: Vec<OsString>) -> ExitCode {
+    run("grpc-proxy", words, grpc::run).await
 }
 
 async fn run<C: Parser, F: Future<Output = Result<ExitCode, Outcome>>>(
@@ -45,5 +56,6 @@ mod tests {
     #[test]
     fn the_command_lines_are_well_formed() {
         crate::gateway::Cli::command().debug_assert();
+        crate::grpc::Cli::command().debug_assert();
     }
 }
