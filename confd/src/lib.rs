@@ -1,7 +1,7 @@
 //! confd: keeps configuration files equal to what the store says, and services running on them.
 //!
 //! Pure: [`resource`] (what to keep), [`tree`], [`glob`] and [`reads`] (what a template sees and has seen), [`engine`]
-//! (templates), [`plan`] (desired, applied, reloaded), [`agent`] (when to do what). Shells: [`files`] on [`disk`],
+//! (templates), [`render`], [`plan`] (desired, applied, reloaded), [`agent`] (when to do what). Shells: [`files`] on [`disk`],
 //! [`command`], [`backends`], [`confdir`], [`run`], `api`, `state`. Never knows Docker, raft, or what a key means beyond
 //! the catalog.
 //!
@@ -33,6 +33,7 @@ pub mod plan;
 mod program;
 mod quiet;
 pub mod reads;
+pub mod render;
 pub mod resource;
 pub mod run;
 mod spelling;

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use store_client::mirror::Snapshot;
 use tokio::sync::mpsc;
 
 use super::copies::{goes_back, keep, restore};
@@ -19,9 +18,9 @@ use crate::faults::chain;
 use crate::files::{self, Staged, Staging};
 use crate::generations::Generations;
 use crate::plan::Book;
+use crate::render::render;
 use crate::resource::Resource;
 use crate::state::StateFile;
-use crate::tree::{Reader, Scope};
 
 /// Answers on their way. 16: twice the passes that can be under way, each with one step.
 const ANSWERS_MAX: usize = 16;
@@ -162,7 +161,10 @@ impl Jobs {
                 };
                 self.jobs.insert(name.clone(), job);
                 let globals = self.globals.clone();
-                let render = move || (Done::Rendered(render(&unit, snapshot, &globals)), None);
+                let render = move || {
+                    let output = render(&unit.resource, &*unit.template, snapshot, &globals);
+                    (Done::Rendered(output), None)
+                };
                 if self.quick.contains(&name) {
                     self.here(name, pass, render);
                 } else {
@@ -434,32 +436,6 @@ fn answer(name: String, pass: u64, work: impl FnOnce() -> (Done, Option<Staged>)
         output: String::new(),
         staged,
         took: started.elapsed(),
-    }
-}
-
-fn render(unit: &Unit, snapshot: Snapshot, globals: &Globals) -> Output {
-    let resource = &unit.resource;
-    let reader = Reader::new(snapshot, Scope::new(&resource.prefix, &resource.keys));
-    let globals = Globals {
-        vars: resource.vars.clone(),
-        ..globals.clone()
-    };
-    let rendered = unit.template.render(reader, &globals);
-    let result = rendered.result.map_err(Fault::from);
-    let result =
-        result.and_then(
-            |text| match resource.output_format.map(|format| format.check(&text)) {
-                Some(Err(message)) => Err(Fault {
-                    message: format!("template {}: {message}", resource.src),
-                    hint: None,
-                }),
-                _ => Ok(Arc::from(text)),
-            },
-        );
-    Output {
-        result,
-        reads: rendered.reads,
-        notes: rendered.notes,
     }
 }
 

@@ -58,10 +58,31 @@ pub enum Bug {
     VotersForgotten,
     /// Only part of a revision is shown, and the rest never (etcd API guarantees, watch: atomic).
     HalfRevisionShown,
+    /// A registrator's engine replays old events as if they had just happened.
+    ReplaysLookNew,
+    /// An engine that does not answer is taken for one that has no such container.
+    SilenceIsAbsence,
+    /// A registrator that finds its lease alive does not read what hangs on it.
+    LeaseNotRead,
+    /// A registrator puts its keys without its lease.
+    PutWithoutLease,
+}
+
+impl Bug {
+    /// Whether it is a mistake of an agent's shell.
+    pub(crate) const fn is_of_agents(self) -> bool {
+        matches!(
+            self,
+            Self::ReplaysLookNew
+                | Self::SilenceIsAbsence
+                | Self::LeaseNotRead
+                | Self::PutWithoutLease
+        )
+    }
 }
 
 /// All of them.
-pub const ALL: [Bug; 23] = [
+pub const ALL: [Bug; 27] = [
     Bug::AckBeforeDurable,
     Bug::ThenBeforeSync,
     Bug::SyncCoversLater,
@@ -85,4 +106,8 @@ pub const ALL: [Bug; 23] = [
     Bug::SnapshotChunkSkipped,
     Bug::VotersForgotten,
     Bug::HalfRevisionShown,
+    Bug::ReplaysLookNew,
+    Bug::SilenceIsAbsence,
+    Bug::LeaseNotRead,
+    Bug::PutWithoutLease,
 ];

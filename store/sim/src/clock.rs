@@ -28,6 +28,14 @@ impl Clock {
         Moment(now.saturating_sub(self.epoch) * self.rate_ppm / MILLION / 1_000)
     }
 
+    /// The world's time while it goes on by so many milliseconds.
+    pub(crate) const fn length(&self, ms: u64) -> Option<Time> {
+        match ms.checked_mul(1_000 * MILLION) {
+            Some(scaled) => Some(scaled.div_ceil(self.rate_ppm)),
+            None => None,
+        }
+    }
+
     /// When the member's clock will show `moment`; `None` = never.
     pub(crate) fn time(&self, moment: Moment) -> Option<Time> {
         if moment == Moment::NEVER {

@@ -168,6 +168,7 @@ impl World {
     pub(crate) fn end_faults(&mut self) {
         self.net.well = true;
         self.net.heal();
+        self.agents_in_peace();
         for host in 0..self.hosts.len() {
             self.disk_well(host);
             let disk = &self.hosts[host].disk;

@@ -4,6 +4,7 @@
 //! and clients are simulated. A seed is a run: it can be repeated, traced, and debugged.
 //! Start at `world.rs` (the events), then `promises.rs` (what is checked) and `host.rs` (the shell).
 
+mod agents;
 mod bugs;
 mod chance;
 mod clock;

@@ -8,11 +8,13 @@ pub(crate) mod durability;
 pub(crate) mod election;
 #[cfg(test)]
 pub(crate) mod example;
+pub(crate) mod kept;
 pub(crate) mod lease;
 pub(crate) mod log_matching;
 pub(crate) mod membership;
 pub(crate) mod peace;
 pub(crate) mod reads;
+pub(crate) mod registered;
 pub(crate) mod rest;
 pub(crate) mod state;
 pub(crate) mod watch;

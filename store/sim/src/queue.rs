@@ -8,6 +8,7 @@ use store_member::effects::PeerMessage;
 use store_member::input::StreamEvent;
 use store_watch::batch::{Batch, StreamId};
 
+use crate::agents::Happening;
 use crate::clock::Time;
 use crate::history::OpId;
 
@@ -75,6 +76,10 @@ pub(crate) enum Event {
     DiskWell { host: usize },
     /// A cut network is whole again.
     Heal,
+    /// An agent's request arrives at a member.
+    Ask { host: usize, ask: usize },
+    /// Something happens to an agent or around it.
+    Agents(Happening),
 }
 
 struct Entry {

@@ -5,6 +5,7 @@
 //! `world/clients.rs`, who changes members in `world/operator.rs`, the peace after the faults in
 //! `world/peace.rs`. One generator decides everything, so that a seed is a run.
 
+mod agents;
 mod applied;
 mod clients;
 mod disk;
@@ -22,6 +23,7 @@ use store_member::effects::{Effects, PeerMessage};
 use store_member::input::{Input, StreamEvent};
 use store_watch::batch::StreamId;
 
+use crate::agents::Agents;
 use crate::bugs::Bug;
 use crate::chance::Chance;
 use crate::clock::Time;
@@ -72,6 +74,7 @@ pub(crate) struct World {
     quiet: bool,
     pub(crate) faults: u64,
     pub(crate) transfers: u64,
+    agents: Option<Agents>,
     effects: Effects,
     bug: Option<Bug>,
     trace: bool,
@@ -127,6 +130,7 @@ impl World {
             quiet: false,
             faults: 0,
             transfers: 0,
+            agents: Agents::draw(seed, &plan, bug),
             effects: Effects::default(),
             bug,
             trace,
@@ -184,6 +188,10 @@ impl World {
         for watcher in 0..self.watchers.len() {
             let delay = self.chance.below(3 * SECOND);
             self.after(delay, Event::Watcher { watcher });
+        }
+        let agents = self.agents.as_mut().map(Agents::begin);
+        for (at, event) in agents.unwrap_or_default() {
+            self.queue.push(at, event);
         }
         self.after(2 * SECOND, Event::Fault);
         if self.plan.change_every > 0 {
@@ -249,6 +257,7 @@ impl World {
             | Event::Stream { host, life, .. } => (*host, Some(*life)),
             Event::Deliver { host, .. }
             | Event::Request { host, .. }
+            | Event::Ask { host, .. }
             | Event::Wish { host, .. } => (*host, None),
             _ => return self.happen_outside(event),
         };
@@ -281,6 +290,10 @@ impl World {
             }
             Event::Request { op, .. } => {
                 self.request(host, op);
+                Ok(())
+            }
+            Event::Ask { ask, .. } => {
+                self.ask(host, ask);
                 Ok(())
             }
             Event::Wish { order, .. } => {
@@ -317,6 +330,7 @@ impl World {
             Event::Resume { host, life } if self.hosts[host].life == life => self.resume(host),
             Event::DiskWell { host } => self.disk_well(host),
             Event::Heal => self.net.heal(),
+            Event::Agents(happening) => return self.agents_happen(happening),
             _ => {}
         }
         Ok(())

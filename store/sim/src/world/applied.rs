@@ -2,6 +2,7 @@
 //! all others have, and with the model.
 
 use store_machine::command::Command;
+use store_machine::reply::Reply;
 use store_member::effects::{Append, Notice, PeerMessage};
 use store_member::record::EntryKind;
 
@@ -195,6 +196,10 @@ impl World {
                 return Ok(());
             }
             let (reply, revision) = self.canon.model.apply(&command);
+            if let (Some(agents), Ok(Reply::Txn(done))) = (&mut self.agents, &reply) {
+                let events = self.canon.model.events(done.revision.0);
+                agents.committed(&command, events)?;
+            }
             let asked = self.history.of_body(&slot.body);
             match &command {
                 Command::LeaseRevoke { id, .. } if asked.is_none() && reply.is_ok() => {

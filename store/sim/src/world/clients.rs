@@ -5,6 +5,7 @@ use store_member::answer::{Body, Consistency, Failure};
 use store_member::input::StreamEvent;
 use store_watch::batch::{Batch, StreamId};
 
+use crate::agents::Happening;
 use crate::bugs::Bug;
 use crate::clock::Time;
 use crate::history::{OpId, What};
@@ -168,6 +169,8 @@ impl World {
 
     /// A process is gone, and its streams with it.
     pub(super) fn cut_streams(&mut self, host: usize, life: u64) {
+        let gone = Happening::Gone { host, life };
+        self.after(MS, Event::Agents(gone));
         for watcher in 0..self.watchers.len() {
             let Some(connection) = self.watchers[watcher].connection else {
                 continue;

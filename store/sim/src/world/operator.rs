@@ -72,10 +72,7 @@ impl World {
 
     /// A host that is in use; in peace, one of a member.
     pub(super) fn some_host(&mut self) -> usize {
-        let used = |place: &usize| {
-            self.hosts[*place].fate == Fate::Runs && (!self.net.well || self.is_member(*place))
-        };
-        let used: Vec<usize> = (0..self.hosts.len()).filter(used).collect();
+        let used = self.used_hosts();
         used[self.chance.place(used.len())]
     }
 

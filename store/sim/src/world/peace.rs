@@ -2,10 +2,11 @@
 //! still hold everything it ever acknowledged (liveness).
 
 use store_machine::MemberRecord;
+use store_machine::revision::LeaseId;
 
 use crate::host::Host;
 use crate::plan::{MS, SECOND};
-use crate::promises::{Check, answers, lease, peace};
+use crate::promises::{Check, answers, lease, peace, registered};
 use crate::world::World;
 use crate::world::operator::place_of;
 
@@ -16,6 +17,10 @@ const LEADER_WITHIN: u64 = 30 * SECOND;
 /// All must be as it should be this long after the last request, and twice the longest lease: an election,
 /// and a member's patience.
 const SETTLED_WITHIN: u64 = 40 * SECOND;
+
+/// The agents' longest waits on top of it: half a minute between two tries, the time of a crash loop, and a
+/// look at everything.
+const AGENTS_WITHIN: u64 = 120 * SECOND;
 
 /// A lease that is longer is recorded so often, and late by at most that much after a change of leader.
 const CHECKPOINT_SECONDS: u64 = 300;
@@ -32,6 +37,9 @@ impl World {
         self.until_served()?;
         self.run(self.now + 3 * SECOND)?;
         self.quiet = true;
+        if let Some(agents) = &mut self.agents {
+            agents.quieten();
+        }
         self.say(|| String::from("quiet"));
         let longest = self.plan.ttl_seconds.1.unsigned_abs();
         let late = if longest > CHECKPOINT_SECONDS {
@@ -39,7 +47,12 @@ impl World {
         } else {
             0
         };
-        let until = self.now + SETTLED_WITHIN + 2 * (longest + late) * SECOND;
+        let agents = if self.agents.is_some() {
+            AGENTS_WITHIN
+        } else {
+            0
+        };
+        let until = self.now + SETTLED_WITHIN + agents + 2 * (longest + late) * SECOND;
         while self.unsettled().is_err() && self.now < until {
             self.run(self.now + 500 * MS)?;
         }
@@ -48,6 +61,7 @@ impl World {
             self.look(host)?;
         }
         let term = self.term();
+        let ordered = self.agents_ordered();
         // Longer than any member waits for an outcome, by the slowest clock.
         self.run(self.now + PATIENCE)?;
         let there = |host: usize, life: u64| {
@@ -56,6 +70,7 @@ impl World {
         };
         self.memberships.finished(there)?;
         peace::undisturbed(term, self.term())?;
+        registered::rests(ordered, self.agents_ordered())?;
         answers::finished(&self.history, there)
     }
 
@@ -103,11 +118,15 @@ impl World {
             let applied = host.member().map(|member| member.machine().applied().0);
             peace::agreed(host.id, applied, last)?;
         }
-        lease::finished(&self.canon)?;
+        let kept = |lease: LeaseId| self.agents.as_ref().is_some_and(|it| it.owns(lease));
+        lease::finished(&self.canon, kept)?;
         for watcher in &self.watchers {
             peace::watched(watcher.connection.is_some() && watcher.shown.next.is_some())?;
             watcher.shown.finished(&self.canon)?;
         }
-        Ok(())
+        match &self.agents {
+            Some(agents) => agents.unsettled(self),
+            None => Ok(()),
+        }
     }
 }

@@ -106,6 +106,9 @@ impl World {
         if let Some(order) = order_of(token) {
             return self.wish_answered(order, &outcome);
         }
+        if self.agent_answered(token, header, &outcome) {
+            return Ok(());
+        }
         let id = OpId(usize::try_from(token.0).unwrap_or(usize::MAX));
         let Some(op) = self.history.ops.get_mut(id.0) else {
             return Ok(());

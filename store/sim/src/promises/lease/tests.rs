@@ -114,7 +114,10 @@ fn a_holder_is_not_told_that_a_living_lease_is_gone() {
 #[test]
 fn what_nobody_keeps_alive_ends() {
     let late = "a lease ends late by at most a bound";
-    expect("none is left", finished(&canon(&[])), None);
-    let check = finished(&canon(&[grant(1, 10)]));
+    let nobody = |_| false;
+    expect("none is left", finished(&canon(&[]), nobody), None);
+    let kept = |lease: LeaseId| lease.0 == 1;
+    expect("kept alive", finished(&canon(&[grant(1, 10)]), kept), None);
+    let check = finished(&canon(&[grant(1, 10)]), nobody);
     expect("one is left", check, Some((late, "1 lives")));
 }
