@@ -103,6 +103,9 @@ pub struct RangeRequest {
     pub create_revision_min: i64,
     /// Drop pairs created after this revision.
     pub create_revision_max: i64,
+    /// The count is of no interest: it may be that of the pairs found. What goes on with a range at a past revision
+    /// asks for this, as counting walks over all of it. Never part of a command.
+    pub uncounted: bool,
 }
 
 impl RangeRequest {
@@ -121,6 +124,7 @@ impl RangeRequest {
             mod_revision_max: 0,
             create_revision_min: 0,
             create_revision_max: 0,
+            uncounted: false,
         }
     }
 }

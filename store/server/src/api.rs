@@ -11,6 +11,7 @@ use crate::absence::Absence;
 use crate::auth::Guard;
 use crate::connection::Doormen;
 use crate::grpc::account::Accounts;
+use crate::grpc::large::Budget;
 use crate::grpc::reflection::Reflection;
 use crate::handle::Handle;
 use crate::http::access::Access;
@@ -29,6 +30,8 @@ pub(crate) struct Api {
     pub(crate) closing: CancellationToken,
     /// Other members could reach this one.
     pub(crate) peer_port: bool,
+    /// Memory for answers to large ranges.
+    pub(crate) ranges: Budget,
     /// Places for snapshots on their way out.
     pub(crate) snapshots: Arc<Semaphore>,
     /// For streams that want a leader.

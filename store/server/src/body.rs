@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue};
 use hyper::body::{Frame, SizeHint};
 
 use crate::grpc::account::StreamAccount;
+use crate::grpc::large::Writing;
 
 /// Trailer that carries a gRPC code.
 pub(crate) const GRPC_STATUS: &str = "grpc-status";
@@ -30,6 +31,8 @@ pub(crate) enum Body {
     Lines(BoxStream<'static, Bytes>),
     /// One gRPC message with its five-byte prefix, to be followed by the OK trailer.
     Message(Bytes),
+    /// The same, of a large answer in pieces.
+    Pieces(Box<Writing>),
     /// The OK trailer of a message that has been taken.
     Ok,
     /// A gRPC answer on which no books are kept.
@@ -61,6 +64,13 @@ impl hyper::body::Body for Body {
                 *self = Self::Ok;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
+            Self::Pieces(writing) => {
+                if let Some(piece) = writing.next() {
+                    return Poll::Ready(Some(Ok(Frame::data(piece))));
+                }
+                *self = Self::Ok;
+                self.poll_frame(cx)
+            }
             Self::Ok => {
                 *self = Self::Empty;
                 let mut trailers = HeaderMap::with_capacity(1);
@@ -82,7 +92,7 @@ impl hyper::body::Body for Body {
         match self {
             Self::Empty => true,
             Self::Plain(bytes) => bytes.is_empty(),
-            Self::Lines(_) | Self::Message(_) | Self::Ok => false,
+            Self::Lines(_) | Self::Message(_) | Self::Pieces(_) | Self::Ok => false,
             Self::Uncounted(body) | Self::Stream(body, _) => body.is_end_stream(),
         }
     }
@@ -94,6 +104,7 @@ impl hyper::body::Body for Body {
             // No content-length on gRPC answers: trailers follow.
             Self::Lines(_)
             | Self::Message(_)
+            | Self::Pieces(_)
             | Self::Ok
             | Self::Uncounted(_)
             | Self::Stream(..) => SizeHint::default(),

@@ -20,6 +20,7 @@ use crate::config::security::Tls;
 use crate::config::{Config, Serves};
 use crate::connection::{self, Door, Settings};
 use crate::grpc::account::Accounts;
+use crate::grpc::large::Budget;
 use crate::grpc::reflection::Reflection;
 use crate::grpc::snapshot;
 use crate::handle::{Failure, Handle};
@@ -199,6 +200,7 @@ impl Server {
                 strict_reconfig: config.strict_reconfig,
             },
             peer_port,
+            ranges: Budget::new(config.range_bytes_max),
             accounts: Arc::new(Accounts::new(config.extensive_metrics)),
             closing: CancellationToken::new(),
             absence,

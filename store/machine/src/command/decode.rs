@@ -174,6 +174,7 @@ impl Decoder {
             mod_revision_max: self.i64()?,
             create_revision_min: self.i64()?,
             create_revision_max: self.i64()?,
+            uncounted: false,
         })
     }
 

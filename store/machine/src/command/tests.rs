@@ -98,6 +98,7 @@ fn golden_bytes() {
                         mod_revision_max: 8,
                         create_revision_min: 9,
                         create_revision_max: 10,
+                        uncounted: false,
                     }),
                 ],
             }),

@@ -55,7 +55,7 @@ impl Keyspace {
         let past = request.revision.0 > 0 && (request.revision < self.revision || self.dirty);
         let limit = select::walk_limit(request, past);
         let Collected { mut kvs, count } = if past {
-            self.collect_past(&request.keys, request.revision.0, limit)
+            self.collect_past(request, limit)
         } else {
             self.collect_latest(request, limit)
         };
@@ -108,8 +108,10 @@ impl Keyspace {
         collected
     }
 
-    /// Walks over all keys of the range, because what existed then is not counted anywhere.
-    fn collect_past(&self, keys: &KeyRange, revision: i64, limit: usize) -> Collected {
+    /// Walks over all keys of the range, because what existed then is not counted anywhere; no further than to the
+    /// limit if nobody wants the count.
+    fn collect_past(&self, request: &RangeRequest, limit: usize) -> Collected {
+        let (keys, revision) = (&request.keys, request.revision.0);
         let mut collected = Collected {
             kvs: Vec::new(),
             count: 0,
@@ -125,6 +127,8 @@ impl Keyspace {
                 collected.count += 1;
                 if collected.kvs.len() < limit {
                     collected.kvs.extend(self.pair(version));
+                } else if request.uncounted {
+                    return ControlFlow::Break(());
                 }
             }
             ControlFlow::Continue(())

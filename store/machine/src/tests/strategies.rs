@@ -95,6 +95,7 @@ pub(crate) fn range() -> impl Strategy<Value = RangeRequest> {
                 mod_revision_max: bounds.1,
                 create_revision_min: bounds.2,
                 create_revision_max: bounds.3,
+                uncounted: false,
             }
         },
     )

@@ -223,6 +223,16 @@ pub struct Args {
     )]
     pub max_request_bytes: usize,
 
+    /// Memory that answers to large ranges may take together, in bytes; more wait a little, then are refused. 0 = half
+    /// the quota.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 0,
+        help_heading = "Limits"
+    )]
+    pub max_range_bytes: u64,
+
     /// Operations per transaction.
     #[arg(
         long,

@@ -108,6 +108,8 @@ pub struct Config {
     pub quota_bytes: u64,
     /// Largest request that is proposed, in bytes; not 0.
     pub request_bytes_max: usize,
+    /// Memory that answers to large ranges may take together, in bytes; not 0.
+    pub range_bytes_max: u64,
     /// Operations per level of a transaction; not 0.
     pub txn_ops_max: usize,
     /// Connections of clients there may be; not 0.
@@ -251,6 +253,11 @@ impl Config {
             (&listen_peer, of(&args.initial_advertise_peer_urls)),
             members_secure,
         )?;
+        let quota_bytes = match args.quota_backend_bytes {
+            0 => QUOTA_BYTES_DEFAULT,
+            // Negative means no bound.
+            bytes => u64::try_from(bytes).unwrap_or(u64::MAX),
+        };
         let mut warnings = security.warnings;
         if args.enable_pprof {
             warnings.push(
@@ -294,10 +301,10 @@ impl Config {
             catch_up_entries: args.snapshot_catchup_entries,
             snapshots_max: args.max_snapshots,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
-            quota_bytes: match args.quota_backend_bytes {
-                0 => QUOTA_BYTES_DEFAULT,
-                // Negative means no bound.
-                bytes => u64::try_from(bytes).unwrap_or(u64::MAX),
+            quota_bytes,
+            range_bytes_max: match args.max_range_bytes {
+                0 => (quota_bytes / 2).min(QUOTA_BYTES_DEFAULT),
+                bytes => bytes,
             },
             request_bytes_max: at_least_one("max-request-bytes", args.max_request_bytes)?,
             txn_ops_max: at_least_one("max-txn-ops", args.max_txn_ops)?,

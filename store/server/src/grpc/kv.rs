@@ -8,7 +8,7 @@ use store_proto::etcdserverpb as pb;
 use tonic::Status;
 
 use super::errors::{ApiError, status};
-use super::{translate, txn};
+use super::{large, translate, txn};
 use crate::api::Api;
 use crate::call::Call;
 use crate::handle::{Answer, Consistency};
@@ -17,15 +17,7 @@ pub(crate) async fn range(
     call: Call,
     request: pb::RangeRequest,
 ) -> Result<pb::RangeResponse, Status> {
-    let consistency = range_consistency(&call, request.serializable)?;
-    let request = translate::range_request(request)?;
-    let answer = call
-        .handle()
-        .range(request, consistency)
-        .await
-        .map_err(status)?;
-    let header = translate::header(answer.header);
-    Ok(translate::range_response(header, answer.body))
+    Ok(large::range(call, request).await?.response)
 }
 
 pub(crate) async fn put(call: Call, request: pb::PutRequest) -> Result<pb::PutResponse, Status> {

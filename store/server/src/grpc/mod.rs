@@ -10,6 +10,7 @@ pub(crate) mod election;
 pub(crate) mod errors;
 mod health;
 pub(crate) mod kv;
+pub(crate) mod large;
 pub(crate) mod lease;
 pub(crate) mod lock;
 pub(crate) mod maintenance;
@@ -43,7 +44,7 @@ use self::method::Method;
 use self::reflection::Reflection;
 use self::services::{Answer, Arrival};
 use self::stream::{Messages, bidi, refuse, server};
-use self::unary::unary;
+use self::unary::{unary, unary_written, whole};
 use crate::api::Api;
 use crate::body::Body;
 use crate::call::Call;
@@ -63,7 +64,8 @@ pub(crate) fn serve(
             Either::Right(Either::Right(Either::Left(ready(refused))))
         }
         Some(method @ Method::Range) => {
-            Either::Left(Either::Left(unary(api, method, request, kv::range)))
+            let served = unary_written(api, method, request, large::range, range_body);
+            Either::Left(Either::Left(served))
         }
         Some(method @ Method::Put) => {
             Either::Left(Either::Right(unary(api, method, request, kv::put)))
@@ -96,6 +98,14 @@ pub(crate) fn serve(
             Either::Right(Either::Right(Either::Left(ready(unknown))))
         }
     }
+}
+
+/// The body of an answer to a range, with its length.
+fn range_body(ranged: large::Ranged) -> Result<(Body, usize), Status> {
+    Ok(match ranged.written()? {
+        large::Written::Whole(response) => whole(&response),
+        large::Written::Pieces(writing, bytes) => (Body::Pieces(writing), bytes),
+    })
 }
 
 /// A gRPC call.

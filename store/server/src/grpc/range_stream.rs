@@ -86,6 +86,7 @@ impl Reading {
             .map_or(self.pairs, |wanted| wanted.min(self.pairs));
         let request = RangeRequest {
             limit: pairs,
+            uncounted: self.count.is_some(),
             ..self.request.clone()
         };
         let answer = self.call.handle().range(request, self.consistency);
@@ -133,7 +134,7 @@ impl Reading {
 }
 
 /// The rest of a range behind `last`.
-fn after(last: &Bytes, keys: &KeyRange) -> KeyRange {
+pub(super) fn after(last: &Bytes, keys: &KeyRange) -> KeyRange {
     let mut start = BytesMut::with_capacity(last.len() + 1);
     start.put_slice(last);
     start.put_u8(0);

@@ -81,6 +81,7 @@ pub(crate) fn range_request(request: pb::RangeRequest) -> Result<RangeRequest, A
         mod_revision_max: request.max_mod_revision,
         create_revision_min: request.min_create_revision,
         create_revision_max: request.max_create_revision,
+        uncounted: false,
     })
 }
 

@@ -26,7 +26,7 @@ use crate::body::Body;
 use crate::call::Call;
 
 /// Bytes before each message.
-const PREFIX_BYTES: usize = 5;
+pub(crate) const PREFIX_BYTES: usize = 5;
 
 /// The content type of every gRPC answer.
 pub(crate) const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
@@ -45,6 +45,24 @@ where
     R: Message,
     F: Future<Output = Result<R, Status>>,
 {
+    unary_written(api, method, request, serve, |message: R| {
+        Ok(whole(&message))
+    })
+}
+
+/// The same, with an answer that `write` makes a body of, and tells its length.
+pub(crate) fn unary_written<C, M, R, F>(
+    api: Arc<Api>,
+    method: Method,
+    request: Request<Incoming>,
+    serve: impl FnOnce(C, M) -> F,
+    write: impl FnOnce(R) -> Result<(Body, usize), Status>,
+) -> impl Future<Output = Response<Body>>
+where
+    C: From<Call>,
+    M: Message + Default,
+    F: Future<Output = Result<R, Status>>,
+{
     api.accounts.of(method).started.fetch_add(1, Relaxed);
     let wanted = metadata::wanted(request.headers());
     let admission = Admission::of(&api, method, request.headers(), request.extensions());
@@ -55,13 +73,11 @@ where
             Ok(wanted) => answer(&api, method, (wanted, admission), body, &mut watch, serve).await,
             Err(status) => Err(status),
         };
-        match outcome {
-            Ok(message) => {
-                let bytes = framed(&message);
-                let took = watch.stop(&api, method, Code::Ok, bytes.len());
-                let accounts = &api.accounts;
-                accounts.unary_answered(method, Code::Ok, bytes.len(), took);
-                let mut response = Response::new(Body::Message(bytes));
+        match outcome.and_then(write) {
+            Ok((body, bytes)) => {
+                let took = watch.stop(&api, method, Code::Ok, bytes);
+                api.accounts.unary_answered(method, Code::Ok, bytes, took);
+                let mut response = Response::new(body);
                 response.headers_mut().insert(CONTENT_TYPE, GRPC);
                 response
             }
@@ -153,6 +169,13 @@ fn wanted_bytes(sofar: &[u8], bytes_max: usize) -> Result<usize, Status> {
         )));
     }
     Ok(PREFIX_BYTES + bytes)
+}
+
+/// The body of one message, with its length.
+pub(crate) fn whole(message: &impl Message) -> (Body, usize) {
+    let bytes = framed(message);
+    let length = bytes.len();
+    (Body::Message(bytes), length)
 }
 
 /// A message with its prefix. One over 4 GiB cannot be said in gRPC; the store's quota and the

@@ -12,6 +12,7 @@ mod gateway;
 mod http;
 mod integrity;
 mod kv;
+mod large;
 mod lease;
 mod life;
 mod metrics;

@@ -301,3 +301,24 @@ fn values_are_shared_not_copied() {
         }
     }
 }
+
+#[test]
+fn an_uncounted_range_brings_the_same_pairs() {
+    let store = store();
+    for revision in [0, 5, 6, 7] {
+        for limit in 0..6 {
+            let counted = RangeRequest {
+                limit,
+                revision: Revision(revision),
+                ..RangeRequest::latest(from("a"))
+            };
+            let uncounted = RangeRequest {
+                uncounted: true,
+                ..counted.clone()
+            };
+            let (whole, short) = (store.range(&counted), store.range(&uncounted));
+            let (whole, short) = (whole.unwrap(), short.unwrap());
+            assert_eq!((short.kvs, short.more), (whole.kvs, whole.more));
+        }
+    }
+}

@@ -52,6 +52,7 @@ fn a_range_keeps_every_field() {
             mod_revision_max: 11,
             create_revision_min: 12,
             create_revision_max: 13,
+            uncounted: false,
         })
     );
 }
