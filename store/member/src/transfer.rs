@@ -251,6 +251,10 @@ impl Member {
     /// A part of a snapshot has come.
     pub(crate) fn snapshot_part(&mut self, from: u64, part: &SnapshotPart, out: &mut Effects) {
         let next = if part.mark.index <= self.machine.applied().0 {
+            // Its leader does not know: what it was told is lost, or this member ended before it told.
+            if self.may_tell_raft() && self.node.raft.leader_id == from {
+                self.tell_raft(&part.mark);
+            }
             part.bytes
         } else {
             self.take_part(from, part)
@@ -344,11 +348,15 @@ impl Member {
                 Stage::Writing(machine)
             }
             Stage::Durable(machine) if self.may_tell_raft() => {
+                let mark = incoming.mark.clone();
                 self.transfers.incoming = Some(Incoming {
                     stage: Stage::Told(machine),
                     ..incoming
                 });
-                self.tell_raft();
+                if !self.tell_raft(&mark) {
+                    // The log has it already, or this member is not among its members.
+                    self.transfers.incoming = None;
+                }
                 return;
             }
             stage => stage,
@@ -362,11 +370,9 @@ impl Member {
         raft.state == StateRole::Follower && raft.leader_id != raft::INVALID_ID
     }
 
-    fn tell_raft(&mut self) {
-        let Some(incoming) = &self.transfers.incoming else {
-            return;
-        };
-        let mark = &incoming.mark;
+    /// Tells raft of a snapshot that is durable; true when it takes it in place of its log. In either case it
+    /// answers its leader up to where the two agree.
+    fn tell_raft(&mut self, mark: &Mark) -> bool {
         let mut snapshot = RaftSnapshot::default();
         let metadata = snapshot.mut_metadata();
         metadata.index = mark.index;
@@ -378,12 +384,7 @@ impl Member {
         message.to = self.config.id;
         message.term = self.node.raft.term;
         message.set_snapshot(snapshot);
-        let stepped = self.node.step(message);
-        let taken = stepped.is_ok() && self.node.snap().is_some();
-        if !taken {
-            // The log has it already, or this member is not among its members.
-            self.transfers.incoming = None;
-        }
+        self.node.step(message).is_ok() && self.node.snap().is_some()
     }
 
     /// Raft has taken a snapshot in place of its log; it is durable already.

@@ -180,6 +180,80 @@ fn the_sender_may_crash_at_any_step() {
     }
 }
 
+/// Steps until the receiver's snapshot is about to be written.
+fn about_to_write(world: &mut World, behind: u64) {
+    for _ in 0..20_000 {
+        if world.nodes[&behind].disk.writing.is_some() {
+            return;
+        }
+        if !world.deliver() {
+            world.pass_alone(10);
+        }
+        for id in world.ids() {
+            if world.nodes[&id].disk.writing.is_none() {
+                world.sync(id);
+            }
+        }
+    }
+    panic!("no snapshot has arrived");
+}
+
+#[test]
+fn who_wrote_the_snapshot_and_could_not_say_so_goes_on_from_there() {
+    for crashes in [false, true] {
+        let (mut world, leader, behind) = lagging();
+        world.start(behind);
+        about_to_write(&mut world, behind);
+        if crashes {
+            let disk = &mut world.node(behind).disk;
+            disk.snapshot = disk.writing.take();
+            disk.entries.clear();
+            world.crash(behind, 0);
+            world.start(behind);
+        } else {
+            // What it says is lost.
+            world.cut.insert((behind, leader));
+            world.calm();
+            world.cut.clear();
+        }
+        let term = world.member(leader).header().term;
+        // The leader asks once in an election timeout.
+        world.pass(3_000);
+        assert_eq!(world.member(leader).header().term, term, "by itself");
+        catches_up(&mut world, behind);
+    }
+}
+
+#[test]
+fn what_was_damaged_on_the_way_is_found_and_sent_again() {
+    let (mut world, _, behind) = lagging();
+    world.start(behind);
+    let mut damaged = 0;
+    for _ in 0..2_000 {
+        // The second part of the first transfer.
+        for (_, envelope) in &mut world.wire {
+            if damaged == 0
+                && let PeerMessage::SnapshotPart(part) = &mut envelope.message
+                && part.offset > 0
+            {
+                let mut content = part.content.to_vec();
+                content[7] ^= 1;
+                part.content = content.into();
+                damaged += 1;
+            }
+        }
+        if !world.deliver() {
+            world.pass_alone(10);
+        }
+        for id in world.ids() {
+            world.turn(id);
+            world.sync(id);
+        }
+    }
+    assert_eq!(damaged, 1);
+    catches_up(&mut world, behind);
+}
+
 #[test]
 fn a_snapshot_that_cannot_be_written_is_sent_again() {
     let (mut world, _, behind) = lagging();
