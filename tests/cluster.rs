@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use end_to_end::cluster::Cluster;
 use end_to_end::etcdctl::Etcdctl;
+use end_to_end::load::under_load;
 use end_to_end::process::Signal;
 use end_to_end::{http, wait};
 
@@ -191,6 +192,36 @@ fn the_lead_goes_where_it_is_told_to() {
     assert_eq!(cluster.leader_among(&cluster.all()), next);
     let refused = cluster.client(next).try_run(&["move-leader", "1234"]);
     assert!(refused.is_err_and(|said| said.contains("bad leader transferee")));
+}
+
+#[test]
+fn no_write_fails_while_the_lead_moves_or_its_holder_is_killed() {
+    let mut cluster = start(3);
+    let clients: Vec<Etcdctl> = cluster
+        .all()
+        .into_iter()
+        .map(|m| cluster.client(m))
+        .collect();
+    let moved = under_load(&clients, || {
+        for _ in 0..4 {
+            let leader = cluster.leader_among(&cluster.all());
+            let next = cluster.others(leader)[0];
+            let id = format!("{:x}", cluster.status(next).unwrap().member);
+            let moved = cluster.client(leader).run(&["move-leader", &id]);
+            assert!(moved.contains("Leadership transferred"), "{moved}");
+        }
+    });
+    assert!(moved.failed.is_empty(), "{:?}", moved.failed);
+    let leader = cluster.leader_among(&cluster.all());
+    let others = cluster.others(leader);
+    let clients: Vec<Etcdctl> = others.iter().map(|&m| cluster.client(m)).collect();
+    let killed = under_load(&clients, || {
+        cluster.kill(leader);
+        let _ = cluster.leader_among(&others);
+    });
+    assert!(killed.failed.is_empty(), "{:?}", killed.failed);
+    let kept = keys(&clients[0]);
+    assert!(kept.is_superset(&moved.acknowledged) && kept.is_superset(&killed.acknowledged));
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn one_grows_to_five_and_shrinks_to_one_under_load() {
         }
     });
     let kept = keys(&cluster.client(4));
+    let written = written.acknowledged;
     let lost: Vec<_> = written.difference(&kept).collect();
     assert!(lost.is_empty(), "of {} lost {lost:?}", written.len());
     let list = cluster.client(4).run(&["member", "list"]);

@@ -43,6 +43,12 @@ impl Member {
 
     fn apply_entry(&mut self, now: Moment, entry: RaftEntry, out: &mut Effects) {
         let index = Index(entry.index);
+        if entry.term > self.applied_term {
+            self.applied_term = entry.term;
+            self.proposals.renew(entry.term);
+            self.refuse_without_room(out);
+            self.more |= self.proposals.has_queued();
+        }
         if entry.get_entry_type() != EntryType::EntryNormal {
             self.apply_change(&entry, out);
             return;

@@ -76,6 +76,11 @@ impl Member {
         let Some((kind, id)) = conf_change(change) else {
             return;
         };
+        if kind == ConfChangeType::RemoveNode && id == self.config.id && self.steps_aside(now) {
+            // The next leader removes it.
+            self.proposals.put_back_change(queued);
+            return;
+        }
         let mut single = ConfChangeSingle::default();
         single.set_change_type(kind);
         single.node_id = id;
@@ -89,8 +94,8 @@ impl Member {
         message.set_msg_type(MessageType::MsgPropose);
         message.from = self.config.id;
         message.set_entries(vec![entry].into());
-        let index = raft.raft_log.last_index() + 1;
-        let term = raft.term;
+        let index = self.node.raft.raft_log.last_index() + 1;
+        let term = self.node.raft.term;
         if self.node.raft.step(message).is_ok() {
             self.proposals.proposed(index, term, queued);
         } else {
@@ -118,7 +123,7 @@ impl Member {
     }
 
     /// A proposal does not go into the log.
-    fn decline(&mut self, queued: &Queued, failure: Failure, out: &mut Effects) {
+    pub(crate) fn decline(&mut self, queued: &Queued, failure: Failure, out: &mut Effects) {
         if let Some(token) = queued.token {
             self.reply(token, Err(failure), out);
         } else if let Some(origin) = queued.origin {

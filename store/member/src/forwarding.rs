@@ -180,7 +180,7 @@ impl Member {
             self.forwarding.unasked = true;
             return;
         }
-        while let Some((first, commands)) = self.proposals.forward() {
+        while let Some((first, commands)) = self.proposals.forward(term) {
             self.forwarding.messages += 1;
             let forward = Forward {
                 term,
@@ -267,7 +267,8 @@ impl Member {
             if !self.takes(&command) {
                 declined.push((number, Failure::Refused(Refusal::NoSpace)));
             } else if self.proposals.admits() {
-                self.proposals.queue_forwarded(origin, deadline, command);
+                self.proposals
+                    .queue_forwarded(origin, forward.term, deadline, command);
             } else {
                 declined.push((number, Failure::TooManyRequests));
             }

@@ -6,6 +6,7 @@
 //! election timeout, and this member leads on.
 
 use store_machine::command::Command;
+use store_machine::error::Refusal;
 
 use crate::answer::{Body, Failure, Forbidden};
 use crate::effects::{Effects, Notice, Unfit};
@@ -13,6 +14,8 @@ use crate::input::Token;
 use crate::limits::YIELD_PAUSE_MS;
 use crate::member::Member;
 use crate::moment::Moment;
+use crate::proposals::Queued;
+use crate::space::gives_room;
 
 /// A hand-over under way, and who waits for it.
 #[derive(Debug)]
@@ -133,6 +136,16 @@ impl Member {
         self.handover.is_some() || self.space.takes(command)
     }
 
+    /// A leader with a full disk did not admit what it has taken along from before it led.
+    pub(crate) fn refuse_without_room(&mut self, out: &mut Effects) {
+        if self.leads() && self.space.disk_full() {
+            let refused = |queued: &Queued| !gives_room(&queued.command);
+            for queued in self.proposals.take_queued(refused) {
+                self.decline(&queued, Failure::Refused(Refusal::NoSpace), out);
+            }
+        }
+    }
+
     /// Why this member should not lead.
     fn unfit(&self) -> Option<Unfit> {
         if self.checks.is_corrupt() {
@@ -144,6 +157,28 @@ impl Member {
         } else {
             None
         }
+    }
+
+    /// Begins to hand the lead over because this member is about to be removed; false when there is
+    /// nobody to have it, or none took it.
+    pub(crate) fn steps_aside(&mut self, now: Moment) -> bool {
+        if self.handover.is_some() {
+            return true;
+        }
+        if now < self.fitness.not_before {
+            return false;
+        }
+        let Some(to) = self.best_successor(now) else {
+            return false;
+        };
+        self.node.transfer_leader(to);
+        let patience_ms = 2 * self.config.election_ms;
+        self.handover = Some(Handover {
+            token: None,
+            deadline: now.plus_ms(patience_ms),
+        });
+        self.fitness.not_before = now.plus_ms(2 * patience_ms);
+        true
     }
 
     /// The best successor; unless anybody will do, only where a majority that this member is no part of

@@ -56,6 +56,8 @@ pub struct Member {
     pub(crate) machine: Machine,
     pub(crate) hub: Hub,
     pub(crate) proposals: Proposals,
+    /// Highest term of an entry applied in this life.
+    pub(crate) applied_term: u64,
     pub(crate) reads: Reads,
     pub(crate) forwarding: Forwarding,
     pub(crate) expiry: Expiry,
@@ -175,6 +177,7 @@ impl Member {
             machine,
             hub: Hub::new(),
             proposals: Proposals::default(),
+            applied_term: 0,
             expiry: Expiry::default(),
             space,
             election,
@@ -415,15 +418,9 @@ impl Member {
             return;
         }
         let before = std::mem::replace(&mut self.role, role);
-        let mut lost = Vec::new();
-        self.proposals.lose_forwarded(|token| lost.push(token));
-        if before.leads {
-            self.proposals.lose_in_flight(|token| lost.push(token));
-        }
-        self.counts.proposals_failed += lost.len() as u64;
-        for token in lost {
-            self.reply(token, Err(Failure::LeaderChanged), out);
-        }
+        let term = role.leads.then_some(role.term);
+        self.proposals.note_role(before.leads, term);
+        self.refuse_without_room(out);
         if before.leads {
             let mut lost = Vec::new();
             self.expiry.stop(|asker| lost.push(asker));

@@ -2,6 +2,12 @@
 //!
 //! A proposal is queued, then proposed with all others of its turn, then waits at its index until
 //! the entry there is applied. Owns admission and deadlines; knows nothing of what commands do.
+//!
+//! One that was proposed, here or by the leader it was forwarded to, belongs to that leader's term: a
+//! leader proposes only what came in its term. Terms in a log do not descend (Raft paper 5.3, log
+//! matching), so when the first entry of a later term is applied, what is still without an outcome has
+//! none and will never have one: it is queued anew, and is carried out once all the same. Until then
+//! its clients wait; a change of leaders is no reason to fail.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -32,6 +38,8 @@ pub(crate) struct Queued {
     pub(crate) token: Option<Token>,
     /// Who forwarded it.
     pub(crate) origin: Option<Origin>,
+    /// In which term it was forwarded: in no other may it be proposed. 0 when nobody did.
+    term: u64,
     deadline: Moment,
     /// About what it holds on to.
     bytes: u64,
@@ -54,9 +62,13 @@ struct InFlight {
 /// Handed to the leader, not yet applied here.
 #[derive(Debug)]
 struct Forwarded {
+    /// In which it leads.
+    term: u64,
     token: Option<Token>,
     deadline: Moment,
     bytes: u64,
+    /// To be forwarded again when the leader did not propose it.
+    command: Command,
 }
 
 /// All proposals of a member.
@@ -67,11 +79,11 @@ pub(crate) struct Proposals {
     queued_changes: usize,
     /// On the leader, taken out of `queued`: changes of raft's members, which go one by one.
     changes: VecDeque<Queued>,
-    /// Ascending by index; all of the same term, in which this member leads.
+    /// Ascending by term, then by index; of terms in which this member leads or led.
     in_flight: VecDeque<InFlight>,
     /// The first so many of `in_flight` have been given up by deadline.
     given_up: usize,
-    /// By number, given out in the order of deadlines. All under one leader and term.
+    /// By number, given out in the order of deadlines; terms do not descend.
     forwarded: BTreeMap<u64, Forwarded>,
     /// Number of the next to be forwarded.
     next_forwarded: u64,
@@ -106,15 +118,21 @@ impl Proposals {
         self.push(token, None, deadline, command);
     }
 
-    /// Takes a proposal that another member has forwarded.
-    pub(crate) fn queue_forwarded(&mut self, origin: Origin, deadline: Moment, command: Command) {
-        self.push(None, Some(origin), deadline, command);
+    /// Takes a proposal that another member has forwarded in a term in which this one leads.
+    pub(crate) fn queue_forwarded(
+        &mut self,
+        origin: Origin,
+        term: u64,
+        deadline: Moment,
+        command: Command,
+    ) {
+        self.push(None, Some((origin, term)), deadline, command);
     }
 
     fn push(
         &mut self,
         token: Option<Token>,
-        origin: Option<Origin>,
+        forwarded: Option<(Origin, u64)>,
         deadline: Moment,
         command: Command,
     ) {
@@ -123,7 +141,8 @@ impl Proposals {
         self.queued_changes += usize::from(changes_raft(&command));
         self.queued.push_back(Queued {
             token,
-            origin,
+            origin: forwarded.map(|(origin, _)| origin),
+            term: forwarded.map_or(0, |(_, term)| term),
             deadline,
             bytes,
             command,
@@ -131,8 +150,8 @@ impl Proposals {
     }
 
     /// Takes what is queued, up to [`MESSAGE_BYTES_MAX`], to be forwarded: the number of the first
-    /// and the commands. They wait from now on until they are applied here.
-    pub(crate) fn forward(&mut self) -> Option<(u64, Vec<Command>)> {
+    /// and the commands. They wait from now on until they are applied here, or a later term begins.
+    pub(crate) fn forward(&mut self, term: u64) -> Option<(u64, Vec<Command>)> {
         let first = self.next_forwarded;
         let mut commands = Vec::new();
         let mut bytes = 0;
@@ -141,14 +160,16 @@ impl Proposals {
         {
             bytes += queued.bytes;
             self.queued_changes -= usize::from(changes_raft(&queued.command));
+            commands.push(queued.command.clone());
             let forwarded = Forwarded {
+                term,
                 token: queued.token,
                 deadline: queued.deadline,
                 bytes: queued.bytes,
+                command: queued.command,
             };
             self.forwarded.insert(self.next_forwarded, forwarded);
             self.next_forwarded += 1;
-            commands.push(queued.command);
         }
         (!commands.is_empty()).then_some((first, commands))
     }
@@ -206,15 +227,51 @@ impl Proposals {
         forwarded.token
     }
 
-    /// The leader they were forwarded to leads no more: their outcome stays unknown. Calls `lost` with
-    /// each token.
-    pub(crate) fn lose_forwarded(&mut self, mut lost: impl FnMut(Token)) {
-        for forwarded in std::mem::take(&mut self.forwarded).into_values() {
-            self.bytes -= forwarded.bytes;
-            if let Some(token) = forwarded.token {
+    /// An entry of `term` is being applied, the first of its term: what was proposed in earlier ones and
+    /// has no outcome is queued again, ahead of what came later.
+    pub(crate) fn renew(&mut self, term: u64) {
+        let mut again = Vec::new();
+        while let Some(dead) = self.in_flight.pop_front_if(|front| front.term < term) {
+            self.given_up = self.given_up.saturating_sub(1);
+            again.push((dead.token, dead.deadline, dead.bytes, dead.command));
+        }
+        while let Some(first) = self.forwarded.first_entry()
+            && first.get().term < term
+        {
+            let dead = first.remove();
+            again.push((dead.token, dead.deadline, dead.bytes, dead.command));
+        }
+        // The oldest first, as in the queue.
+        again.sort_by_key(|(_, deadline, ..)| *deadline);
+        for (token, deadline, bytes, command) in again.into_iter().rev() {
+            if token.is_none() {
+                // What a member itself wanted, it wanted as leader; others look after theirs.
+                self.bytes -= bytes;
+                continue;
+            }
+            self.queued_changes += usize::from(changes_raft(&command));
+            self.queued.push_front(Queued {
+                token,
+                origin: None,
+                term: 0,
+                deadline,
+                bytes,
+                command,
+            });
+        }
+    }
+
+    /// Entries were passed over, and with them any outcome there was. Calls `lost` with each token.
+    pub(crate) fn lose(&mut self, mut lost: impl FnMut(Token)) {
+        let in_flight = self.in_flight.drain(..).map(|it| (it.token, it.bytes));
+        let forwarded = std::mem::take(&mut self.forwarded).into_values();
+        for (token, bytes) in in_flight.chain(forwarded.map(|it| (it.token, it.bytes))) {
+            self.bytes -= bytes;
+            if let Some(token) = token {
                 lost(token);
             }
         }
+        self.given_up = 0;
     }
 
     /// Encodes what is queued, up to [`APPEND_BYTES_MAX`], and hands it to `propose` as consecutive
@@ -269,10 +326,11 @@ impl Proposals {
         true
     }
 
-    /// The entry at `index` of `term` is being applied: who waits for it, and what it says.
+    /// The entry at `index` of `term` is being applied: who waits for it, and what it says. Earlier
+    /// terms have been settled by [`Proposals::renew`].
     pub(crate) fn arrive(&mut self, index: u64, term: u64) -> Option<Arrived> {
         let front = self.in_flight.front()?;
-        if front.index > index {
+        if (front.term, front.index) > (term, index) {
             return None;
         }
         let front = self.in_flight.pop_front()?;
@@ -289,23 +347,30 @@ impl Proposals {
         })
     }
 
-    /// The leadership under which those in flight were proposed is over: their outcome stays
-    /// unknown. Calls `lost` with each token.
-    pub(crate) fn lose_in_flight(&mut self, mut lost: impl FnMut(Token)) {
-        for proposal in self.in_flight.drain(..) {
-            if let Some(token) = proposal.token {
-                lost(token);
+    /// This member leads in `term`, or in none: drops what others have forwarded in another, which they
+    /// forward again. What leads no more drops its own wishes, too; the rest goes to the next leader.
+    pub(crate) fn note_role(&mut self, led: bool, term: Option<u64>) {
+        if led {
+            for change in self.changes.drain(..).rev() {
+                self.queued.push_front(change);
             }
         }
-        self.given_up = 0;
-        for change in self.changes.drain(..).rev() {
-            self.queued.push_front(change);
-        }
-        // What the member itself wanted, it wanted as leader; what others did, they know of the end.
-        self.queued.retain(|queued| queued.token.is_some());
+        self.take_queued(|queued| match queued.origin {
+            Some(_) => term != Some(queued.term),
+            None => led && queued.token.is_none(),
+        });
+    }
+
+    /// Takes out of the queue what is not to be proposed.
+    pub(crate) fn take_queued(&mut self, unwanted: impl Fn(&Queued) -> bool) -> Vec<Queued> {
+        let (taken, kept) = std::mem::take(&mut self.queued)
+            .into_iter()
+            .partition::<Vec<_>, _>(unwanted);
+        self.queued = kept.into();
+        self.bytes -= taken.iter().map(|queued| queued.bytes).sum::<u64>();
         let changes = self.queued.iter().filter(|it| changes_raft(&it.command));
         self.queued_changes = changes.count();
-        self.bytes = self.queued.iter().map(|queued| queued.bytes).sum();
+        taken
     }
 
     /// Calls `unproposed` and `unknown` with the tokens that have waited long enough: the first

@@ -151,7 +151,7 @@ impl Space {
 }
 
 /// Whether a command makes the state smaller, or lets somebody do so.
-fn gives_room(command: &Command) -> bool {
+pub(crate) fn gives_room(command: &Command) -> bool {
     match command.bare() {
         Command::Delete(_)
         | Command::Compact { .. }

@@ -16,6 +16,7 @@ use raft::eraftpb::{Message, MessageType, Snapshot as RaftSnapshot};
 use store_machine::snapshot::{Restore, SnapshotCursor};
 use store_machine::{Limits, Machine};
 
+use crate::answer::Failure;
 use crate::effects::{Effects, Envelope, Snapshot};
 use crate::limits::{SNAPSHOT_HOLD_BYTES_MAX, SNAPSHOT_PARTS_IN_FLIGHT, SNAPSHOTS_OUT_MAX};
 use crate::log;
@@ -399,6 +400,14 @@ impl Member {
         self.snapshots.received(index, bytes);
         self.machine = machine;
         self.voters = mark.voters;
+        // It may hold what clients of this member wait for, and nobody can tell.
+        let mut lost = Vec::new();
+        self.proposals.lose(|token| lost.push(token));
+        self.counts.proposals_failed += lost.len() as u64;
+        for token in lost {
+            self.reply(token, Err(Failure::LeaderChanged), out);
+        }
+        self.applied_term = mark.term;
         self.forget_audit();
         self.note_alarms(out);
         self.scrubbing = true;

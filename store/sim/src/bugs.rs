@@ -28,7 +28,7 @@ pub enum Bug {
     ReadFromFollower,
     /// An outcome that is unknown is reported as "not proposed".
     UnknownAsAbsent,
-    /// The shell proposes again what was lost with a leader: it may be applied twice.
+    /// The shell proposes again what has no certain outcome: it may be applied twice.
     ProposedAgain,
     /// A delete exactly at the compacted revision is not shown to watchers (etcd issues 18089, 19179).
     DeleteLostAtCompaction,

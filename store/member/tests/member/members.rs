@@ -1,10 +1,12 @@
 //! Members come and go while the store serves.
 
+use raft::eraftpb::MessageType;
 use store_machine::MemberRecord;
 use store_machine::command::{Command, MemberChange};
 use store_machine::error::Refusal;
 use store_machine::reply::Reply;
 use store_machine::revision::Revision;
+use store_member::PeerMessage;
 use store_member::answer::{Body, Consistency, Failure, Forbidden};
 use store_member::input::{Input, Read};
 
@@ -241,7 +243,25 @@ fn a_removed_leader_is_not_alone() {
         leader,
         Command::Members(MemberChange::Remove { id: leader }),
     );
-    world.pass_until(10_000, |world| world.acknowledged(token));
+    // The other does not take the lead it is offered before that.
+    let offer = |message: &PeerMessage| match message {
+        PeerMessage::Raft(message) => message.get_msg_type() == MessageType::MsgTimeoutNow,
+        _ => false,
+    };
+    for _ in 0..20_000 {
+        if world.acknowledged(token) {
+            break;
+        }
+        world.wire.retain(|(_, envelope)| !offer(&envelope.message));
+        if !world.deliver() {
+            world.pass_alone(10);
+        }
+        for id in [leader, other] {
+            world.turn(id);
+            world.sync(id);
+        }
+    }
+    assert!(world.acknowledged(token));
     // It may lead for a while, but it serves nobody: the other may lead, too, and has all the say.
     world.cut.insert((leader, other));
     world.cut.insert((other, leader));
@@ -254,6 +274,22 @@ fn a_removed_leader_is_not_alone() {
     world.pass(500);
     assert!(!matches!(world.outcome(read), Some(Ok(_))));
     world.pass_until(60_000, |world| world.nodes[&leader].removed);
+}
+
+#[test]
+fn a_leader_asked_to_remove_itself_hands_over_first_and_answers() {
+    let mut world = World::started(3);
+    let leader = world.elect();
+    world.pass(500);
+    let asked = Command::Members(MemberChange::Remove { id: leader });
+    let token = world.propose(leader, asked);
+    world.pass_until(3_000, |world| world.nodes[&leader].removed);
+    assert!(world.acknowledged(token), "{:?}", world.outcome(token));
+    let others: Vec<u64> = world.ids().into_iter().filter(|&id| id != leader).collect();
+    let led = world.leaders();
+    assert!(others.contains(&led[0]), "{led:?}");
+    assert_eq!(member_ids(&world, led[0]), others);
+    serves(&mut world);
 }
 
 #[test]

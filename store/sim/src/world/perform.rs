@@ -118,7 +118,7 @@ impl World {
         {
             match self.bug {
                 Some(Bug::UnknownAsAbsent) => outcome = Err(Failure::NoLeader),
-                Some(Bug::ProposedAgain) if outcome == Err(Failure::LeaderChanged) => {
+                Some(Bug::ProposedAgain) => {
                     self.after(
                         MS,
                         Event::Request {
