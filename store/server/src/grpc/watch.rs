@@ -1,9 +1,11 @@
-//! Watch streams (reference A.6): what clients ask becomes orders to the hub, batches become answers.
+//! Watch streams: what clients ask becomes orders to the hub, batches become answers.
 //!
 //! Runs inside the task that writes the HTTP/2 stream: a client that does not read is not polled, its
-//! batches stay with the hub, and nothing piles up here. How events become bytes is in `codec.rs`.
+//! batches stay with the hub, and nothing piles up here. Which of the two directions is next is in `exchange.rs`, how events
+//! become bytes in `codec.rs`.
 
 pub(crate) mod codec;
+mod exchange;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::Stream;
 use store_machine::auth::Need;
 use store_machine::revision::Revision;
 use store_proto::etcdserverpb as pb;
@@ -21,20 +23,18 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 
 use self::codec::{WatchAnswer, encoded};
+use self::exchange::{Exchange, Step};
 use super::errors::{ApiError, watch_reason};
 use super::method::Method;
 use super::stream::Messages;
 use super::translate;
 use crate::call::Call;
-use crate::handle::{Header, WatchStream};
+use crate::handle::Header;
 
 /// One client's stream.
 struct Watching {
     call: Call,
-    requests: Messages<pb::WatchRequest>,
-    /// There will be no more requests; the watchers stay until the client leaves, as in etcd.
-    all_said: bool,
-    hub: WatchStream,
+    exchange: Exchange,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Pieces of a batch that was split; empty most of the time.
     pieces: VecDeque<WatchAnswer>,
@@ -48,11 +48,9 @@ pub(crate) async fn watch(
     requests: Messages<pb::WatchRequest>,
 ) -> impl Stream<Item = Result<WatchAnswer, Status>> + Send {
     let watching = Watching {
-        hub: call.handle().watch(),
+        exchange: Exchange::new(call.handle(), requests),
         closing: Box::pin(call.closing.clone().cancelled_owned()),
         call,
-        requests,
-        all_said: false,
         pieces: VecDeque::new(),
         ended: false,
     };
@@ -74,16 +72,12 @@ impl Watching {
                 biased;
                 // Safe to cancel: it stays cancelled.
                 () = &mut self.closing => return self.end(ApiError::Stopped.into()),
-                // Safe to cancel: a request half read stays in the decoder's buffer.
-                request = self.requests.next(), if !self.all_said => match request {
-                    Some(Ok(request)) => self.take(request).await,
-                    Some(Err(status)) => return self.end(status),
-                    None => self.all_said = true,
-                },
-                // Safe to cancel: a batch is either still queued or returned.
-                batch = self.hub.next() => match batch {
-                    Some((header, batch)) => self.split(header, batch),
-                    None => return self.end(ApiError::Stopped.into()),
+                // Safe to cancel: see there.
+                step = self.exchange.next() => match step {
+                    Step::Request(request) => self.take(request).await,
+                    Step::Batch(header, batch) => self.split(header, batch),
+                    Step::Failed(status) => return self.end(status),
+                    Step::Stopped => return self.end(ApiError::Stopped.into()),
                 },
             }
         }
@@ -104,8 +98,10 @@ impl Watching {
             .fetch_add(1, Relaxed);
         match request.request_union {
             Some(RequestUnion::CreateRequest(create)) => self.create(spec(create)).await,
-            Some(RequestUnion::CancelRequest(cancel)) => self.hub.cancel(WatchId(cancel.watch_id)),
-            Some(RequestUnion::ProgressRequest(_)) => self.hub.progress(),
+            Some(RequestUnion::CancelRequest(cancel)) => {
+                self.exchange.cancel(WatchId(cancel.watch_id));
+            }
+            Some(RequestUnion::ProgressRequest(_)) => self.exchange.progress(),
             // A request of a later version: ignored, as in etcd.
             None => {}
         }
@@ -120,7 +116,7 @@ impl Watching {
             Err(refused) => Some(refused),
         };
         let Some(refused) = refused else {
-            self.hub.create(spec);
+            self.exchange.create(spec);
             return;
         };
         let Ok(status) = self.call.handle.status().await else {
