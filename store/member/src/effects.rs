@@ -175,7 +175,8 @@ pub struct Effects {
     pub snapshot: Option<Snapshot>,
     /// The log at and below this index is no longer needed on disk.
     pub purge: Option<u64>,
-    /// Who is a member, or where, has changed: see [`crate::Member::members`].
+    /// Who is a member, or where, or was one, has changed: see [`crate::Member::members`] and
+    /// [`crate::Member::former`].
     pub members_changed: bool,
     /// End all watch streams: this member must not show anything any more.
     pub end_streams: bool,

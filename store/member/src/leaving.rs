@@ -5,6 +5,8 @@
 //! vote. Two members, one removes itself and ends: the other waits for it without end. So it stays, serves
 //! nobody, and keeps talking to the voters, until one of them turns it away.
 
+use std::collections::BTreeSet;
+
 use raft::eraftpb::{Message, MessageType};
 
 use crate::effects::{Effects, Envelope, Fatal};
@@ -26,7 +28,37 @@ pub(crate) struct Leaving {
     ask_at: Moment,
 }
 
+/// Former members, as they may be told.
+#[derive(Debug)]
+pub(crate) struct Former {
+    ids: BTreeSet<u64>,
+    /// The members have changed since, and that is not durable here.
+    behind: bool,
+}
+
+impl Former {
+    /// As found on disk.
+    pub(crate) const fn new(ids: BTreeSet<u64>) -> Self {
+        Self { ids, behind: false }
+    }
+}
+
 impl Member {
+    /// Who was a member once, as far as this one knows for good: who is told so ends, and must not be missed after a
+    /// power cut. [`Effects::members_changed`] says when to look again.
+    #[must_use]
+    pub const fn former(&self) -> &BTreeSet<u64> {
+        &self.former.ids
+    }
+
+    /// Looks whether more of it has become durable.
+    pub(crate) fn note_former(&mut self, out: &mut Effects) {
+        if self.former.behind && self.persist.is_commit_recorded() {
+            self.former = Former::new(self.machine.removed().collect());
+            out.members_changed = true;
+        }
+    }
+
     /// When [`Member::leave_when_removed`] has something to do.
     pub(crate) fn next_leaving(&self) -> Moment {
         let leaving = self.leaving.as_ref();
@@ -101,6 +133,7 @@ impl Member {
             self.node.raft.become_follower(term, raft::INVALID_ID);
         }
         self.persist.record_commit(index);
+        self.former.behind = true;
         if leads_alone(&self.node) {
             let mut message = Message::default();
             message.set_msg_type(MessageType::MsgPropose);

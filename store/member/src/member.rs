@@ -26,7 +26,7 @@ use crate::forwarding::{Asker, Forwarding};
 use crate::founding::Founding;
 use crate::handover::{Fitness, Handover};
 use crate::input::{Input, Token};
-use crate::leaving::Leaving;
+use crate::leaving::{Former, Leaving};
 use crate::limits;
 use crate::log::{self, Log};
 use crate::moment::Moment;
@@ -76,6 +76,8 @@ pub struct Member {
     pub(crate) fitness: Fitness,
     /// It was removed.
     pub(crate) leaving: Option<Leaving>,
+    /// Others that were.
+    pub(crate) former: Former,
     /// When each peer was heard of last.
     pub(crate) heard: BTreeMap<u64, Moment>,
     /// When to see next whether the others know what this member is called.
@@ -174,6 +176,7 @@ impl Member {
             checks,
             config,
             node,
+            former: Former::new(machine.removed().collect()),
             machine,
             hub: Hub::new(),
             proposals: Proposals::default(),
@@ -258,6 +261,7 @@ impl Member {
             self.expiry
                 .start(now, self.machine.leases(), self.config.election_ms);
         }
+        self.note_former(out);
         self.leave_when_removed(now, out);
         self.watch_handover(now, out);
         self.answer_ripe_reads(now, out);

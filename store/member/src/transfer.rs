@@ -18,6 +18,7 @@ use store_machine::{Limits, Machine};
 
 use crate::answer::Failure;
 use crate::effects::{Effects, Envelope, Snapshot};
+use crate::leaving::Former;
 use crate::limits::{SNAPSHOT_HOLD_BYTES_MAX, SNAPSHOT_PARTS_IN_FLIGHT, SNAPSHOTS_OUT_MAX};
 use crate::log;
 use crate::member::Member;
@@ -400,6 +401,7 @@ impl Member {
         self.snapshots.received(index, bytes);
         self.machine = machine;
         self.voters = mark.voters;
+        self.former = Former::new(self.machine.removed().collect());
         // It may hold what clients of this member wait for, and nobody can tell.
         let mut lost = Vec::new();
         self.proposals.lose(|token| lost.push(token));

@@ -261,7 +261,7 @@ impl Driver {
             notices::log(notice);
         }
         if std::mem::take(&mut effects.members_changed) {
-            let former = self.member.machine().removed().collect();
+            let former = self.member.former().clone();
             self.outbox.set_members(&self.member.members(), former);
         }
         if let Some(fatal) = effects.fatal.take() {

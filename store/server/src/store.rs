@@ -297,7 +297,7 @@ impl Store {
         if !members.iter().all(reachable) || members.is_empty() {
             members = first;
         }
-        directory.set(&members, member.machine().removed().collect());
+        directory.set(&members, member.former().clone());
         let outbox = Arc::new(Outbox::new(Arc::clone(&directory), Arc::clone(&inbox)));
         let handle = Handle::new(
             Arc::clone(&inbox),

@@ -293,6 +293,38 @@ fn a_leader_asked_to_remove_itself_hands_over_first_and_answers() {
 }
 
 #[test]
+fn a_former_member_is_named_only_by_who_knows_it_after_a_power_cut() {
+    let mut world = World::started(3);
+    let leader = world.elect();
+    let gone = world.ids().into_iter().find(|&id| id != leader).unwrap();
+    world.propose(leader, Command::Members(MemberChange::Remove { id: gone }));
+    let mut too_early = 0;
+    for _ in 0..1_000 {
+        if !world.deliver() {
+            world.pass_alone(10);
+        }
+        // The disk takes longer than everything else.
+        if world.wire.is_empty() {
+            for id in world.ids() {
+                world.sync(id);
+            }
+        }
+        let member = world.member(leader);
+        if member.former().contains(&gone) {
+            break;
+        }
+        too_early += usize::from(member.machine().is_removed(gone));
+    }
+    assert!(world.member(leader).former().contains(&gone));
+    assert!(too_early > 0, "it took no time to become durable");
+    world.crash(leader, 0);
+    world.start(leader);
+    world.sync(leader);
+    assert!(world.member(leader).machine().is_removed(gone));
+    world.pass_until(5_000, |world| world.member(leader).former().contains(&gone));
+}
+
+#[test]
 fn a_voter_may_join_a_single_member() {
     let mut world = World::started(1);
     world.elect();

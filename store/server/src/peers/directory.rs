@@ -56,7 +56,7 @@ impl Directory {
         self.roll.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// These are the members now, and those were. One that stays where it was keeps its link; one that moved gets
+    /// These are the members now, and those were, for good. One that stays where it was keeps its link; one that moved gets
     /// another.
     pub(crate) fn set(&self, members: &[MemberInfo], former: BTreeSet<u64>) {
         // First, so that who follows the others finds it.
