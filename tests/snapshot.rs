@@ -466,6 +466,107 @@ fn what_cannot_be_restored_is_refused_before_anything_is_touched() {
     assert_eq!(left, 1);
 }
 
+/// Bytes in the files of a folder, its own and those below it; 0 when there is nothing but the lock of who works on it.
+fn weight(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let entries = entries.filter(|entry| entry.file_name() != "lock");
+    let weights = entries.map(|entry| match entry.metadata() {
+        Ok(found) if found.is_dir() => weight(&entry.path()),
+        // One more, so that an empty file counts.
+        Ok(found) => found.len() + 1,
+        // It has just been renamed.
+        Err(_) => 0,
+    });
+    weights.sum()
+}
+
+/// What a restore that was killed has left.
+#[derive(Debug, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Half,
+    All,
+}
+
+/// Has a member be started on what is left.
+#[track_caller]
+fn judge(dir: &Path, expected: &(Value, Value)) -> Left {
+    if weight(dir) == 0 {
+        return Left::Nothing;
+    }
+    let mut store = Store::prepare(muster()).with_data(dir);
+    if dir.join("identity").exists() {
+        store.restart();
+        assert_eq!(content(&store.client()), *expected);
+        return Left::All;
+    }
+    let before = weight(dir);
+    let status = store.spawn().wait_exit(wait::LONG);
+    let said = store.process().lines().join("\n");
+    assert!(!status.success(), "{said}");
+    for wanted in [
+        "holds a restore that was interrupted",
+        "restore again into the same folder",
+    ] {
+        assert!(said.contains(wanted), "{said}");
+    }
+    assert_eq!(weight(dir), before, "the refused folder was touched");
+    Left::Half
+}
+
+#[test]
+fn a_restore_that_is_killed_leaves_nothing_half_a_restore_or_all_of_it() {
+    /// Kills spread over the bytes that a restore writes.
+    const KILLS: u64 = 10;
+    let store = Store::start(muster());
+    fill(&store.client());
+    // Large enough that writing it takes a while.
+    for number in 0..8 {
+        let key = format!("many/{number}");
+        let mut put = store.client().command(&["put", &key]);
+        let mut put = put
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("etcdctl runs");
+        let mut stdin = put.stdin.take().expect("its stdin");
+        std::io::Write::write_all(&mut stdin, &vec![b'v'; 1_000_000]).expect("it reads");
+        drop(stdin);
+        assert!(put.wait().expect("it ends").success());
+    }
+    let dir = folder();
+    let file = dir.path().join("saved.db");
+    tell(&store.client(), &["snapshot", "save", text(&file)]);
+    let expected = content(&store.client());
+    let restore = |into: &Path| {
+        let mut command = utl();
+        command.args(["snapshot", "restore", text(&file), "--data-dir", text(into)]);
+        command
+    };
+    let whole = dir.path().join("whole");
+    printed(restore(&whole), &[]);
+    let bytes = weight(&whole);
+    let mut half = None;
+    for kill in 0..=KILLS {
+        let into = dir.path().join(format!("killed.{kill}"));
+        let name = format!("restore to be killed at {kill} of {KILLS}");
+        let mut process = Process::spawn(name, &mut restore(&into));
+        while weight(&into) < bytes * kill / KILLS && process.exited().is_none() {
+            std::hint::spin_loop();
+        }
+        process.kill();
+        if judge(&into, &expected) == Left::Half && half.is_none() {
+            half = Some(into);
+        } else if into.exists() {
+            std::fs::remove_dir_all(&into).expect("room for the next");
+        }
+    }
+    let half = half.expect("a restore that was killed half-way");
+    // The way out that was named.
+    printed(restore(&half), &[]);
+    assert_eq!(judge(&half, &expected), Left::All);
+}
+
 #[test]
 fn an_interrupted_save_leaves_nothing() {
     let store = Store::start(muster());
