@@ -90,7 +90,7 @@ fn run(bout: &mut Bout<'_>, signal: Signal) -> Result<Sample, CaseError> {
 }
 
 /// The place of the member that all follow, once they have for a while.
-fn leader(server: &Server) -> Result<usize, CaseError> {
+pub(super) fn leader(server: &Server) -> Result<usize, CaseError> {
     let begin = Instant::now();
     let mut since: Option<(u64, Instant)> = None;
     loop {
@@ -132,7 +132,7 @@ fn leader(server: &Server) -> Result<usize, CaseError> {
     }
 }
 
-fn status(address: SocketAddr) -> Option<StatusResponse> {
+pub(super) fn status(address: SocketAddr) -> Option<StatusResponse> {
     let bytes = ask_once(address, STATUS, &StatusRequest::default().encode_to_vec())?;
     StatusResponse::decode(&bytes[..]).ok()
 }

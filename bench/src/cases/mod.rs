@@ -8,6 +8,7 @@ mod put;
 mod range;
 mod registration;
 mod rendering;
+mod snapshot;
 mod sync;
 mod watch;
 
@@ -41,6 +42,10 @@ pub(crate) const CASES: &[&Case] = &[
     &rendering::KEY_TO_FILE,
     &failover::KILLED,
     &failover::ENDED,
+    &snapshot::PUT_BEFORE,
+    &snapshot::PUT_WHILE,
+    &snapshot::SAVE,
+    &snapshot::CATCH_UP,
 ];
 
 /// Both ways of sharing the machine.
@@ -69,6 +74,8 @@ pub(crate) struct Case {
 pub(crate) enum Figures {
     /// All of them.
     All,
+    /// All of them, of a case that runs when it is named.
+    Named,
     /// Latencies alone: operations are rare, and take what time they take. Such a case runs when it is
     /// named.
     Gaps,

@@ -49,21 +49,28 @@ fn run(bout: &Bout<'_>, connections: usize, clients: usize) -> Result<Sample, Ca
         warm_up: bout.settings.warm_up(),
         measured: bout.settings.measured(),
     };
-    let mut puts = RandomPuts {
-        template: PutTemplate::new(bout.settings),
-        random: SmallRng::seed_from_u64(bout.seed),
-        keys: bout.settings.keys,
-    };
+    let mut puts = RandomPuts::new(bout.settings, bout.seed);
     let mut meter = Meter::of(bout.server);
     load::measure(&bout.addresses(), shape, &mut puts, &mut meter)?;
     Ok(meter.finish()?)
 }
 
 /// Puts of random keys without end.
-struct RandomPuts {
+pub(crate) struct RandomPuts {
     template: PutTemplate,
     random: SmallRng,
     keys: u64,
+}
+
+impl RandomPuts {
+    /// Of the keys in `settings`.
+    pub(crate) fn new(settings: &Settings, seed: u64) -> RandomPuts {
+        RandomPuts {
+            template: PutTemplate::new(settings),
+            random: SmallRng::seed_from_u64(seed),
+            keys: settings.keys,
+        }
+    }
 }
 
 impl Asker for RandomPuts {
