@@ -76,20 +76,48 @@ fn parse(bytes: &[u8]) -> Option<Response> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
-    let response = Response {
+    let mut response = Response {
         status,
         headers,
         body: body.to_owned(),
     };
+    if response.header("transfer-encoding") == Some("chunked") {
+        response.body = unchunked(body)?;
+        return Some(response);
+    }
     let expected = response
         .header("content-length")
         .and_then(|length| length.parse::<usize>().ok());
     (expected.is_none_or(|length| body.len() >= length)).then_some(response)
 }
 
+/// The pieces of a body put together; `None` when the last, empty one has not come.
+fn unchunked(mut text: &str) -> Option<String> {
+    let mut whole = String::new();
+    loop {
+        let (length, rest) = text.split_once("\r\n")?;
+        let length = usize::from_str_radix(length, 16).ok()?;
+        if length == 0 {
+            return Some(whole);
+        }
+        whole.push_str(rest.get(..length)?);
+        text = rest.get(length..)?.strip_prefix("\r\n")?;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_are_put_together() {
+        assert_eq!(
+            unchunked("2\r\nab\r\n1\r\nc\r\n0\r\n\r\n").as_deref(),
+            Some("abc")
+        );
+        assert_eq!(unchunked("2\r\nab\r\n"), None);
+        assert_eq!(unchunked("5\r\nab"), None);
+    }
 
     #[test]
     fn half_an_answer_is_none() {

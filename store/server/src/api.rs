@@ -1,7 +1,7 @@
 //! What every request handler, gRPC or HTTP, can reach.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use store_transport::tls::Keeper;
 use tokio::sync::Semaphore;
@@ -15,6 +15,7 @@ use crate::grpc::large::Budget;
 use crate::grpc::reflection::Reflection;
 use crate::handle::Handle;
 use crate::http::access::Access;
+use crate::http::v2::Books;
 
 /// Shared by all connections of a server.
 pub(crate) struct Api {
@@ -46,6 +47,10 @@ pub(crate) struct Api {
     pub(crate) keepers: Vec<Arc<Keeper>>,
     /// Who came to the ports for clients.
     pub(crate) doormen: Arc<Doormen>,
+    /// What was asked in the words of etcd 2.
+    pub(crate) v2: Books,
+    /// When the server started.
+    pub(crate) started: SystemTime,
 }
 
 /// Bounds on what clients may ask.

@@ -118,6 +118,12 @@ impl From<&'static str> for Body {
     }
 }
 
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Plain(bytes)
+    }
+}
+
 impl From<String> for Body {
     fn from(text: String) -> Self {
         Self::Plain(text.into())

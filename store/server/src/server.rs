@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use store_transport::tls::{Keeper, TlsError};
 use store_transport::{Bound, Listener, Reuse};
@@ -25,6 +25,7 @@ use crate::grpc::reflection::Reflection;
 use crate::grpc::snapshot;
 use crate::handle::{Failure, Handle};
 use crate::http::access::Access;
+use crate::http::v2::Books;
 use crate::occupant;
 use crate::peers::PeerDoor;
 use crate::store::{self, Store, StoreConfig};
@@ -213,6 +214,8 @@ impl Server {
             slow_call: config.slow_call,
             keepers: client_tls.iter().chain(&peer_tls).cloned().collect(),
             doormen: Arc::default(),
+            v2: Books::default(),
+            started: SystemTime::now(),
         });
         let mut tasks = JoinSet::new();
         let settings = Settings::new(&config);

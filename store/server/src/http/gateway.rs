@@ -129,7 +129,7 @@ fn malformed(why: impl Display) -> Status {
 }
 
 /// The status codes of the gateway (reference B.1).
-fn http_status(code: Code) -> StatusCode {
+pub(super) fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => {

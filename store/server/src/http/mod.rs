@@ -7,6 +7,7 @@ mod gateway;
 mod health;
 mod metrics;
 mod query;
+pub(crate) mod v2;
 mod vars;
 
 use std::sync::Arc;
@@ -69,6 +70,9 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Body> {
     if let Some(rpc) = path.strip_prefix("/v3beta/") {
         let rpc = rpc.to_owned();
         return gateway::serve(api, &rpc, request).await;
+    }
+    if path.starts_with("/v2/") {
+        return v2::serve(api, request).await;
     }
     let known = matches!(path, "/health" | "/version" | "/metrics" | "/debug/vars")
         || health::Probe::of_path(path).is_some();

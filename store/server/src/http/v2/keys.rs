@@ -1,0 +1,275 @@
+//! `/v2/keys`: a read, or a decision by a read and a transaction that fails if it no longer holds.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use store_machine::auth::Need;
+use store_machine::command::Command;
+use store_machine::error::Refusal;
+use store_machine::reply::Reply;
+use store_machine::request::RangeEnd;
+use store_machine::revision::LeaseId;
+use store_v2::{
+    Answer, Code, Error, Listing, Lives, Look, Nameless, Params, Path, Plan, Term, Verb, decide,
+};
+
+use super::{Guest, failed, handle, is_read, not_allowed, now_ms, refused, watch, with_index};
+use crate::api::Api;
+use crate::body::Body;
+use crate::handle::{Consistency, Failure};
+use crate::http::{JSON, response};
+
+/// Times a write is decided anew because somebody else was quicker: those that come between are done themselves, so
+/// that as many writers of one key at once all succeed.
+const ATTEMPTS_MAX: usize = 64;
+
+/// Leases of others whose time to live one answer asks the leader for.
+const LIVES_MAX: usize = 256;
+
+/// Answers a request for the node at `raw`, a path as the URL has it.
+pub(super) async fn serve(api: &Arc<Api>, raw: &str, request: Request<Incoming>) -> Response<Body> {
+    let verb = match request.method() {
+        method if is_read(method) => Verb::Get,
+        method if *method == Method::PUT => Verb::Put,
+        method if *method == Method::POST => Verb::Post,
+        method if *method == Method::DELETE => Verb::Delete,
+        _ => return not_allowed("HEAD,GET,PUT,POST,DELETE"),
+    };
+    let answer = match Guest::of(api, &request).await {
+        Ok(guest) => perform(api, &guest, verb, raw, request).await,
+        Err(error) => Err(error),
+    };
+    answer.unwrap_or_else(|error| refused(&error))
+}
+
+async fn perform(
+    api: &Arc<Api>,
+    guest: &Guest,
+    verb: Verb,
+    raw: &str,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Error> {
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let form = match verb {
+        Verb::Put | Verb::Post => form(api, request).await?,
+        Verb::Get | Verb::Delete => String::new(),
+    };
+    let params = Params::parse(verb, raw, &[&form, &query])?;
+    permitted(api, guest, &params)?;
+    if params.wait {
+        return watch::serve(api, &params).await;
+    }
+    if verb == Verb::Get {
+        let answer = get(api, &params).await;
+        api.v2.count("get", answer.is_ok());
+        return answer.map(|answer| told(api, &answer));
+    }
+    let answer = write(api, &params).await;
+    let action = match &answer {
+        Ok(answer) => answer.action,
+        Err(_) => failed_action(&params),
+    };
+    api.v2.count(action, answer.is_ok());
+    answer.map(|answer| told(api, &answer))
+}
+
+/// The fields of the body, if it is a form.
+async fn form(api: &Api, request: Request<Incoming>) -> Result<String, Error> {
+    let kind = request.headers().get(CONTENT_TYPE);
+    let is_form = kind.is_some_and(|kind| {
+        kind.as_bytes()
+            .starts_with(b"application/x-www-form-urlencoded")
+    });
+    if !is_form {
+        return Ok(String::new());
+    }
+    let body = Limited::new(request.into_body(), api.limits.receive_bytes_max);
+    let unread = |cause: String| Error::early(Code::InvalidForm, cause);
+    let body = body
+        .collect()
+        .await
+        .map_err(|cause| unread(cause.to_string()))?;
+    String::from_utf8(body.to_bytes().into()).map_err(|cause| unread(cause.to_string()))
+}
+
+fn permitted(api: &Api, guest: &Guest, params: &Params) -> Result<(), Error> {
+    let (key, below) = (params.path.key(), params.path.below());
+    if Nameless::holds(&params.path) {
+        // They are anywhere, and nowhere to be written.
+        return match params.verb {
+            Verb::Get => guest.require(api, &Need::Read(b"\0", &RangeEnd::Open)),
+            _ => Err(Error::early(Code::RootReadOnly, params.path.as_str())),
+        };
+    }
+    match params.verb {
+        Verb::Get if params.recursive => {
+            guest.require(api, &Need::Read(&below.start, &below.end))?;
+            guest.require(api, &Need::Read(&key, &RangeEnd::Single))
+        }
+        Verb::Get => guest.require(api, &Need::Read(&key, &RangeEnd::Single)),
+        Verb::Post => guest.require(api, &Need::Write(&below.start, &below.end)),
+        Verb::Put | Verb::Delete => {
+            guest.require(api, &Need::Write(&key, &RangeEnd::Single))?;
+            if params.recursive {
+                guest.require(api, &Need::Write(&below.start, &below.end))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn look(api: &Api, path: Path, consistency: Consistency) -> Result<Look, Error> {
+    let answer = handle(api)
+        .read_txn(Look::request(&path), consistency)
+        .await
+        .map_err(failed)?;
+    let revision = answer.header.revision.0;
+    Look::of(path, answer.body, revision).ok_or_else(|| failed(Failure::Stopped))
+}
+
+async fn get(api: &Api, params: &Params) -> Result<Answer, Error> {
+    let consistency = if params.quorum {
+        Consistency::Linearizable
+    } else {
+        Consistency::Serializable
+    };
+    if let Some(nameless) = Nameless::of(&params.path) {
+        return get_nameless(api, nameless, consistency).await;
+    }
+    loop {
+        let look = look(api, params.path.clone(), consistency).await?;
+        look.found()?;
+        let mut listing = Listing::new(look, params.recursive);
+        let mut whole = true;
+        while let Some(page) = listing.request() {
+            match handle(api).range(page, Consistency::Serializable).await {
+                Ok(page) => listing.take(page.body),
+                // Compacted while it was read: what there is now is read instead.
+                Err(Failure::Refused(Refusal::Compacted)) => {
+                    whole = false;
+                    break;
+                }
+                Err(failure) => return Err(failed(failure)),
+            }
+        }
+        if whole {
+            let lives = lives(api, &listing.foreign_leases()).await;
+            return Ok(listing.done(&lives, now_ms()));
+        }
+    }
+}
+
+async fn get_nameless(
+    api: &Api,
+    mut nameless: Nameless,
+    mut consistency: Consistency,
+) -> Result<Answer, Error> {
+    while let Some(page) = nameless.request() {
+        let page = handle(api).range(page, consistency).await.map_err(failed)?;
+        nameless.take(page.body, page.header.revision.0);
+        // What follows is read at the same revision.
+        consistency = Consistency::Serializable;
+    }
+    nameless.done(&Lives::new(), now_ms())
+}
+
+async fn write(api: &Api, params: &Params) -> Result<Answer, Error> {
+    let mut granted = None;
+    for _ in 0..ATTEMPTS_MAX {
+        let decided = decide_now(api, params).await;
+        let (plan, index) = match decided {
+            Ok(decided) => decided,
+            Err(error) => {
+                give_back(api, granted).await;
+                return Err(error);
+            }
+        };
+        if let (Some((term, seconds)), None) = (plan.lease, granted) {
+            granted = Some(grant(api, term, seconds).await?);
+        }
+        let txn = plan.txn(granted.filter(|_| plan.lease.is_some()));
+        let done = handle(api).propose(Command::Txn(txn)).await;
+        let done = done.map_err(|failure| Error {
+            index,
+            ..failed(failure)
+        })?;
+        if let Reply::Txn(reply) = done.body
+            && reply.succeeded
+        {
+            return Ok(plan.done(reply.revision.0));
+        }
+    }
+    give_back(api, granted).await;
+    Err(failed(Failure::TooManyRequests))
+}
+
+async fn decide_now(api: &Api, params: &Params) -> Result<(Plan, i64), Error> {
+    let mut there = look(api, params.path.clone(), Consistency::Linearizable).await?;
+    if params.verb == Verb::Post {
+        let path = params.target(there.revision());
+        there = look(api, path, Consistency::Linearizable).await?;
+    }
+    let lives = lives(api, &there.foreign_leases()).await;
+    let plan = decide(params, &there, &lives, now_ms())?;
+    Ok((plan, there.revision()))
+}
+
+/// A lease whose id says when it ends; ids that are taken are passed over.
+async fn grant(api: &Api, term: Term, seconds: i64) -> Result<LeaseId, Error> {
+    loop {
+        let id = term.lease(rand::random());
+        match handle(api).lease_grant(id, seconds).await {
+            Ok(_) => return Ok(id),
+            Err(Failure::Refused(Refusal::LeaseExists)) => {}
+            Err(failure) => return Err(failed(failure)),
+        }
+    }
+}
+
+/// Ends a lease that came to nothing; one that is not ended now ends by itself.
+async fn give_back(api: &Api, lease: Option<LeaseId>) {
+    if let Some(id) = lease {
+        let _ = handle(api)
+            .propose(Command::LeaseRevoke { id, term: 0 })
+            .await;
+    }
+}
+
+async fn lives(api: &Api, leases: &[LeaseId]) -> Lives {
+    let mut lives = Lives::new();
+    for lease in leases.iter().take(LIVES_MAX) {
+        let life = handle(api).lease_time_to_live(*lease, false).await;
+        if let Ok(Some(life)) = life.map(|answer| answer.body) {
+            lives.insert(*lease, life.remaining_seconds);
+        }
+    }
+    lives
+}
+
+fn told(api: &Api, answer: &Answer) -> Response<Body> {
+    let status = if answer.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let mut told = response(status, JSON, Bytes::from(answer.json()));
+    with_index(api, &mut told, answer.index);
+    told
+}
+
+/// What a refused request would have been.
+fn failed_action(params: &Params) -> &'static str {
+    let conditional = params.prev_index > 0 || params.prev_value.is_some();
+    match (params.verb, params.prev_exist) {
+        (Verb::Post, _) | (Verb::Put, Some(false)) => "create",
+        (Verb::Delete, _) if conditional => "compareAndDelete",
+        (Verb::Delete, _) => "delete",
+        (_, _) if conditional => "compareAndSwap",
+        (_, Some(true)) => "update",
+        _ => "set",
+    }
+}
