@@ -117,7 +117,8 @@ fn a_hundred_watchers_are_one_upstream() {
             let mut command = proxy.client(Release::V3_5).command(&["watch", "-i"]);
             command
                 .stdin(std::process::Stdio::piped())
-                .stdout(std::process::Stdio::piped());
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null());
             let mut child = command.spawn().expect("it runs");
             let mut words = child.stdin.take().expect("its input");
             for _ in 0..25 {

@@ -45,6 +45,8 @@ pub(crate) struct Cache {
     order: VecDeque<u64>,
     bytes: usize,
     next: u64,
+    /// Writes that went through here.
+    writes: u64,
     /// Answers given from here.
     pub(crate) hits: u64,
     /// Questions that had to go upstream.
@@ -75,16 +77,22 @@ impl Cache {
         answer
     }
 
+    /// To be noted before a question goes upstream.
+    pub(crate) fn asked(&self) -> u64 {
+        self.writes
+    }
+
     /// Keeps an answer; gives the number under which it is to be vouched for, and those of entries that had to go.
-    /// Nothing if it is not worth it, or kept already.
+    /// Nothing if it is not worth it, or kept already, or if somebody wrote since it was `asked` for: the answer may be
+    /// from before, and who wrote is to read what it wrote.
     pub(crate) fn keep(
         &mut self,
-        now: Duration,
+        (now, asked): (Duration, u64),
         question: Question,
         (key, end): (Bytes, Bytes),
         answer: Bytes,
     ) -> (Option<u64>, Vec<u64>) {
-        if answer.len() > ANSWER_BYTES_MAX {
+        if answer.len() > ANSWER_BYTES_MAX || asked != self.writes {
             return (None, Vec::new());
         }
         let mut gone = Vec::new();
@@ -141,8 +149,9 @@ impl Cache {
         true
     }
 
-    /// Somebody writes to a range through here and may read it next. Gives the numbers of the entries that go.
+    /// Somebody wrote to a range through here and may read it next. Gives the numbers of the entries that go.
     pub(crate) fn written(&mut self, key: &[u8], end: &[u8]) -> Vec<u64> {
+        self.wrote();
         let touched = self
             .entries
             .values()
@@ -153,6 +162,11 @@ impl Cache {
             self.drop_number(*number);
         }
         touched
+    }
+
+    /// Somebody wrote, wherever.
+    pub(crate) fn wrote(&mut self) {
+        self.writes += 1;
     }
 
     /// Those whose time is up.
@@ -193,7 +207,12 @@ mod tests {
 
     fn keep(cache: &mut Cache, identity: &str, key: &str) -> Option<u64> {
         let range = (key.to_owned().into(), Bytes::new());
-        let (number, _) = cache.keep(T0, question(identity, key), range, "answer".into());
+        let (number, _) = cache.keep(
+            (T0, cache.asked()),
+            question(identity, key),
+            range,
+            "answer".into(),
+        );
         number
     }
 
@@ -227,6 +246,17 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_may_be_from_before_a_write_is_not_kept() {
+        let mut cache = Cache::default();
+        let asked = cache.asked();
+        cache.wrote();
+        let range = (Bytes::from_static(b"k"), Bytes::new());
+        let kept = cache.keep((T0, asked), question("me", "k"), range, "old".into());
+        assert_eq!(kept, (None, vec![]));
+        assert!(keep(&mut cache, "me", "k").is_some());
+    }
+
+    #[test]
     fn there_are_so_many_and_no_more() {
         let mut cache = Cache::default();
         let all: Vec<u64> = (0..ENTRIES_MAX + 3)
@@ -237,10 +267,8 @@ mod tests {
         assert!(cache.drop_number(all[3]));
         let large = Bytes::from(vec![0; ANSWER_BYTES_MAX + 1]);
         let range = (Bytes::from_static(b"k"), Bytes::new());
-        assert_eq!(
-            cache.keep(T0, question("me", "k"), range, large),
-            (None, vec![])
-        );
+        let kept = cache.keep((T0, 0), question("me", "k"), range, large);
+        assert_eq!(kept, (None, vec![]));
     }
 
     /// The dumb twin of `overlap`: the keys of a small world, one by one.

@@ -5,30 +5,30 @@ mod frames;
 mod identity;
 mod pool;
 mod proxy;
+mod start;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use store_transport::tls::{CertificateFiles, Keeper, Settings, TlsError};
+use store_transport::tls::Keeper;
 use store_transport::{Remote, Socket, Stream, accept};
 use tokio::net::TcpListener;
 use tonic::body::Body;
 
 use self::pool::Pool;
 use self::proxy::Proxy;
+use self::start::Start;
 use crate::namespace::Namespace;
-use crate::outcome::{Outcome, chain, go_duration, stopped};
-use crate::upstream::{Trust, UpstreamArgs};
+use crate::outcome::{Outcome, chain, stopped};
 
 /// Time a client has to finish a TLS handshake.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,8 +37,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// As the store's own: a request of the default largest size fits.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-/// 2 MiB: the store's default for a request, with what the call itself needs.
-const MESSAGE_BYTES_MAX: usize = 2 << 20;
+/// Between two looks for answers whose time is up.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The command line of the proxy.
 #[derive(Debug, Parser)]
@@ -59,74 +59,18 @@ enum Command {
     Start(Box<Start>),
 }
 
-#[derive(Clone, Debug, clap::Args)]
-struct Start {
-    #[command(flatten)]
-    upstream: UpstreamArgs,
-    /// Where to listen for clients
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:23790")]
-    listen_addr: String,
-    /// Where to listen for those who watch over the proxy, too; /proxy/metrics and /proxy/health
-    #[arg(long, value_name = "URL")]
-    metrics_addr: Option<String>,
-    /// What clients are told as the only member: the URL of this proxy
-    #[arg(long, value_name = "URL")]
-    advertise_client_url: Option<String>,
-    /// Prefix of all keys: clients see what is below it, and nothing else
-    #[arg(long, value_name = "PREFIX", default_value = "")]
-    namespace: String,
-    /// Between two looks at the records; 0 = the endpoints stay as they are
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = go_duration)]
-    endpoints_auto_sync_interval: Duration,
-    /// Largest message of a client, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = MESSAGE_BYTES_MAX)]
-    max_recv_bytes: usize,
-    /// Calls one connection may have open
-    #[arg(long, value_name = "COUNT", default_value_t = u32::MAX)]
-    max_concurrent_streams: u32,
-    /// Certificate to show to members; its name must be nobody's, as all clients come with it
-    #[arg(long, value_name = "FILE", requires = "key")]
-    cert: Option<PathBuf>,
-    /// Its key
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
-    /// Authorities that the members' certificates must be signed by
-    #[arg(long, value_name = "FILE")]
-    cacert: Option<PathBuf>,
-    /// Believe whoever answers (only for tests)
-    #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", action = ArgAction::Set)]
-    insecure_skip_tls_verify: bool,
-    /// Certificate to show to clients
-    #[arg(long, value_name = "FILE", requires = "key_file")]
-    cert_file: Option<PathBuf>,
-    /// Its key
-    #[arg(long, value_name = "FILE", requires = "cert_file")]
-    key_file: Option<PathBuf>,
-    /// Authorities that clients' certificates must be signed by; with it they must show one
-    #[arg(long, value_name = "FILE", requires = "cert_file")]
-    trusted_ca_file: Option<PathBuf>,
-    /// Certificates of clients that do not count any more
-    #[arg(long, value_name = "FILE", requires = "trusted_ca_file")]
-    client_crl_file: Option<PathBuf>,
-    /// Accepted; the proxy keeps no data
-    #[arg(long, value_name = "FOLDER", default_value = "default.proxy")]
-    data_dir: String,
-}
-
 /// Runs the proxy until a signal ends it.
 pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Outcome> {
     let Command::Start(start) = cli.command;
-    let trust = Trust {
-        authorities: start.cacert.clone(),
-        certificate: pair(start.cert.as_ref(), start.key.as_ref()),
-        anybody: start.insecure_skip_tls_verify,
-    };
-    let keeper = keeper(&start)?;
+    let keeper = start.keeper()?;
     let candidates = start.upstream.candidates().await?;
     let endpoints: Vec<String> = candidates.iter().map(|one| one.url.clone()).collect();
     let proxy = Arc::new(Proxy::new(
-        Pool::new(trust, candidates)?,
+        Pool::new(
+            start.trust(),
+            candidates,
+            (start.dial_keepalive_time, start.dial_keepalive_timeout),
+        )?,
         Namespace::new(&start.namespace),
         start.advertise_client_url.clone(),
         start.max_recv_bytes,
@@ -134,7 +78,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Outcome> {
     let clients = Door {
         listener: listen(&start.listen_addr).await?,
         keeper: keeper.clone(),
-        streams_max: start.max_concurrent_streams,
+        limits: Limits::of(&start),
     };
     let watchers = match &start.metrics_addr {
         Some(url) => {
@@ -143,7 +87,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Outcome> {
             Some(Door {
                 listener: listen(address.trim_end_matches('/')).await?,
                 keeper,
-                streams_max: start.max_concurrent_streams,
+                limits: Limits::of(&start),
             })
         }
         None => None,
@@ -168,35 +112,10 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Outcome> {
         () = watched => {}
         () = files => {}
         () = follow(&start, &proxy) => {}
+        () = expire(&proxy) => {}
         () = stopped() => {}
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn pair(certificate: Option<&PathBuf>, key: Option<&PathBuf>) -> Option<CertificateFiles> {
-    Some(CertificateFiles {
-        certificate: certificate?.clone(),
-        key: key?.clone(),
-    })
-}
-
-/// The certificates shown to clients, if TLS is spoken to them.
-fn keeper(start: &Start) -> Result<Option<Arc<Keeper>>, Outcome> {
-    let Some(own) = pair(start.cert_file.as_ref(), start.key_file.as_ref()) else {
-        return Ok(None);
-    };
-    let settings = Settings {
-        own: Some(own),
-        authorities: start.trusted_ca_file.clone(),
-        revoked: start.client_crl_file.clone(),
-        ..Settings::default()
-    };
-    let failed = |error: TlsError| {
-        Outcome::failed(format!("failed to {}", chain(&error))).hint(error.hint())
-    };
-    Keeper::new("client", settings, None)
-        .map(Some)
-        .map_err(failed)
 }
 
 async fn listen(address: &str) -> Result<TcpListener, Outcome> {
@@ -225,11 +144,35 @@ async fn follow(start: &Start, proxy: &Proxy) {
     }
 }
 
+/// Lets go of answers that were kept long enough, and of the watchers that vouch for them.
+async fn expire(proxy: &Proxy) {
+    loop {
+        tokio::time::sleep(EXPIRE_INTERVAL).await;
+        proxy.expire();
+    }
+}
+
 /// Where clients come in.
 struct Door {
     listener: TcpListener,
     keeper: Option<Arc<Keeper>>,
+    limits: Limits,
+}
+
+/// What one connection may do.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
     streams_max: u32,
+    keep_alive: (Duration, Duration),
+}
+
+impl Limits {
+    fn of(start: &Start) -> Self {
+        Self {
+            streams_max: start.max_concurrent_streams,
+            keep_alive: (start.grpc_keepalive_interval, start.grpc_keepalive_timeout),
+        }
+    }
 }
 
 impl Door {
@@ -246,12 +189,12 @@ impl Door {
                     // Whoever fails to set it only waits a little longer.
                     let _ = stream.set_nodelay(true);
                     let (proxy, keeper) = (Arc::clone(proxy), self.keeper.clone());
-                    let streams_max = self.streams_max;
+                    let limits = self.limits;
                     tokio::spawn(async move {
                         let socket = Socket::Tcp(stream);
                         let opened = open(socket, Remote::Machine(from), keeper);
                         match tokio::time::timeout(OPENING_TIMEOUT, opened).await {
-                            Ok(Ok(stream)) => serve(stream, proxy, streams_max).await,
+                            Ok(Ok(stream)) => serve(stream, proxy, limits).await,
                             Ok(Err(error)) => {
                                 tracing::info!(%from, error = %chain(&error), "not let in");
                             }
@@ -279,7 +222,7 @@ async fn open(
     }
 }
 
-async fn serve(stream: Stream, proxy: Arc<Proxy>, streams_max: u32) {
+async fn serve(stream: Stream, proxy: Arc<Proxy>, limits: Limits) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http2()
@@ -287,7 +230,9 @@ async fn serve(stream: Stream, proxy: Arc<Proxy>, streams_max: u32) {
         .auto_date_header(false)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(streams_max);
+        .keep_alive_interval(Some(limits.keep_alive.0).filter(|time| !time.is_zero()))
+        .keep_alive_timeout(limits.keep_alive.1)
+        .max_concurrent_streams(limits.streams_max);
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -24,9 +24,6 @@ const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 /// The longest rest of a member that cannot be reached: clients wait for nothing else.
 const REST_MAX: Duration = Duration::from_secs(5);
-/// A member that does not answer a ping in that time is gone.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
-const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// gRPC's code for "not now, not here".
 const UNAVAILABLE: &[u8] = b"14";
 
@@ -44,11 +41,17 @@ pub(crate) struct Pool {
     config: Option<Arc<ClientConfig>>,
     endpoints: Mutex<Endpoints>,
     current: tokio::sync::Mutex<Option<Connection>>,
+    /// Silence after which a member is asked for a sign of life, and how long that may take.
+    keep_alive: (Duration, Duration),
     began: Instant,
 }
 
 impl Pool {
-    pub(crate) fn new(trust: Trust, candidates: Vec<Candidate>) -> Result<Self, UpstreamError> {
+    pub(crate) fn new(
+        trust: Trust,
+        candidates: Vec<Candidate>,
+        keep_alive: (Duration, Duration),
+    ) -> Result<Self, UpstreamError> {
         let mut secure = false;
         for candidate in &candidates {
             secure |= trust.secures(&upstream::target(&candidate.url)?);
@@ -68,6 +71,7 @@ impl Pool {
             config,
             endpoints: Mutex::new(Endpoints::new(candidates, REST_MAX)),
             current: tokio::sync::Mutex::new(None),
+            keep_alive,
             began: Instant::now(),
         })
     }
@@ -122,8 +126,8 @@ impl Pool {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT);
+            .keep_alive_interval(Some(self.keep_alive.0).filter(|time| !time.is_zero()))
+            .keep_alive_timeout(self.keep_alive.1);
         let shaking = builder.handshake(TokioIo::new(stream));
         // Safe to cancel: a connection that is not made yet is dropped.
         let (sender, connection) = tokio::time::timeout(upstream::DIAL_TIMEOUT, shaking).await??;

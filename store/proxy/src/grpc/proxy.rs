@@ -190,6 +190,7 @@ impl Proxy {
         if let Some(answer) = self.with_cache(|cache| cache.get(now, &question)) {
             return Ok(frames::answer(answer));
         }
+        let when = (now, self.with_cache(|cache| cache.asked()));
         let headers = request.headers().clone();
         let response = self.pool.send(request).await?;
         let (parts, body) = self.outside(RANGE, response).into_parts();
@@ -207,7 +208,8 @@ impl Proxy {
         if let Ok(answer) = RangeResponse::decode(message)
             && let Some(header) = answer.header
         {
-            self.keep(&headers, question, &asked, frame.clone(), header.revision);
+            let about = (when, &asked);
+            self.keep(&headers, question, about, frame.clone(), header.revision);
         }
         Ok(frames::answer(frame))
     }
@@ -217,19 +219,24 @@ impl Proxy {
         self: &Arc<Self>,
         headers: &HeaderMap,
         question: Question,
-        asked: &RangeRequest,
+        (when, asked): ((Duration, u64), &RangeRequest),
         frame: Bytes,
         revision: i64,
     ) {
-        let now = self.began.elapsed();
         let who = question.identity.clone();
         let range = (asked.key.clone(), asked.range_end.clone());
-        let (kept, mut gone) = self.with_cache(|cache| cache.keep(now, question, range, frame));
-        gone.extend(self.with_cache(|cache| cache.expire(now)));
+        let (kept, gone) = self.with_cache(|cache| cache.keep(when, question, range, frame));
         if let Some(number) = kept {
             let (key, end) = (asked.key.clone(), asked.range_end.clone());
             self.tell(&who, headers, Input::Follow(number, key, end, revision + 1));
         }
+        self.unfollow(&gone);
+    }
+
+    /// Lets go of answers whose time is up.
+    pub(crate) fn expire(&self) {
+        let now = self.began.elapsed();
+        let gone = self.with_cache(|cache| cache.expire(now));
         self.unfollow(&gone);
     }
 
@@ -252,7 +259,9 @@ impl Proxy {
     /// Who writes here reads here what was written: answers about it go before the writer hears that it is done.
     async fn write(&self, path: &str, request: Request<Body>) -> Result<Response<Body>, Status> {
         if self.with_cache(|cache| cache.len()) == 0 {
-            return self.forward(path, request).await;
+            let answer = self.forward(path, request).await;
+            self.with_cache(Cache::wrote);
+            return answer;
         }
         let (parts, body) = request.into_parts();
         let (message, _) = frames::collect(body, self.message_bytes_max).await?;
