@@ -15,6 +15,7 @@ pub mod config;
 mod connection;
 pub mod counters;
 mod delays;
+mod discovery;
 mod disk;
 mod doze;
 mod driver;

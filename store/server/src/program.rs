@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::config::args::Args;
 use crate::config::line::{LineError, Said};
 use crate::config::{Config, help};
+use crate::discovery;
 use crate::fatal::chain;
 use crate::server::Server;
 use crate::supervisor::Supervisor;
@@ -57,7 +59,11 @@ pub async fn run(flags: impl IntoIterator<Item = OsString>, guise: Guise) -> Exi
         }
         return ExitCode::SUCCESS;
     }
-    let config = match Config::checked(said.args) {
+    let asked = match discovery::asked(&said.args) {
+        Ok(asked) => asked,
+        Err(error) => return misused(&error, error.hint()),
+    };
+    let mut config = match Config::checked(said.args.clone()) {
         Ok(config) => config,
         Err(error) => return misused(&error, error.hint()),
     };
@@ -70,7 +76,27 @@ pub async fn run(flags: impl IntoIterator<Item = OsString>, guise: Guise) -> Exi
     for warning in said.warnings.iter().chain(&config.warnings) {
         tracing::warn!("{warning}");
     }
+    if asked && !discovery::has_data(&config.data_dir) {
+        config = match discover(said.args).await {
+            Ok(config) => config,
+            Err(status) => return status,
+        };
+    }
     serve(config).await
+}
+
+/// The settings with the members that were found, unless a signal ends the search.
+async fn discover(args: Args) -> Result<Config, ExitCode> {
+    let mut signals = Signals::new()
+        .map_err(|error| report(&format!("failed to listen for signals: {error}"), None))?;
+    let found = tokio::select! {
+        // Safe to cancel: what was said of this member stays, and it says the same again.
+        () = signals.stop() => return Err(ExitCode::SUCCESS),
+        found = discovery::found(args) => found,
+    };
+    let args =
+        found.map_err(|error| report(&format!("failed to {}", chain(&error)), error.hint()))?;
+    Config::checked(args).map_err(|error| misused(&error, error.hint()))
 }
 
 async fn serve(config: Config) -> ExitCode {

@@ -171,7 +171,7 @@ impl fmt::Display for Address {
 }
 
 /// Reads a comma-separated list of URLs; never empty.
-pub(super) fn list(flag: &'static str, urls: &str) -> Result<Vec<Address>, ConfigError> {
+pub(crate) fn list(flag: &'static str, urls: &str) -> Result<Vec<Address>, ConfigError> {
     urls.split(',')
         .map(|url| Address::parse(flag, url.trim()))
         .collect()

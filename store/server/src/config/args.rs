@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use super::discovery::DiscoveryArgs;
 use super::duration;
 use super::journal::JournalArgs;
 use super::security::SecurityArgs;
@@ -397,6 +398,10 @@ pub struct Args {
     /// See [`SecurityArgs`].
     #[command(flatten)]
     pub security: SecurityArgs,
+
+    /// See [`DiscoveryArgs`].
+    #[command(flatten)]
+    pub discovery: DiscoveryArgs,
 
     /// See [`JournalArgs`].
     #[command(flatten)]

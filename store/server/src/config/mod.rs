@@ -7,6 +7,7 @@ pub mod address;
 pub mod args;
 pub mod auth;
 pub mod cluster;
+pub mod discovery;
 pub mod duration;
 pub mod error;
 mod file;
