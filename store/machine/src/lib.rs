@@ -137,6 +137,7 @@ impl Machine {
     pub fn read_txn(&self, request: &TxnRequest) -> Result<TxnReply, Refusal> {
         self.check_sound()?;
         let chosen = txn::choose(request, &self.keyspace);
+        txn::check(&chosen, &self.keyspace, &self.leases)?;
         let mut reply = txn::read(&chosen, &self.keyspace)?;
         txn::stamp(&mut reply, self.revision());
         Ok(reply)

@@ -95,7 +95,23 @@ pub(crate) fn check(
         leases,
         written: Vec::new(),
     }
-    .branch(chosen)
+    .puts(chosen)?;
+    ranges(chosen, keyspace)
+}
+
+/// The reads of a transaction, judged after its writes: where both would be refused, etcd names the write.
+fn ranges(chosen: &Chosen<'_>, keyspace: &Keyspace) -> Result<(), Refusal> {
+    let mut nested = chosen.nested.iter();
+    for op in chosen.ops {
+        match op {
+            TxnOp::Range(range) => keyspace.check_within(range.revision)?,
+            TxnOp::Txn(_) => nested
+                .next()
+                .map_or(Ok(()), |chosen| ranges(chosen, keyspace))?,
+            TxnOp::Put(_) | TxnOp::Delete(_) => {}
+        }
+    }
+    Ok(())
 }
 
 struct Check<'a> {
@@ -106,11 +122,11 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn branch(&mut self, chosen: &Chosen<'a>) -> Result<(), Refusal> {
+    fn puts(&mut self, chosen: &Chosen<'a>) -> Result<(), Refusal> {
         let mut nested = chosen.nested.iter();
         for op in chosen.ops {
             match op {
-                TxnOp::Range(range) => self.keyspace.check(range.revision)?,
+                TxnOp::Range(_) => {}
                 TxnOp::Put(put) => {
                     self.put(put)?;
                     self.written.push(op);
@@ -118,7 +134,7 @@ impl<'a> Check<'a> {
                 TxnOp::Delete(_) => self.written.push(op),
                 TxnOp::Txn(_) => {
                     if let Some(chosen) = nested.next() {
-                        self.branch(chosen)?;
+                        self.puts(chosen)?;
                     }
                 }
             }

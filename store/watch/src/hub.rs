@@ -206,6 +206,7 @@ impl Hub {
                 let compacted = history.compacted();
                 if spec.start != Revision(0) && spec.start < compacted {
                     stream.queue.push_back(Batch::Compacted { id, compacted });
+                    stream.ended.insert(id);
                 } else {
                     self.add(place, id, spec);
                 }
@@ -265,8 +266,9 @@ impl Hub {
         let Some(place) = self.places.get(&stream).copied() else {
             return;
         };
-        if self.remove(place, id)
-            && let Some(stream) = &mut self.streams[place as usize]
+        let watched = self.remove(place, id);
+        if let Some(stream) = &mut self.streams[place as usize]
+            && (watched || stream.ended.remove(&id))
         {
             stream.queue.push_back(Batch::Canceled {
                 id,

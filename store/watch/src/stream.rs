@@ -17,6 +17,9 @@ pub(crate) struct Stream {
     pub(crate) queue: VecDeque<Batch>,
     /// All its watchers, by id, with their places in the hub.
     pub(crate) watchers: BTreeMap<WatchId, u32>,
+    /// Watchers a compaction ended. Until the client cancels them their ids stay taken, as in etcd, and the cancel is
+    /// answered: client libraries wait for that answer.
+    pub(crate) ended: BTreeSet<WatchId>,
     /// Its lagging watchers by the revision they need next.
     pub(crate) lagging: BTreeSet<(Revision, u32)>,
     /// Where its watchers asked to start; those that progress has passed are dropped when looked at.
@@ -48,6 +51,7 @@ impl Stream {
             credit,
             queue: VecDeque::new(),
             watchers: BTreeMap::new(),
+            ended: BTreeSet::new(),
             lagging: BTreeSet::new(),
             starts: BTreeSet::new(),
             asked: None,
@@ -79,17 +83,18 @@ impl Stream {
 
     /// The id for a new watcher; `None` when the wanted one cannot be had.
     pub(crate) fn pick_id(&mut self, wanted: WatchId) -> Option<WatchId> {
-        if wanted == WatchId::NONE || self.watchers.contains_key(&wanted) && wanted.0 != 0 {
-            return None;
-        }
         if wanted.0 != 0 {
-            return Some(wanted);
+            return (wanted != WatchId::NONE && !self.is_taken(wanted)).then_some(wanted);
         }
-        while self.watchers.contains_key(&WatchId(self.id_next)) {
+        while self.is_taken(WatchId(self.id_next)) {
             self.id_next += 1;
         }
         self.id_next += 1;
         Some(WatchId(self.id_next - 1))
+    }
+
+    fn is_taken(&self, id: WatchId) -> bool {
+        self.watchers.contains_key(&id) || self.ended.contains(&id)
     }
 
     /// Answers a progress request if it is due: all watchers have everything up to the revision that was current

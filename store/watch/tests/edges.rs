@@ -257,6 +257,34 @@ fn a_start_at_the_compaction_is_allowed_and_one_below_is_not() {
     assert_eq!(store.hub.counts().watchers, 2);
 }
 
+/// As in etcd: the id is free, and the end complete, once the client has said so as well.
+#[test]
+fn a_watcher_ended_by_a_compaction_keeps_its_id_until_it_is_cancelled() {
+    let mut store = Store::open(100);
+    for _ in 0..4 {
+        store.put("a");
+    }
+    store.past.compacted = 3;
+    let first = || WatchSpec {
+        id: WatchId(1),
+        ..spec(all(), 2)
+    };
+    store.create(first());
+    store.create(first());
+    store.create(spec(all(), 0));
+    store.create(spec(all(), 0));
+    let expected = "created 1 at 5\ncompacted 1 at 3\nrefused DuplicateId at 5\ncreated 0 at 5\ncreated 2 at 5\n";
+    assert_eq!(store.read(), expected);
+    for _ in 0..2 {
+        store.hub.cancel(STREAM, WatchId(1));
+    }
+    store.create(first());
+    assert_eq!(
+        store.read(),
+        "canceled 1 at 5\ncreated 1 at 5\ncompacted 1 at 3\n"
+    );
+}
+
 #[test]
 fn a_compaction_that_overtakes_a_lagging_watcher_ends_it() {
     let mut store = Store::open(2);

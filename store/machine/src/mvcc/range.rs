@@ -31,6 +31,16 @@ impl Keyspace {
         }
     }
 
+    /// Whether a read within a transaction has an answer. Only 0 means the latest here: what is negative lies below the
+    /// compaction like any other revision, as in etcd's `checkRange`, where the compaction of a store never compacted
+    /// is -1.
+    pub(crate) fn check_within(&self, revision: Revision) -> Result<(), Refusal> {
+        if revision.0 < 0 && revision.0 < self.compacted {
+            return Err(Refusal::Compacted);
+        }
+        self.check(revision)
+    }
+
     /// The pair as it is now, writes of an unfinished revision included.
     pub(crate) fn get(&self, key: &[u8]) -> Option<KeyValue> {
         self.pair(self.index.get(key)?.last())

@@ -8,11 +8,15 @@ use crate::request::{RangeRequest, SortOrder, SortTarget};
 /// Most pairs the walk over the keys needs to bring: none when only the count is asked for,
 /// everything when filters or a sort come before the limit. One more than the limit tells whether
 /// there are more. Walks over a past revision go upwards only.
+///
+/// Without an order the limit counts before the sort, whatever the target is: etcd takes a target alone for no wish to
+/// sort when it limits the read (`rangeLimit`), and for ascending when it sorts.
 pub(super) fn walk_limit(request: &RangeRequest, past: bool) -> usize {
     if request.count_only {
         return 0;
     }
-    let natural = request.sort_target == SortTarget::Key && !(past && descends(request));
+    let natural = request.sort_order == SortOrder::None
+        || request.sort_target == SortTarget::Key && !(past && descends(request));
     if request.limit == 0 || !natural || filters(request) {
         return usize::MAX;
     }

@@ -114,7 +114,12 @@ impl Twin {
                     self.space(Self::larger(txn))?;
                 }
                 let before = self.clone();
-                let mut reply = self.txn(txn, &before, events)?;
+                // Of two refusals, a write's comes first, wherever it stands.
+                let mut unread = None;
+                let mut reply = self.txn(txn, &before, events, &mut unread)?;
+                if let Some(refusal) = unread {
+                    return Err(refusal);
+                }
                 let after = if events.is_empty() {
                     self.revision
                 } else {
@@ -315,6 +320,7 @@ impl Twin {
         txn: &TxnRequest,
         before: &Self,
         events: &mut Vec<Event>,
+        unread: &mut Option<Refusal>,
     ) -> Result<TxnReply, Refusal> {
         let succeeded = txn.compare.iter().all(|compare| before.holds(compare));
         let mut replies = Vec::new();
@@ -324,10 +330,20 @@ impl Twin {
             &txn.failure
         } {
             replies.push(match op {
-                TxnOp::Range(range) => TxnOpReply::Range(self.range(range)?),
+                TxnOp::Range(range) => {
+                    let reply = if range.revision.0 < self.compacted.min(0) {
+                        Err(Refusal::Compacted)
+                    } else {
+                        self.range(range)
+                    };
+                    TxnOpReply::Range(reply.unwrap_or_else(|refusal| {
+                        unread.get_or_insert(refusal);
+                        RangeReply::default()
+                    }))
+                }
                 TxnOp::Put(put) => TxnOpReply::Put(self.put(put, events)?),
                 TxnOp::Delete(delete) => TxnOpReply::Delete(self.delete(delete, events)),
-                TxnOp::Txn(txn) => TxnOpReply::Txn(self.txn(txn, before, events)?),
+                TxnOp::Txn(txn) => TxnOpReply::Txn(self.txn(txn, before, events, unread)?),
             });
         }
         Ok(TxnReply {
@@ -378,6 +394,15 @@ impl Twin {
                 && low(kv.create_revision.0, request.create_revision_min)
                 && high(kv.create_revision.0, request.create_revision_max)
         });
+        let filters = [
+            request.mod_revision_min,
+            request.mod_revision_max,
+            request.create_revision_min,
+            request.create_revision_max,
+        ];
+        if request.sort_order == SortOrder::None && request.limit > 0 && filters == [0; 4] {
+            kvs.truncate(usize::try_from(request.limit).map_or(usize::MAX, |limit| limit + 1));
+        }
         let down = request.sort_order == SortOrder::Descend;
         // Insertion sort, stable either way.
         let mut sorted: Vec<KeyValue> = Vec::new();

@@ -11,6 +11,7 @@ use store_machine::reply::{TxnOpReply, TxnReply};
 use store_machine::request::{
     Compare, CompareTarget, KeyRange, RangeEnd, Relation, TxnOp, TxnRequest,
 };
+use store_machine::revision::Revision;
 use store_proto::etcdserverpb as pb;
 
 use super::errors::ApiError;
@@ -250,29 +251,65 @@ impl Deletes {
 }
 
 pub(crate) fn txn_response(header: pb::ResponseHeader, reply: TxnReply) -> pb::TxnResponse {
-    let revision = reply.revision;
-    let response = |reply| {
-        use pb::response_op::Response;
-        let header = translate::inner_header(revision);
-        pb::ResponseOp {
-            response: Some(match reply {
-                TxnOpReply::Range(reply) => {
-                    Response::ResponseRange(translate::range_response(header, reply))
-                }
-                TxnOpReply::Put(reply) => {
-                    Response::ResponsePut(translate::put_response(header, reply))
-                }
-                TxnOpReply::Delete(reply) => {
-                    Response::ResponseDeleteRange(translate::delete_response(header, reply))
-                }
-                TxnOpReply::Txn(reply) => Response::ResponseTxn(txn_response(header, reply)),
-            }),
-        }
+    let after = reply.revision;
+    let before = if wrote(&reply.replies) {
+        Revision(after.0 - 1)
+    } else {
+        after
     };
+    let mut seen = Seen { now: before, after };
     pb::TxnResponse {
         header: Some(header),
         succeeded: reply.succeeded,
-        responses: reply.replies.into_iter().map(response).collect(),
+        responses: seen.responses(reply.replies),
+    }
+}
+
+/// Has a transaction with these answers made a revision?
+fn wrote(replies: &[TxnOpReply]) -> bool {
+    replies.iter().any(|reply| match reply {
+        TxnOpReply::Range(_) => false,
+        TxnOpReply::Put(_) => true,
+        TxnOpReply::Delete(reply) => reply.deleted > 0,
+        TxnOpReply::Txn(reply) => wrote(&reply.replies),
+    })
+}
+
+/// The revision each operation saw, which is all that its header says: the one before the transaction until something is
+/// written, then the one it makes. The header of an inner transaction is there and empty, as in etcd.
+struct Seen {
+    now: Revision,
+    after: Revision,
+}
+
+impl Seen {
+    fn responses(&mut self, replies: Vec<TxnOpReply>) -> Vec<pb::ResponseOp> {
+        let response = |reply| pb::ResponseOp {
+            response: Some(self.response(reply)),
+        };
+        replies.into_iter().map(response).collect()
+    }
+
+    fn response(&mut self, reply: TxnOpReply) -> pb::response_op::Response {
+        use pb::response_op::Response;
+        if !matches!(reply, TxnOpReply::Txn(_)) && wrote(std::slice::from_ref(&reply)) {
+            self.now = self.after;
+        }
+        let header = translate::inner_header(self.now);
+        match reply {
+            TxnOpReply::Range(reply) => {
+                Response::ResponseRange(translate::range_response(header, reply))
+            }
+            TxnOpReply::Put(reply) => Response::ResponsePut(translate::put_response(header, reply)),
+            TxnOpReply::Delete(reply) => {
+                Response::ResponseDeleteRange(translate::delete_response(header, reply))
+            }
+            TxnOpReply::Txn(reply) => Response::ResponseTxn(pb::TxnResponse {
+                header: Some(pb::ResponseHeader::default()),
+                succeeded: reply.succeeded,
+                responses: self.responses(reply.replies),
+            }),
+        }
     }
 }
 

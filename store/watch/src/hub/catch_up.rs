@@ -90,6 +90,7 @@ impl Hub {
                 self.remove(place, id);
                 if let Some(stream) = &mut self.streams[place as usize] {
                     stream.queue.push_back(Batch::Compacted { id, compacted });
+                    stream.ended.insert(id);
                 }
             }
             self.touch(place);

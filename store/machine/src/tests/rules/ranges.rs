@@ -160,6 +160,23 @@ fn limit_sort_and_filters() {
             "c",
             true,
         ),
+        // Without an order, cut to one more than the limit before it is sorted.
+        (
+            RangeRequest {
+                limit: 2,
+                ..sorted(Target::Value, None)
+            },
+            "a b",
+            true,
+        ),
+        (
+            RangeRequest {
+                limit: 2,
+                ..sorted(Target::Value, Ascend)
+            },
+            "a e",
+            true,
+        ),
         // keys_only does not lose the sort by value.
         (
             RangeRequest {

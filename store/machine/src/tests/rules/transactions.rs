@@ -249,6 +249,8 @@ fn all_or_nothing() {
     let table: Vec<(Vec<TxnOp>, Result<(), Refusal>)> = vec![
         (vec![range_at(one("k"), 3)], Ok(())),
         (vec![range_at(one("k"), 2)], Err(Refusal::Compacted)),
+        // Outside a transaction, what is negative means the latest.
+        (vec![range_at(one("k"), -1)], Err(Refusal::Compacted)),
         (vec![range_at(one("k"), 4)], Ok(())),
         // The revision the transaction itself makes is a future one.
         (vec![range_at(one("k"), 5)], Err(Refusal::FutureRevision)),
@@ -258,6 +260,11 @@ fn all_or_nothing() {
         ),
         (vec![on_lease(7)], Ok(())),
         (vec![on_lease(8)], Err(Refusal::LeaseNotFound)),
+        // Of two refusals, the write's.
+        (
+            vec![range_at(one("k"), 2), on_lease(8)],
+            Err(Refusal::LeaseNotFound),
+        ),
         (vec![keep_value("k")], Ok(())),
         (vec![keep_value("x")], Err(Refusal::KeyNotFound)),
         (vec![keep_lease("x")], Err(Refusal::KeyNotFound)),
@@ -343,9 +350,15 @@ fn a_read_answers_as_its_command_would() {
         ],
     };
     assert_eq!(store.machine.read_txn(&txn), store.txn(txn));
-    let future = ops(vec![range_at(from(""), 4)]);
-    assert_eq!(
-        store.machine.read_txn(&future),
-        Err(Refusal::FutureRevision)
-    );
+    for (revision, refusal) in [
+        (4, Some(Refusal::FutureRevision)),
+        // A store never compacted counts as compacted at -1.
+        (-1, None),
+        (-2, Some(Refusal::Compacted)),
+    ] {
+        let txn = ops(vec![range_at(from(""), revision)]);
+        let answer = store.machine.read_txn(&txn);
+        assert_eq!(answer.as_ref().err(), refusal.as_ref(), "{revision}");
+        assert_eq!(answer, store.txn(txn));
+    }
 }

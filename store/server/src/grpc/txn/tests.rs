@@ -1,5 +1,6 @@
 //! Tables for the limits and checks, and a dumb twin for the search for duplicate keys.
 
+use store_machine::reply::DeleteReply;
 use store_machine::request::{DeleteRequest, PutRequest};
 use store_machine::revision::{LeaseId, Revision};
 
@@ -263,48 +264,78 @@ fn routes() {
 }
 
 #[test]
-fn inner_headers_carry_the_revision_alone() {
-    let inner = TxnReply {
-        succeeded: true,
-        replies: vec![TxnOpReply::Put(Default::default())],
-        revision: Revision(7),
+fn inner_headers_carry_the_revision_their_operation_saw() {
+    let range = || TxnOpReply::Range(Default::default());
+    let put = || TxnOpReply::Put(Default::default());
+    let delete = |deleted| {
+        TxnOpReply::Delete(DeleteReply {
+            deleted,
+            ..Default::default()
+        })
     };
-    let reply = TxnReply {
-        succeeded: false,
-        replies: vec![
-            TxnOpReply::Range(Default::default()),
-            TxnOpReply::Delete(Default::default()),
-            TxnOpReply::Txn(inner),
-        ],
-        revision: Revision(7),
+    let inner = |replies| {
+        TxnOpReply::Txn(TxnReply {
+            replies,
+            revision: Revision(7),
+            ..Default::default()
+        })
     };
+    // The store's revision is 7 after each; what the headers carry, an inner transaction's first.
+    let table = [
+        (vec![range(), delete(0)], vec![7, 7]),
+        (vec![range(), put(), range()], vec![6, 7, 7]),
+        (
+            vec![delete(0), delete(1), delete(0), range()],
+            vec![6, 7, 7, 7],
+        ),
+        (
+            vec![range(), inner(vec![range(), put()]), range()],
+            vec![6, 0, 6, 7, 7],
+        ),
+        (vec![inner(vec![inner(vec![range()])])], vec![0, 0, 7]),
+    ];
     let head = pb::ResponseHeader {
         cluster_id: 1,
         member_id: 2,
         revision: 7,
         raft_term: 3,
     };
-    let inner_head = Some(pb::ResponseHeader {
-        revision: 7,
-        ..Default::default()
-    });
-    let response = txn_response(head, reply);
-    assert_eq!(response.header, Some(head));
+    for (replies, expected) in table {
+        let reply = TxnReply {
+            succeeded: true,
+            replies,
+            revision: Revision(7),
+        };
+        let response = txn_response(head, reply);
+        assert_eq!(response.header, Some(head));
+        let headers = headers(&response);
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|revision| pb::ResponseHeader {
+                revision,
+                ..Default::default()
+            })
+            .collect();
+        assert_eq!(headers, expected);
+    }
+}
+
+/// All headers inside, in order, an inner transaction's own before those of its operations.
+fn headers(txn: &pb::TxnResponse) -> Vec<pb::ResponseHeader> {
     use pb::response_op::Response;
-    for op in response.responses {
-        match op.response {
-            Some(Response::ResponseRange(range)) => assert_eq!(range.header, inner_head),
-            Some(Response::ResponseDeleteRange(delete)) => assert_eq!(delete.header, inner_head),
-            Some(Response::ResponseTxn(txn)) => {
-                assert_eq!(txn.header, inner_head);
-                assert!(matches!(
-                    &txn.responses[0].response,
-                    Some(Response::ResponsePut(put)) if put.header == inner_head
-                ));
+    let mut all = Vec::new();
+    for op in &txn.responses {
+        match op.response.as_ref().unwrap() {
+            Response::ResponseRange(range) => all.push(range.header.unwrap()),
+            Response::ResponsePut(put) => all.push(put.header.unwrap()),
+            Response::ResponseDeleteRange(delete) => all.push(delete.header.unwrap()),
+            Response::ResponseTxn(inner) => {
+                all.push(inner.header.unwrap());
+                all.extend(headers(inner));
             }
-            other => panic!("{other:?}"),
         }
     }
+    all
 }
 
 /// Every key of a small alphabet, so that ranges can be written out.
