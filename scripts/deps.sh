@@ -80,6 +80,7 @@ find_missing() {
     have haproxy || need "haproxy" haproxy
     busybox_is_static || need "a static busybox" busybox-static
     [ -x /usr/bin/etcdctl ] || need "Debian's etcdctl" etcd-client
+    [ -x /usr/bin/etcd ] || need "Debian's etcd" etcd-server
     have iptables || need "iptables" iptables
     { have setsid && have setpriv && have mount; } || need "setsid, setpriv and mount" util-linux mount
     { have ip && have tc; } || need "ip and tc" iproute2
@@ -136,7 +137,7 @@ install_packages() {
     # Nor may it start at the next boot. Only what was installed just now: somebody's own nginx stays as it is.
     if systemd_runs; then
         local service
-        for service in nginx haproxy; do
+        for service in nginx haproxy etcd; do
             [[ " ${packages[*]} " == *" $service"* ]] && as_root systemctl disable --now "$service" >/dev/null 2>&1 || true
         done
     fi

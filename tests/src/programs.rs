@@ -33,6 +33,15 @@ pub fn etcdctl_of_distribution() -> PathBuf {
     present(PathBuf::from("/usr/bin/etcdctl"))
 }
 
+/// Debian's or Ubuntu's `etcd` (3.4 in Debian 12).
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn etcd_of_distribution() -> PathBuf {
+    present(PathBuf::from("/usr/bin/etcd"))
+}
+
 /// The static busybox, a shell for images made from scratch.
 ///
 /// # Panics

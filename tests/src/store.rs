@@ -21,6 +21,8 @@ pub enum Maker {
     Muster(PathBuf),
     /// The official etcd 3.5.
     Etcd,
+    /// The distribution's etcd: 3.4 in Debian 12.
+    EtcdOfDistribution,
 }
 
 /// One member and its data.
@@ -91,9 +93,13 @@ impl Store {
                 command.arg("store");
                 command
             }
-            Maker::Etcd => {
+            Maker::Etcd | Maker::EtcdOfDistribution => {
+                let program = match &self.maker {
+                    Maker::EtcdOfDistribution => programs::etcd_of_distribution(),
+                    _ => programs::etcd_3_5("etcd"),
+                };
                 let peer_url = format!("http://127.0.0.1:{}", self.peer_port);
-                let mut command = Command::new(programs::etcd_3_5("etcd"));
+                let mut command = Command::new(program);
                 command
                     .args([
                         "--listen-peer-urls",
@@ -123,7 +129,7 @@ impl Store {
     pub fn spawn(&mut self) -> &mut Process {
         let name = match &self.maker {
             Maker::Muster(_) => format!("muster store on {}", self.port),
-            Maker::Etcd => format!("etcd on {}", self.port),
+            Maker::Etcd | Maker::EtcdOfDistribution => format!("etcd on {}", self.port),
         };
         let mut command = self.command();
         self.process.insert(Process::spawn(name, &mut command))
