@@ -15,6 +15,7 @@ mod kv;
 mod large;
 mod lease;
 mod life;
+mod maintenance;
 mod metrics;
 mod raw;
 mod reflection;
