@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
+use end_to_end::authority::{Authority, Holder};
 use end_to_end::cluster::Cluster;
 use end_to_end::etcdctl::{Etcdctl, RELEASES, Release};
 use end_to_end::process::Process;
@@ -314,4 +315,53 @@ fn another_member_takes_over_from_one_that_ends() {
     watcher.wait_line("second", wait::LONG);
     proxy.process.signal(end_to_end::process::Signal::TERM);
     assert!(proxy.process.wait_exit(wait::LONG).success());
+}
+
+#[test]
+fn tls_is_spoken_on_both_sides() {
+    for maker in makers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut authority = Authority::new(folder.path(), "ca");
+        let pair = authority.issue("both", Holder::default());
+        let (certificate, key) = (pair.certificate.display(), pair.key.display());
+        let store = Store::prepare(maker);
+        let url = format!("https://127.0.0.1:{}", store.port());
+        let mut store = store
+            .with_option(format!("--listen-client-urls={url}"))
+            .with_option(format!("--advertise-client-urls={url}"))
+            .with_option(format!("--cert-file={certificate}"))
+            .with_option(format!("--key-file={key}"));
+        store.restart();
+        let trusted = folder.path().join("ca.pem").display().to_string();
+        let proxy = Proxy::start(
+            &url,
+            &[
+                "--cacert",
+                &trusted,
+                &format!("--cert-file={certificate}"),
+                &format!("--key-file={key}"),
+            ],
+        );
+        let client = Etcdctl::new(Release::V3_5, &format!("https://{}", proxy.address));
+        let flags = ["--cacert", &trusted];
+        let mut watcher = client.spawn(&[&flags[..], &["watch", "k"]].concat());
+        wait::until("the watcher is shown a put", wait::LONG, || {
+            client.try_run(&[&flags[..], &["put", "k", "v"]].concat())?;
+            match watcher.lines().iter().any(|line| line == "v") {
+                true => Ok(()),
+                false => Err(watcher.tail()),
+            }
+        });
+        watcher.kill();
+        let direct = Command::new(MUSTER)
+            .env_clear()
+            .args(["ctl", "--endpoints", &url, "--cacert", &trusted, "get", "k"])
+            .output()
+            .expect("it runs");
+        assert_eq!(
+            String::from_utf8_lossy(&direct.stdout),
+            "k\nv\n",
+            "{direct:?}"
+        );
+    }
 }

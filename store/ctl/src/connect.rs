@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use store_transport::Stream;
 use store_transport::dial::{self, Place};
+use store_transport::tls::for_http2;
 use store_transport::tls::rustls::ClientConfig;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
@@ -43,7 +44,7 @@ pub(crate) async fn to(endpoints: &[String], globals: &Globals) -> Result<Connec
         .map(|name| Target::parse(name, globals).map(|target| (name, target)));
     let targets: Vec<(&String, Target)> = targets.collect::<Result<_, _>>()?;
     let tls = if targets.iter().any(|(_, target)| target.secure) {
-        Some(secure::config(globals)?)
+        Some(for_http2(secure::config(globals)?.as_ref()))
     } else {
         None
     };

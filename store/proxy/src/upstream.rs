@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use store_discovery::srv::{Domain, Role, SrvError};
 use store_transport::dial::{self, BadUrl, Target};
 use store_transport::tls::rustls::ClientConfig;
-use store_transport::tls::{CertificateFiles, Material, Settings, TlsError};
+use store_transport::tls::{CertificateFiles, Material, Settings, TlsError, for_http2};
 use store_transport::{Socket, Stream};
 use thiserror::Error;
 use tonic::transport::{Channel, Endpoint};
@@ -184,7 +184,7 @@ impl Trust {
     pub(crate) async fn channel(&self, url: &str) -> Result<Channel, UpstreamError> {
         let target = target(url)?;
         let config = match self.secures(&target) {
-            true => self.client()?,
+            true => self.client()?.map(|config| for_http2(&config)),
             false => None,
         };
         let failed = |source| UpstreamError::Connect {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use store_discovery::registry::{Newcomer, Registry, RegistryError};
 use store_discovery::srv::{Domain, Found, Role, SrvError};
-use store_transport::tls::{CertificateFiles, Material, Settings, TlsError};
+use store_transport::tls::{CertificateFiles, Material, Settings, TlsError, for_http2};
 use store_wal::{RealDisk, Wal};
 use thiserror::Error;
 use tokio::net::lookup_host;
@@ -235,7 +235,9 @@ async fn over_cluster(args: &Args) -> Result<String, DiscoveryError> {
     let clear = |url: &String| url.starts_with("http:") || (insecure && !url.contains("://"));
     let tls = match endpoints.iter().all(clear) {
         true => None,
-        false => Material::load(&settings)?.client,
+        false => Material::load(&settings)?
+            .client
+            .map(|config| for_http2(&config)),
     };
     let urls: Vec<String> = own_urls(args)?.iter().map(Address::to_string).collect();
     let entry: Vec<String> = urls

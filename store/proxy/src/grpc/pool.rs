@@ -12,6 +12,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use store_transport::tls::for_http2;
 use store_transport::tls::rustls::ClientConfig;
 use tonic::Status;
 use tonic::body::Body;
@@ -60,12 +61,7 @@ impl Pool {
             true => trust.client()?,
             false => None,
         };
-        // Servers of gRPC turn away who does not name HTTP/2 in the handshake.
-        let config = config.map(|config| {
-            let mut config = ClientConfig::clone(&config);
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            Arc::new(config)
-        });
+        let config = config.map(|config| for_http2(&config));
         Ok(Self {
             trust,
             config,

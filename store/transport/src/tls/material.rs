@@ -24,6 +24,14 @@ use super::trust::{Anybody, Hosts, Pinned, Rules, Visitors};
 /// What HTTP speaks over TLS; who names none of these, or nothing, is served all the same.
 const ALPN_SERVED: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
+/// The same towards others, for clients of gRPC: its newer servers turn away who does not name HTTP/2 in the handshake.
+#[must_use]
+pub fn for_http2(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![ALPN_SERVED[0].to_vec()];
+    Arc::new(config)
+}
+
 /// What has an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {

@@ -20,7 +20,7 @@ pub use self::address::{ForeignAddress, check_address};
 pub use self::allow::Allowed;
 pub use self::error::TlsError;
 pub use self::keeper::Keeper;
-pub use self::material::{Expiry, Material, Part};
+pub use self::material::{Expiry, Material, Part, for_http2};
 pub use self::own::{OwnCertificate, OwnPaths};
 pub use self::policy::{Policy, PolicyError};
 pub use self::settings::{CertificateFiles, Settings};
