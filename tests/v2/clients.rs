@@ -51,9 +51,9 @@ update /none 6
 mkdir /d
 mkdir /d
 set /d/e/f x --ttl 100
-ls --sort
-ls -r --sort
-ls -r -p --sort /d
+ls
+ls -r
+ls -r -p /d
 ls --sort /d
 get /d
 rm /d

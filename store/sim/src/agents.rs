@@ -1,15 +1,17 @@
-//! The agents in the same world: container engines with a registrator each, on members that are being
-//! broken. The agents' machines are the shipped ones; their shells are written again here, over simulated
+//! The agents in the same world: container engines with a registrator each, and confds with files and services,
+//! on members that are being broken. The agents' machines are the shipped ones; their shells are written again here, over simulated
 //! engines and the members' own requests and answers.
 //!
 //! Not in every world: whatever is done here is drawn from a chance of its own, so that a world without
-//! agents is what it would be if there were none. Start at `agents/registrar.rs`; what must hold is in
-//! `promises/registered.rs` and `promises/kept.rs`.
+//! agents is what it would be if there were none. Start at `agents/registrar.rs` and
+//! `agents/renderer.rs`; what must hold is in `promises/`: `registered.rs`, `kept.rs`, `rendered.rs`, `whole.rs`.
 
 mod desk;
+mod editor;
 mod engine;
 mod plan;
 mod registrar;
+mod renderer;
 
 use store_machine::command::Command;
 use store_machine::reply::{Event as KeyEvent, EventKind};
@@ -17,6 +19,7 @@ use store_machine::request::TxnRequest;
 use store_machine::revision::LeaseId;
 use store_member::answer::{Body, Failure, Header};
 use store_member::input::Token;
+use store_watch::batch::{Batch, StreamId};
 
 use crate::bugs::Bug;
 use crate::chance::Chance;
@@ -25,10 +28,12 @@ use crate::promises::kept::Kept;
 use crate::promises::{Check, broken};
 use crate::queue::Event;
 use crate::world::World;
-use desk::{Ask, Caller, Desk};
+use desk::{Ask, Caller, Desk, Line};
+use editor::Editor;
 use engine::Engine;
 use plan::Plan;
 use registrar::{Fact, Registrar};
+use renderer::Renderer;
 
 /// The first token of an agent's request; those of clients stay below, those of the operator above.
 const FIRST_TOKEN: u64 = 1 << 60;
@@ -73,6 +78,18 @@ pub(crate) enum Happening {
     Start { site: usize },
     /// Something happens to the process of a registrator.
     Registrar { site: usize, life: u64, fact: Fact },
+    /// A confd starts.
+    StartRenderer { renderer: usize },
+    /// Something goes wrong with a confd.
+    RendererTrouble { renderer: usize },
+    /// Something happens to the process of a confd.
+    Renderer {
+        renderer: usize,
+        life: u64,
+        fact: Box<renderer::Fact>,
+    },
+    /// The editor writes.
+    Edit,
     /// A member answers.
     Answered {
         ask: usize,
@@ -94,6 +111,10 @@ pub(crate) struct Agents {
     plan: Plan,
     chance: Chance,
     sites: Vec<Site>,
+    renderers: Vec<Renderer>,
+    editor: Editor,
+    /// All watch streams there were.
+    lines: Vec<Line>,
     asks: Vec<Ask>,
     /// What is to be put into the world's queue.
     queue: Vec<(Time, Event)>,
@@ -117,6 +138,11 @@ impl Agents {
         });
         Some(Self {
             sites: sites.collect(),
+            renderers: (0..plan.renderers)
+                .map(|number| Renderer::new(number, plan.last_edit, bug))
+                .collect(),
+            editor: Editor::default(),
+            lines: Vec::new(),
             plan,
             chance,
             asks: Vec::new(),
@@ -142,6 +168,17 @@ impl Agents {
                 first.push((at, Event::Agents(happening)));
             }
         }
+        for renderer in 0..self.renderers.len() {
+            let start = self.chance.below(5_000_000);
+            let trouble = self.chance.between(0, 2 * self.plan.trouble_every);
+            for (at, happening) in [
+                (start, Happening::StartRenderer { renderer }),
+                (trouble, Happening::RendererTrouble { renderer }),
+            ] {
+                first.push((at, Event::Agents(happening)));
+            }
+        }
+        first.push((1_000_000, Event::Agents(Happening::Edit)));
         first
     }
 
@@ -154,6 +191,7 @@ impl Agents {
             chance: &mut self.chance,
             asks: &mut self.asks,
             queue: &mut self.queue,
+            lines: &mut self.lines,
             kept: &mut self.kept,
             bug: self.bug,
         };
@@ -186,17 +224,46 @@ impl Agents {
                 header,
                 outcome,
             } => {
-                let Caller::Registrar { site, life } = desk.asks[ask].from;
-                let fact = Fact::Answered {
-                    ask,
-                    revision: header.revision.0,
-                    outcome,
-                };
-                self.sites[site].tell(&mut desk, site, life, fact);
+                let revision = header.revision.0;
+                match desk.asks[ask].from {
+                    Caller::Registrar { site, life } => {
+                        let fact = Fact::Answered {
+                            ask,
+                            revision,
+                            outcome,
+                        };
+                        self.sites[site].tell(&mut desk, site, life, fact);
+                    }
+                    Caller::Renderer { renderer, life } => {
+                        let fact = renderer::Fact::Answered {
+                            ask,
+                            revision,
+                            outcome,
+                        };
+                        let fact = Box::new(fact);
+                        return tell(&mut self.renderers, &mut desk, renderer, life, fact);
+                    }
+                    Caller::Editor => self.editor.answered(ask, &outcome),
+                }
             }
+            Happening::Edit => self.editor.edit(&mut desk, self.quiet),
+            Happening::StartRenderer { renderer } => self.renderers[renderer].start(&mut desk),
+            Happening::RendererTrouble { renderer } => {
+                if !world.net.well {
+                    trouble(&mut self.renderers[renderer], &mut desk, renderer);
+                }
+            }
+            Happening::Renderer {
+                renderer,
+                life,
+                fact,
+            } => return tell(&mut self.renderers, &mut desk, renderer, life, fact),
             Happening::Gone { host, life } => {
                 for site in &mut self.sites {
                     site.registrar.gone(&mut desk, host, life);
+                }
+                for renderer in &mut self.renderers {
+                    renderer.gone(&mut desk, host, life);
                 }
             }
         }
@@ -212,6 +279,26 @@ impl Agents {
     pub(crate) fn input(&mut self, ask: usize) -> Option<store_member::Input> {
         let wish = self.asks[ask].wish.take()?;
         Some(wish.input(token_of(ask)))
+    }
+
+    /// A batch goes to its stream, when that is a confd's: what happens then, and when.
+    pub(crate) fn shown(
+        &mut self,
+        at: Time,
+        stream: StreamId,
+        batch: &Batch,
+    ) -> Option<(Time, Happening)> {
+        let line = self.lines.get_mut(desk::line_of(stream)?)?;
+        line.down = line.down.max(at);
+        let shown = Happening::Renderer {
+            renderer: line.renderer,
+            life: line.life,
+            fact: Box::new(renderer::Fact::Shown {
+                stream,
+                batch: batch.clone(),
+            }),
+        };
+        Some((line.down, shown))
     }
 
     /// What a request was about: the lease whose life an answer tells of.
@@ -258,6 +345,15 @@ impl Agents {
 
     /// Nothing goes wrong from now on, and what did is put right.
     pub(crate) fn end_faults(&mut self, now: Time) {
+        // Without a last edit what failed last must be put right by itself.
+        self.quiet = !self.plan.last_edit;
+        for (number, renderer) in self.renderers.iter_mut().enumerate() {
+            renderer.end_faults();
+            if renderer.is_down() {
+                let start = Happening::StartRenderer { renderer: number };
+                self.queue.push((now, Event::Agents(start)));
+            }
+        }
         for (number, site) in self.sites.iter_mut().enumerate() {
             site.engine.up = true;
             site.registrar.paused = 0;
@@ -278,7 +374,17 @@ impl Agents {
         for site in &self.sites {
             site.registrar.unsettled(world, &site.engine)?;
         }
-        Ok(())
+        if self.plan.last_edit {
+            self.editor.unsettled()?;
+        }
+        self.renderers
+            .iter()
+            .try_for_each(|renderer| renderer.unsettled(world))
+    }
+
+    /// Files put in place so far.
+    pub(crate) fn placed(&self) -> u64 {
+        self.renderers.iter().map(|renderer| renderer.placed).sum()
     }
 
     /// Transactions ordered so far.
@@ -330,6 +436,55 @@ impl Site {
             5 if desk.plan.breaks => self.registrar.disconnect(desk),
             _ => {}
         }
+    }
+}
+
+/// Something happens to a confd's process, when it is not paused.
+fn tell(
+    renderers: &mut [Renderer],
+    desk: &mut Desk<'_>,
+    number: usize,
+    life: u64,
+    fact: Box<renderer::Fact>,
+) -> Check {
+    let renderer = &mut renderers[number];
+    if renderer.paused > desk.now && !matches!(*fact, renderer::Fact::Perform(_)) {
+        let delay = renderer.paused - desk.now;
+        let fact = Happening::Renderer {
+            renderer: number,
+            life,
+            fact,
+        };
+        desk.after(delay, fact);
+        return Ok(());
+    }
+    renderer.tell(desk, life, *fact)
+}
+
+/// Something goes wrong with a confd.
+fn trouble(renderer: &mut Renderer, desk: &mut Desk<'_>, number: usize) {
+    let next = desk.chance.between(1_000, 2 * desk.plan.trouble_every);
+    desk.after(next, Happening::RendererTrouble { renderer: number });
+    let start = Happening::StartRenderer { renderer: number };
+    match desk.chance.below(8) {
+        0 | 1 if desk.plan.crashes => {
+            renderer.crash(desk);
+            let back = desk.chance.skewed(10_000, 10_000_000);
+            desk.after(back, start);
+        }
+        2 if desk.plan.reboots => {
+            renderer.reboot(desk);
+            let back = desk.chance.skewed(10_000, 10_000_000);
+            desk.after(back, start);
+        }
+        3 if desk.plan.pauses => {
+            renderer.paused = desk.now + desk.chance.skewed(10_000, 20_000_000);
+        }
+        4 if desk.plan.breaks => renderer.disconnect(desk),
+        5 if desk.plan.hand_edits => renderer.edit(desk),
+        6 if desk.plan.hand_edits => renderer.new_edition(desk),
+        7 if desk.plan.disk_faults => renderer.fail_disk(desk),
+        _ => {}
     }
 }
 

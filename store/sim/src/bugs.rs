@@ -66,6 +66,10 @@ pub enum Bug {
     LeaseNotRead,
     /// A registrator puts its keys without its lease.
     PutWithoutLease,
+    /// A mirror reads its keys and then watches from now on, not from what it has read.
+    WatchFromNow,
+    /// A mirror reads each page of a listing at another revision.
+    PagesOfManyRevisions,
 }
 
 impl Bug {
@@ -77,12 +81,14 @@ impl Bug {
                 | Self::SilenceIsAbsence
                 | Self::LeaseNotRead
                 | Self::PutWithoutLease
+                | Self::WatchFromNow
+                | Self::PagesOfManyRevisions
         )
     }
 }
 
 /// All of them.
-pub const ALL: [Bug; 27] = [
+pub const ALL: [Bug; 29] = [
     Bug::AckBeforeDurable,
     Bug::ThenBeforeSync,
     Bug::SyncCoversLater,
@@ -110,4 +116,6 @@ pub const ALL: [Bug; 27] = [
     Bug::SilenceIsAbsence,
     Bug::LeaseNotRead,
     Bug::PutWithoutLease,
+    Bug::WatchFromNow,
+    Bug::PagesOfManyRevisions,
 ];

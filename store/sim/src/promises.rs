@@ -15,9 +15,11 @@ pub(crate) mod membership;
 pub(crate) mod peace;
 pub(crate) mod reads;
 pub(crate) mod registered;
+pub(crate) mod rendered;
 pub(crate) mod rest;
 pub(crate) mod state;
 pub(crate) mod watch;
+pub(crate) mod whole;
 pub(crate) mod writes;
 
 use std::fmt;

@@ -51,6 +51,10 @@ pub struct Outcome {
     pub expired: u64,
     /// Events shown to watchers.
     pub shown: u64,
+    /// Transactions agents ordered.
+    pub registrations: usize,
+    /// Files agents put in place.
+    pub placed: u64,
 }
 
 /// Runs the world of a seed to its end, or to the first broken promise.
@@ -84,6 +88,8 @@ pub fn run(seed: u64, options: Options) -> Outcome {
         changes: world.memberships.changes(),
         expired: world.leases.expired,
         shown: world.shown_events(),
+        registrations: world.agents_ordered(),
+        placed: world.agents_placed(),
     }
 }
 

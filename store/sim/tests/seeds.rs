@@ -8,11 +8,14 @@ const SEEDS_TO_FIND: u64 = 100;
 
 #[test]
 fn sound_worlds_keep_every_promise() {
+    let mut registrations = 0;
     for seed in 1..=30 {
         let outcome = run(seed, Options::default());
+        registrations += outcome.registrations;
         assert_eq!(outcome.violation, None, "simulate --seed {seed}");
         assert!(outcome.writes > 0, "seed {seed} does nothing");
     }
+    assert!(registrations > 0, "agents do nothing");
 }
 
 #[test]

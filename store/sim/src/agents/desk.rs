@@ -7,6 +7,7 @@ use store_machine::revision::LeaseId;
 use store_member::Input;
 use store_member::answer::Consistency;
 use store_member::input::{Read, Token};
+use store_watch::batch::StreamId;
 
 use super::plan::Plan;
 use super::{Happening, MARK};
@@ -23,6 +24,10 @@ use crate::world::World;
 pub(crate) enum Caller {
     /// The registrator of a site, in one of its lives.
     Registrar { site: usize, life: u64 },
+    /// A confd, in one of its lives.
+    Renderer { renderer: usize, life: u64 },
+    /// Who writes the keys that are no containers'.
+    Editor,
 }
 
 /// What is asked of a member.
@@ -78,6 +83,22 @@ pub(crate) struct Ask {
     pub(crate) asked: Time,
 }
 
+/// The first of the agents' watch streams.
+const FIRST_STREAM: u64 = 1 << 40;
+
+/// A watch stream: whose it is, and when the last message down arrives.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) renderer: usize,
+    pub(crate) life: u64,
+    pub(crate) down: Time,
+}
+
+/// Which of the agents' streams it is, if it is one.
+pub(crate) fn line_of(stream: StreamId) -> Option<usize> {
+    usize::try_from(stream.0.checked_sub(FIRST_STREAM)?).ok()
+}
+
 /// See the module.
 pub(crate) struct Desk<'a> {
     pub(crate) world: &'a World,
@@ -86,6 +107,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) chance: &'a mut Chance,
     pub(crate) asks: &'a mut Vec<Ask>,
     pub(crate) queue: &'a mut Vec<(Time, Event)>,
+    pub(crate) lines: &'a mut Vec<Line>,
     pub(crate) kept: &'a mut Kept,
     pub(crate) bug: Option<Bug>,
 }
@@ -117,6 +139,17 @@ impl Desk<'_> {
         let place = places[self.chance.place(places.len())];
         let host = &self.world.hosts[place];
         host.up.as_ref().map(|_| (place, host.life))
+    }
+
+    /// A watch stream of a confd that is not open yet.
+    pub(crate) fn new_stream(&mut self, renderer: usize, life: u64) -> StreamId {
+        let number = self.lines.len() as u64;
+        self.lines.push(Line {
+            renderer,
+            life,
+            down: self.now,
+        });
+        StreamId(FIRST_STREAM + number)
     }
 
     /// Sends a request; it may be lost like any other. A transaction gets a mark.

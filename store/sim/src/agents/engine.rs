@@ -278,7 +278,9 @@ impl Engine {
         if self.ring.len() > RING_EVENTS {
             self.ring.pop_front();
         }
-        if desk.plan.lossy && !desk.well() && desk.chance.once_in(20) {
+        // Nothing but an event tells that a container has started again in no time.
+        let may_be_lost = desk.plan.lossy && action != Action::Start;
+        if may_be_lost && !desk.well() && desk.chance.once_in(20) {
             return;
         }
         self.send(desk, Input::Happened(event));
@@ -367,7 +369,8 @@ impl Engine {
                 id: container.id.clone(),
                 name: container.name.clone(),
                 running: container.run == Run::Running,
-                shape: String::new(),
+                // The engine's list tells of health.
+                shape: format!("{:?}", container.health),
             })
             .collect()
     }

@@ -237,8 +237,12 @@ impl Registrar {
             wall_nanos: wall_nanos(desk.now),
         };
         let mut effects = Vec::new();
+        desk.world
+            .say(|| format!("registrator {} hears {input:?}", self.site));
         life.agent.step(now, input, &mut effects);
         for effect in effects {
+            desk.world
+                .say(|| format!("registrator {} orders {effect}", self.site));
             self.perform(desk, effect);
         }
         self.plan_wake(desk);

@@ -195,7 +195,7 @@ fn report(outcomes: &[Outcome], took: Duration, threads: u64, options: Options) 
     let steps = sum(|outcome| outcome.steps);
     let simulated: Duration = outcomes.iter().map(|outcome| outcome.simulated).sum();
     println!(
-        "{} runs, {broken} broken; {} faults, {} leaders, {} entries, {} requests, {} writes done, {} leases ended, {} snapshots handed over, {} changes of members, {} events shown",
+        "{} runs, {broken} broken; {} faults, {} leaders, {} entries, {} requests, {} writes done, {} leases ended, {} snapshots handed over, {} changes of members, {} events shown, {} transactions of agents, {} files put in place",
         outcomes.len(),
         sum(|outcome| outcome.faults),
         sum(|outcome| outcome.leaders as u64),
@@ -206,6 +206,8 @@ fn report(outcomes: &[Outcome], took: Duration, threads: u64, options: Options) 
         sum(|outcome| outcome.transfers),
         sum(|outcome| outcome.changes as u64),
         sum(|outcome| outcome.shown),
+        sum(|outcome| outcome.registrations as u64),
+        sum(|outcome| outcome.placed),
     );
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = steps as f64 / took.as_secs_f64() / threads.min(outcomes.len() as u64).max(1) as f64;

@@ -78,8 +78,13 @@ impl World {
     }
 
     /// Agents that have converged write nothing any more: transactions ordered so far.
-    pub(super) fn agents_ordered(&self) -> usize {
+    pub(crate) fn agents_ordered(&self) -> usize {
         self.agents.as_ref().map_or(0, Agents::ordered)
+    }
+
+    /// Files that agents have put in place.
+    pub(crate) fn agents_placed(&self) -> u64 {
+        self.agents.as_ref().map_or(0, Agents::placed)
     }
 
     /// Hosts a client may try.

@@ -195,9 +195,12 @@ impl World {
                 self.canon.push(slot, term);
                 return Ok(());
             }
+            let before = self.canon.model.revision();
             let (reply, revision) = self.canon.model.apply(&command);
-            if let (Some(agents), Ok(Reply::Txn(done))) = (&mut self.agents, &reply) {
-                let events = self.canon.model.events(done.revision.0);
+            if let (Some(agents), Ok(Reply::Txn(_))) = (&mut self.agents, &reply) {
+                // A transaction that changes nothing has no revision of its own.
+                let own = if revision > before { revision } else { 0 };
+                let events = self.canon.model.events(own);
                 agents.committed(&command, events)?;
             }
             let asked = self.history.of_body(&slot.body);

@@ -171,10 +171,17 @@ impl World {
 
     /// A batch goes to its watcher.
     fn show(&mut self, place: usize, stream: StreamId, mut batch: Batch) {
+        let delay = self.client_delay();
+        let agents = self.agents.as_mut();
+        if let Some((at, shown)) =
+            agents.and_then(|agents| agents.shown(self.now + delay, stream, &batch))
+        {
+            self.queue.push(at, Event::Agents(shown));
+            return;
+        }
         let Some(watcher) = self.streams.get(&stream).copied() else {
             return;
         };
-        let delay = self.client_delay();
         let compacted = self.hosts[place]
             .member()
             .map_or(0, |member| member.machine().compacted().0);
