@@ -134,8 +134,11 @@ impl Member {
             }
             Aftermath::Revoked { id, expired } => {
                 self.counts.leases_expired += u64::from(expired && reply.is_ok());
-                // Refused as an old leader's, the lease lives on; as unknown, it is gone.
-                if self.machine.lease(id).is_none() {
+                // Refused as an old leader's, or while nobody knows what is right, the lease lives on; as unknown,
+                // it is gone.
+                if self.machine.lease(id).is_some() {
+                    self.expiry.refused(now, id);
+                } else {
                     for asker in self.expiry.revoked(id) {
                         self.answer(asker, Ok(Body::KeepAlive(0)), out);
                     }

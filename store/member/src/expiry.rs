@@ -10,7 +10,8 @@ use store_machine::revision::LeaseId;
 
 use crate::forwarding::Asker;
 use crate::limits::{
-    CHECKPOINT_AGE_MS, CHECKPOINT_LEASES_MAX, CHECKPOINT_PERIOD_MS, REVOKES_IN_FLIGHT_MAX,
+    CHECKPOINT_AGE_MS, CHECKPOINT_LEASES_MAX, CHECKPOINT_PERIOD_MS, REVOKE_AGAIN_MS,
+    REVOKES_IN_FLIGHT_MAX,
 };
 use crate::member::Member;
 use crate::moment::Moment;
@@ -133,6 +134,19 @@ impl Expiry {
             None => self.revokes_in_flight = self.revokes_in_flight.saturating_sub(1),
         }
         life.waiting
+    }
+
+    /// The revoke of a lease was refused, although its time was up: it is to be tried again. Nothing is done
+    /// where a client wanted its end.
+    pub(crate) fn refused(&mut self, now: Moment, id: LeaseId) {
+        if let Some(life) = self.leases.get_mut(&id)
+            && life.scheduled.is_none()
+        {
+            let again = life.ends.max(now.plus_ms(REVOKE_AGAIN_MS));
+            life.scheduled = Some(again);
+            self.schedule.insert((again, id));
+            self.revokes_in_flight = self.revokes_in_flight.saturating_sub(1);
+        }
     }
 
     /// A checkpoint of a lease is recorded; 0 seconds take an earlier one back, and renew: returns

@@ -60,6 +60,10 @@ pub const TRIM_ENTRIES: u64 = 1_024;
 /// same moment: 1,000 are applied within one or two batches.
 pub const REVOKES_IN_FLIGHT_MAX: usize = 1_000;
 
+/// Pause before a revoke that was refused is tried again: it is while nobody knows which state is right, until a
+/// person has said so.
+pub const REVOKE_AGAIN_MS: u64 = 1_000;
+
 /// Leases per checkpoint command: 16 KiB.
 pub const CHECKPOINT_LEASES_MAX: usize = 1_000;
 

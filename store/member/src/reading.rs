@@ -58,6 +58,12 @@ impl Member {
     }
 
     fn answer_read(&mut self, now: Moment, asker: Asker, read: Read, out: &mut Effects) {
+        // Its state may have turned out to be wrong since this was asked.
+        if let Some(failure) = self.refuses()
+            && Self::is_of_state(&read)
+        {
+            return self.answer(asker, Err(failure), out);
+        }
         let (actor, read) = match read {
             Read::As { actor, read } => (Some(actor), *read),
             read => (None, read),

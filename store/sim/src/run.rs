@@ -57,6 +57,32 @@ pub struct Outcome {
     pub placed: u64,
 }
 
+/// Characters of what a broken promise says that are printed: a state may hold thousands of values.
+const DETAIL_CHARS: usize = 2_000;
+
+impl Outcome {
+    /// What to print of a run in which a promise was broken: seed, step, promise, and the line that replays it.
+    #[must_use]
+    pub fn failure(&self, options: Options) -> Option<String> {
+        let violation = self.violation.as_ref()?;
+        let bug = options
+            .bug
+            .map_or_else(String::new, |bug| format!(" --bug {bug:?}"));
+        let blind = if options.blind { " --blind" } else { "" };
+        let (seed, steps) = (self.seed, self.steps);
+        let seconds = self.simulated.as_secs_f64();
+        let mut what = violation.to_string();
+        if let Some((end, _)) = what.char_indices().nth(DETAIL_CHARS) {
+            what.truncate(end);
+            what.push('…');
+        }
+        Some(format!(
+            "seed {seed} broke a promise at step {steps}, after {seconds:.3} s: {what}\n  \
+             replay: simulate --seed {seed}{bug}{blind} --trace"
+        ))
+    }
+}
+
 /// Runs the world of a seed to its end, or to the first broken promise.
 ///
 /// A panic inside is a broken promise like any other where panics unwind; where they abort, a panic hook

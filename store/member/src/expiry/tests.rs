@@ -116,6 +116,30 @@ fn revokes_under_way_are_bounded_and_go_on() {
 }
 
 #[test]
+fn a_revoke_that_was_refused_is_tried_again() {
+    let mut expiry = Expiry::default();
+    expiry.start(Moment(0), Vec::new(), 1_000);
+    let due = |expiry: &mut Expiry, now| {
+        let mut due = Vec::new();
+        expiry.due(now, |id| due.push(id));
+        due
+    };
+    let id = LeaseId(1);
+    expiry.granted(Moment(0), id, 10);
+    assert_eq!(due(&mut expiry, Moment(10_000)), [id]);
+    assert_eq!(due(&mut expiry, Moment(60_000)), [], "it is under way");
+    expiry.refused(Moment(60_000), id);
+    assert_eq!(due(&mut expiry, Moment(60_000 + REVOKE_AGAIN_MS - 1)), []);
+    assert_eq!(due(&mut expiry, Moment(60_000 + REVOKE_AGAIN_MS)), [id]);
+    // Another's refusal changes nothing of one that is not under way.
+    let other = LeaseId(2);
+    expiry.granted(Moment(60_000), other, 10);
+    expiry.refused(Moment(60_000), other);
+    assert_eq!(due(&mut expiry, Moment(69_999)), []);
+    assert_eq!(due(&mut expiry, Moment(70_000)), [other]);
+}
+
+#[test]
 fn checkpoints_hold_long_leases_that_have_run_for_a_while() {
     let hour = 3_600;
     let mut expiry = Expiry::default();

@@ -109,8 +109,8 @@ fn many(
             if args.verbose {
                 println!("{outcome:?}");
             }
-            if let Some(violation) = &outcome.violation {
-                broke(&outcome, violation, options);
+            if let Some(failure) = outcome.failure(options) {
+                println!("{failure}");
             }
             outcomes.push(outcome);
             at += threads;
@@ -170,25 +170,11 @@ fn first(bug: Bug, blind: bool, seeds: u64) -> (bool, String) {
     (false, format!("none of {seeds} | {seconds:.0} s |"))
 }
 
-fn broke(outcome: &Outcome, violation: &store_sim::Violation, options: Options) {
-    let bug = options
-        .bug
-        .map_or_else(String::new, |bug| format!(" --bug {bug:?}"));
-    let blind = if options.blind { " --blind" } else { "" };
-    println!(
-        "seed {} broke a promise at step {}, after {:.3} s: {violation}\n  replay: simulate --seed {}{bug}{blind} --trace",
-        outcome.seed,
-        outcome.steps,
-        outcome.simulated.as_secs_f64(),
-        outcome.seed
-    );
-}
-
 fn report(outcomes: &[Outcome], took: Duration, threads: u64, options: Options) -> ExitCode {
     if let [only] = outcomes
-        && let Some(violation) = &only.violation
+        && let Some(failure) = only.failure(options)
     {
-        broke(only, violation, options);
+        println!("{failure}");
     }
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     let broken = outcomes.iter().filter(|o| o.violation.is_some()).count();
