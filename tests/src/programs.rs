@@ -14,14 +14,33 @@ const ETCD_VERSION: &str = "3.5.1";
 /// When it is not there.
 #[must_use]
 pub fn etcd_3_5(program: &str) -> PathBuf {
-    let cache = std::env::var_os("MUSTER_CACHE")
+    present(cache().join(format!("etcd-{ETCD_VERSION}")).join(program))
+}
+
+/// Packages that `scripts/deps.sh` has fetched for a client of another language.
+///
+/// # Panics
+/// When they are not there.
+#[must_use]
+pub fn client_packages(name: &str) -> PathBuf {
+    let folder = cache().join("clients").join(name);
+    assert!(
+        folder.is_dir(),
+        "{} is missing\nhint: `make deps` installs it",
+        folder.display()
+    );
+    folder
+}
+
+/// Where `scripts/deps.sh` puts what is no package of the distribution.
+fn cache() -> PathBuf {
+    std::env::var_os("MUSTER_CACHE")
         .map(PathBuf::from)
         .or_else(|| {
             std::env::var_os("XDG_CACHE_HOME").map(|cache| PathBuf::from(cache).join("muster"))
         })
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/muster")))
-        .unwrap_or_default();
-    present(cache.join(format!("etcd-{ETCD_VERSION}")).join(program))
+        .unwrap_or_default()
 }
 
 /// Debian's or Ubuntu's `etcdctl` (3.4 in Debian 12).
