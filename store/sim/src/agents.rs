@@ -131,6 +131,10 @@ impl Agents {
     pub(crate) fn draw(seed: u64, world: &crate::plan::Plan, bug: Option<Bug>) -> Option<Self> {
         let mut chance = Chance::new(seed ^ SALT);
         let wanted = bug.is_some_and(Bug::is_of_agents);
+        if bug.is_some() && !wanted {
+            // A bug of the store is looked for in the worlds that are about the store alone.
+            return None;
+        }
         let plan = Plan::draw(&mut chance, world, wanted)?;
         let sites = (0..plan.sites).map(|site| Site {
             engine: Engine::new(site),
