@@ -127,6 +127,8 @@ fn users_are_asked_for_by_name_and_password() {
         "user add u:pw",
         "role add r",
         "role grant-permission r readwrite /mine --prefix",
+        // Of the directory by itself, not of what is in it.
+        "role grant-permission r read /dir",
         "user grant-role u r",
         "auth enable",
     ] {
@@ -167,6 +169,14 @@ fn users_are_asked_for_by_name_and_password() {
         ),
         ("u:pw", &[], "/mine/x", "200"),
         ("u:pw", &[], "/other", "401"),
+        (
+            "root:secret",
+            &["-X", "PUT", "-d", "value=secret"],
+            "/dir/secret",
+            "201",
+        ),
+        ("u:pw", &[], "/dir", "401"),
+        ("u:pw", &[], "/mine", "200"),
         ("u:pw", &[], "/?recursive=true", "401"),
         ("u:pw", &["-X", "PUT", "-d", "value=x"], "/other", "401"),
         ("u:wrong", &[], "/mine/x", "401"),

@@ -64,7 +64,7 @@ async fn perform(
         return watch::serve(api, &params).await;
     }
     if verb == Verb::Get {
-        let answer = get(api, &params).await;
+        let answer = get(api, guest, &params).await;
         api.v2.count("get", answer.is_ok());
         return answer.map(|answer| told(api, &answer));
     }
@@ -131,7 +131,7 @@ async fn look(api: &Api, path: Path, consistency: Consistency) -> Result<Look, E
     Look::of(path, answer.body, revision).ok_or_else(|| failed(Failure::Stopped))
 }
 
-async fn get(api: &Api, params: &Params) -> Result<Answer, Error> {
+async fn get(api: &Api, guest: &Guest, params: &Params) -> Result<Answer, Error> {
     let consistency = if params.quorum {
         Consistency::Linearizable
     } else {
@@ -143,6 +143,11 @@ async fn get(api: &Api, params: &Params) -> Result<Answer, Error> {
     loop {
         let look = look(api, params.path.clone(), consistency).await?;
         look.found()?;
+        if look.is_dir() {
+            // What is in it is shown with its values.
+            let below = params.path.below();
+            guest.require(api, &Need::Read(&below.start, &below.end))?;
+        }
         let mut listing = Listing::new(look, params.recursive);
         let mut whole = true;
         while let Some(page) = listing.request() {
