@@ -1,6 +1,6 @@
 //! Load generator and side-by-side comparison.
 //!
-//! `cases` says what is measured, `contender` who; `wire`, `lines` and `load` make the load, and
+//! `cases` says what is measured, `contender` who; `wire`, `lines`, `load` and `talk` make the load, and
 //! `report` writes down what `sample` collected. Everything but the server that does nothing
 //! runs on one thread.
 
@@ -15,6 +15,7 @@ mod patience;
 mod process;
 mod report;
 mod sample;
+mod talk;
 mod tournament;
 mod wire;
 

@@ -50,6 +50,16 @@ impl Sample {
         self.others.as_secs_f64() / self.seconds()
     }
 
+    /// The same, with the time that something else took in place of its latencies.
+    pub(crate) fn with_latency(self, latency: Duration) -> Sample {
+        let mut only = histogram();
+        only.saturating_record(nanos(latency));
+        Sample {
+            latency: only,
+            ..self
+        }
+    }
+
     fn seconds(&self) -> f64 {
         self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
@@ -136,9 +146,7 @@ impl Meter {
     pub(crate) fn count(&mut self, latency: Duration) {
         if self.began.is_some() {
             self.operations += 1;
-            let nanos = u64::try_from(latency.as_nanos()).unwrap_or(LATENCY_NANOS_MAX);
-            self.latency
-                .saturating_record(nanos.clamp(1, LATENCY_NANOS_MAX));
+            self.latency.saturating_record(nanos(latency));
         }
     }
 
@@ -179,6 +187,13 @@ fn since(before: Usage, after: Usage) -> Usage {
         cpu: after.cpu.saturating_sub(before.cpu),
         ..after
     }
+}
+
+/// As a histogram takes it.
+fn nanos(latency: Duration) -> u64 {
+    u64::try_from(latency.as_nanos())
+        .unwrap_or(LATENCY_NANOS_MAX)
+        .clamp(1, LATENCY_NANOS_MAX)
 }
 
 /// An empty histogram of latencies.

@@ -4,12 +4,16 @@
 //! put it into [`CASES`]; choosing, interleaving, pinning and reporting come with the table.
 
 mod failover;
+mod keep_alive;
+mod million;
+mod page;
 mod put;
 mod range;
 mod registration;
 mod rendering;
 mod snapshot;
 mod sync;
+mod txn;
 mod watch;
 
 use std::net::SocketAddr;
@@ -28,6 +32,12 @@ pub(crate) const PUT: &str = "/etcdserverpb.KV/Put";
 pub(crate) const RANGE: &str = "/etcdserverpb.KV/Range";
 /// See [`PUT`].
 pub(crate) const WATCH: &str = "/etcdserverpb.Watch/Watch";
+/// See [`PUT`].
+pub(crate) const TXN: &str = "/etcdserverpb.KV/Txn";
+/// See [`PUT`].
+pub(crate) const LEASE_GRANT: &str = "/etcdserverpb.Lease/LeaseGrant";
+/// See [`PUT`].
+pub(crate) const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 
 /// All cases, in the order of the report.
 pub(crate) const CASES: &[&Case] = &[
@@ -37,7 +47,13 @@ pub(crate) const CASES: &[&Case] = &[
     &sync::DISK,
     &range::LINEARIZABLE,
     &range::SERIALIZABLE,
+    &page::PAGE,
+    &txn::GUARDED,
     &watch::DELIVERY,
+    &watch::FAN_OUT,
+    &watch::CREATION,
+    &keep_alive::KEEP_ALIVE_RATE,
+    &million::MILLION,
     &registration::START_TO_KEY,
     &rendering::KEY_TO_FILE,
     &failover::KILLED,
@@ -69,6 +85,13 @@ pub(crate) struct Case {
     pub(crate) run: fn(&mut Bout<'_>) -> Result<Sample, CaseError>,
 }
 
+impl Case {
+    /// Whether it runs in this round, counted from 0.
+    pub(crate) fn takes_part_in(&self, round: usize) -> bool {
+        round == 0 || self.figures != Figures::State
+    }
+}
+
 /// Which of its figures say something about a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Figures {
@@ -79,6 +102,9 @@ pub(crate) enum Figures {
     /// Latencies alone: operations are rare, and take what time they take. Such a case runs when it is
     /// named.
     Gaps,
+    /// What a large state costs: memory once it is loaded, and the time a start takes with it. Runs once, in the
+    /// first round: it takes long and differs little.
+    State,
 }
 
 /// How much of everything.
@@ -148,9 +174,9 @@ pub(crate) enum CaseError {
     /// The server went away.
     #[error("measure the server")]
     Process(#[from] ProcessError),
-    /// An agent cannot be started.
-    #[error("start the agent")]
-    Agent(#[from] StartError),
+    /// An agent, or the server anew, cannot be started.
+    #[error("start a program")]
+    Start(#[from] StartError),
     /// The Docker engine refused.
     #[error("ask the Docker engine: {reason}")]
     Docker {

@@ -11,14 +11,52 @@ use super::put::{PutTemplate, mark};
 use super::{BOTH_MODES, Bout, Case, CaseError, Figures, PUT, WATCH};
 use crate::contender::Contender;
 use crate::lines::Lines;
+use crate::load::Shape;
 use crate::sample::{Meter, Sample};
+use crate::talk::{self, Talker};
 use crate::wire::Heard;
 
-/// Watchers, each on a connection of its own.
-const WATCHERS: usize = 10;
+/// Who watches, and what.
+struct Crowd {
+    /// Connections.
+    lines: usize,
+    /// Streams on each.
+    streams: usize,
+    /// Watchers on each stream.
+    watchers: usize,
+    /// Whether all watch one key, or every key.
+    one_key: bool,
+    /// Puts per second: far below what any store can take, so that nothing queues.
+    puts_per_second: u32,
+}
 
-/// Puts per second: far below what any store can take, so that nothing queues.
-const PUTS_PER_SECOND: u64 = 1000;
+impl Crowd {
+    fn all_streams(&self) -> usize {
+        self.lines * self.streams
+    }
+
+    fn all(&self) -> usize {
+        self.all_streams() * self.watchers
+    }
+}
+
+/// Some programs that follow everything.
+const FEW: Crowd = Crowd {
+    lines: 10,
+    streams: 1,
+    watchers: 1,
+    one_key: false,
+    puts_per_second: 1000,
+};
+
+/// Ten thousand that follow one key. 50,000 events per second: half of what the slower store can send on two cores.
+const MANY: Crowd = Crowd {
+    lines: 100,
+    streams: 10,
+    watchers: 10,
+    one_key: true,
+    puts_per_second: 5,
+};
 
 /// Longest wait for the watchers to be created.
 const CREATE_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -31,16 +69,83 @@ pub(crate) const DELIVERY: Case = Case {
     contenders: &[Contender::Etcd, Contender::Muster],
     members: 1,
     figures: Figures::All,
-    run: |bout| run(bout),
+    run: |bout| run(bout, &FEW),
 };
 
-/// The line that puts; the watchers' lines follow it.
+/// Events of one key on their way to everybody.
+pub(crate) const FAN_OUT: Case = Case {
+    name: "watch-10000",
+    about: "5 puts per second of one key, 10,000 watchers of it on 1,000 streams; put sent to event received by one watcher",
+    run: |bout| run(bout, &MANY),
+    ..DELIVERY
+};
+
+/// Watchers made.
+pub(crate) const CREATION: Case = Case {
+    name: "watch-create",
+    about: "watchers of single keys created on a hundred streams; request sent to answer received",
+    run: |bout| create(bout),
+    ..DELIVERY
+};
+
+/// The line that puts, and the tag of its calls; the watchers' lines and tags follow it.
 const PUT_LINE: usize = 0;
 
-fn run(bout: &Bout<'_>) -> Result<Sample, CaseError> {
+/// Streams that create watchers, a connection each.
+const CREATING_STREAMS: usize = 100;
+
+fn create(bout: &Bout<'_>) -> Result<Sample, CaseError> {
+    let shape = Shape {
+        connections: CREATING_STREAMS,
+        clients: CREATING_STREAMS,
+        warm_up: bout.settings.warm_up(),
+        measured: bout.settings.measured(),
+    };
+    let mut creator = Creator { next: 0 };
+    let mut meter = Meter::of(bout.server);
+    talk::measure(&bout.addresses(), shape, &mut creator, &mut meter)?;
+    Ok(meter.finish()?)
+}
+
+/// Creates a watcher of another key each time.
+struct Creator {
+    next: u64,
+}
+
+impl Talker for Creator {
+    fn path(&self) -> &'static str {
+        WATCH
+    }
+
+    fn say(&mut self, _: usize, message: &mut Vec<u8>) -> bool {
+        self.next += 1;
+        let key = Bytes::from(format!("{:08}", self.next));
+        let request = creation(WatchCreateRequest {
+            key,
+            ..WatchCreateRequest::default()
+        });
+        message.extend_from_slice(&request);
+        true
+    }
+
+    fn answered(&mut self, _: usize, bytes: &[u8]) -> Result<bool, CaseError> {
+        decoded(bytes).map(|response| response.created)
+    }
+}
+
+fn creation(create: WatchCreateRequest) -> Vec<u8> {
+    WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(create)),
+    }
+    .encode_to_vec()
+}
+
+fn run(bout: &Bout<'_>, crowd: &'static Crowd) -> Result<Sample, CaseError> {
     let settings = bout.settings;
     let mut watch = Watch {
-        lines: Lines::connect(&bout.addresses(), WATCHERS + 1)?,
+        crowd,
+        lines: Lines::connect(&bout.addresses(), crowd.lines + 1)?,
+        key_bytes: settings.key_bytes,
         template: PutTemplate::new(settings),
         keys: settings.keys,
         epoch: Instant::now(),
@@ -57,7 +162,9 @@ fn run(bout: &Bout<'_>) -> Result<Sample, CaseError> {
 }
 
 struct Watch {
+    crowd: &'static Crowd,
     lines: Lines,
+    key_bytes: usize,
     template: PutTemplate,
     keys: u64,
     /// Marks in values are nanoseconds since then.
@@ -71,24 +178,33 @@ struct Watch {
 impl Watch {
     /// Opens the watchers and waits until each is created.
     fn create(&mut self) -> Result<(), CaseError> {
-        let create = WatchCreateRequest {
-            key: Bytes::from_static(b"0"),
-            range_end: Bytes::from_static(b":"),
-            ..WatchCreateRequest::default()
+        let crowd = self.crowd;
+        let (key, range_end) = if crowd.one_key {
+            (Bytes::from(vec![b'0'; self.key_bytes]), Bytes::new())
+        } else {
+            // Every key is a digit and more, and ':' follows the last digit.
+            (Bytes::from_static(b"0"), Bytes::from_static(b":"))
         };
-        let request = WatchRequest {
-            request_union: Some(RequestUnion::CreateRequest(create)),
-        }
-        .encode_to_vec();
-        for line in PUT_LINE + 1..=WATCHERS {
-            self.lines.get(line).open(line as u64, WATCH, &request)?;
+        let request = creation(WatchCreateRequest {
+            key,
+            range_end,
+            ..WatchCreateRequest::default()
+        });
+        for number in 0..crowd.all_streams() {
+            let tag = 1 + number as u64;
+            let line = self.lines.get(PUT_LINE + 1 + number % crowd.lines);
+            let stream = line.open(tag, WATCH, &request)?;
+            for _ in 1..crowd.watchers {
+                line.say(stream, &request)?;
+            }
         }
         let deadline = Instant::now() + CREATE_WAIT_MAX;
         let mut created = 0;
-        while created < WATCHERS {
+        let all = crowd.all();
+        while created < all {
             if Instant::now() > deadline {
                 return Err(CaseError::Unexpected {
-                    what: format!("created {created} of {WATCHERS} watchers"),
+                    what: format!("created {created} of {all} watchers"),
                 });
             }
             self.hear()?;
@@ -101,7 +217,7 @@ impl Watch {
 
     /// Puts at the set pace and takes events for `duration`.
     fn run_for(&mut self, duration: Duration, meter: &mut Meter) -> Result<(), CaseError> {
-        let interval = Duration::from_secs(1) / PUTS_PER_SECOND as u32;
+        let interval = Duration::from_secs(1) / self.crowd.puts_per_second;
         let start = Instant::now();
         let mut message = Vec::new();
         let mut due = start;
@@ -110,8 +226,12 @@ impl Watch {
                 due += interval;
                 message.clear();
                 let mark = self.epoch.elapsed().as_nanos() as u64;
-                self.template
-                    .write_marked(&mut message, self.put % self.keys, mark);
+                let key = if self.crowd.one_key {
+                    0
+                } else {
+                    self.put % self.keys
+                };
+                self.template.write_marked(&mut message, key, mark);
                 self.put += 1;
                 self.lines
                     .get(PUT_LINE)
@@ -154,14 +274,20 @@ fn response(said: &Heard) -> Result<WatchResponse, CaseError> {
     match said {
         Heard::Ended { tag: 0, .. } => unexpected("refused a put".to_owned()),
         Heard::Ended { tag, .. } => unexpected(format!("ended watch stream {tag}")),
-        Heard::Message { bytes, .. } => match WatchResponse::decode(&bytes[..]) {
-            Ok(response) if response.canceled => {
-                unexpected(format!("cancelled a watcher: {}", response.cancel_reason))
-            }
-            Ok(response) => Ok(response),
-            Err(error) => unexpected(format!(
-                "sent a watch response that does not decode: {error}"
-            )),
-        },
+        Heard::Message { bytes, .. } => decoded(bytes),
+    }
+}
+
+/// What a watcher was told, as long as it is one.
+fn decoded(bytes: &[u8]) -> Result<WatchResponse, CaseError> {
+    let unexpected = |what: String| Err(CaseError::Unexpected { what });
+    match WatchResponse::decode(bytes) {
+        Ok(response) if response.canceled => {
+            unexpected(format!("cancelled a watcher: {}", response.cancel_reason))
+        }
+        Ok(response) => Ok(response),
+        Err(error) => unexpected(format!(
+            "sent a watch response that does not decode: {error}"
+        )),
     }
 }

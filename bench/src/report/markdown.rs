@@ -106,8 +106,10 @@ fn write_case(out: &mut String, report: &Report, case: &str, rows: &[&Row]) -> s
     let known = CASES.iter().find(|known| known.name == case);
     let about = known.map_or("", |known| known.about);
     writeln!(out, "\n### {case}\n\n{about}.\n")?;
-    if known.is_some_and(|known| known.figures == Figures::Gaps) {
-        return write_gaps(out, report, rows);
+    match known.map(|known| known.figures) {
+        Some(Figures::Gaps) => return write_gaps(out, report, rows),
+        Some(Figures::State) => return write_state(out, report, rows),
+        Some(Figures::All) | None => {}
     }
     writeln!(
         out,
@@ -156,6 +158,35 @@ fn write_gaps(out: &mut String, report: &Report, rows: &[&Row]) -> std::fmt::Res
             duration(row.p999_us),
             timeouts(row.p50_us),
             timeouts(row.p99_us),
+        ];
+        writeln!(out, "| {} |", cells.join(" | "))?;
+    }
+    Ok(())
+}
+
+/// Memory, and the time of a start.
+fn write_state(out: &mut String, report: &Report, rows: &[&Row]) -> std::fmt::Result {
+    writeln!(
+        out,
+        "| | resident | × etcd | peak | × etcd | start | × etcd | loaded per second | × etcd | written each |"
+    )?;
+    writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+    for row in rows {
+        let beside = |of: fn(&Row) -> f64| {
+            let etcd = report.beside(row, Contender::Etcd);
+            etcd.map_or(String::new(), |etcd| ratio(of(row), of(etcd)))
+        };
+        let cells = [
+            row.contender.name().to_owned(),
+            format!("{:.0} MiB", row.resident_mib),
+            beside(|row| row.resident_mib),
+            format!("{:.0} MiB", row.peak_mib),
+            beside(|row| row.peak_mib),
+            duration(row.p50_us),
+            beside(|row| row.p50_us),
+            whole(row.rate),
+            beside(|row| row.rate),
+            format!("{} B", whole(row.written_bytes)),
         ];
         writeln!(out, "| {} |", cells.join(" | "))?;
     }

@@ -186,19 +186,39 @@ impl Connection {
         }
     }
 
-    /// Opens a call that stays open, with its first `message`; all it hears is kept.
+    /// Opens a call that stays open, with its first `message`; all it hears is kept. Returns its number.
     pub(crate) fn open(
         &mut self,
         tag: u64,
         path: &'static str,
         message: &[u8],
-    ) -> Result<(), WireError> {
+    ) -> Result<u32, WireError> {
         if !self.waiting.is_empty() || !self.has_room(message.len()) {
             return Err(WireError::Full {
                 streams: self.streams.len(),
             });
         }
+        let stream = self.next_stream;
         self.start(tag, path, message, true, false);
+        Ok(stream)
+    }
+
+    /// Queues one more message of an open call. It must fit into the windows: such calls send little, and a server
+    /// that takes it gives the room back.
+    pub(crate) fn say(&mut self, stream: u32, message: &[u8]) -> Result<(), WireError> {
+        debug_assert!(message.len() <= MESSAGE_BYTES_MAX);
+        let bytes = window_bytes(message.len());
+        let connection_has = self.send_window;
+        let open = self.streams.get_mut(&stream).filter(|open| {
+            // Nothing may be sent beyond what the peer has granted (RFC 9113 section 6.9.1).
+            open.send_window.min(connection_has) >= bytes
+        });
+        let Some(open) = open else {
+            return Err(WireError::NoRoom { stream });
+        };
+        open.send_window -= bytes;
+        self.send_window -= bytes;
+        frame::write_message(&mut self.outbox, stream, message, false);
         Ok(())
     }
 

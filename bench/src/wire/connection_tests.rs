@@ -221,6 +221,28 @@ fn calls_wait_for_streams_and_windows() {
 }
 
 #[test]
+fn an_open_call_says_more_within_its_window() {
+    let server = scripted(&[(setting::STREAM_WINDOW, 20)], Vec::new());
+    let mut connection = Connection::connect(server.address).unwrap();
+    let stream = connection.open(7, "/a/B", b"one").unwrap();
+    connection.say(stream, b"more").unwrap();
+    // 8 and 9 of 20 bytes are used: three are left, and five would be needed for nothing at all.
+    assert!(matches!(
+        connection.say(stream, b""),
+        Err(WireError::NoRoom { stream: 1 })
+    ));
+    assert!(connection.say(stream + 2, b"").is_err());
+    connection.flush().unwrap();
+    let told = frames(&server.told(connection));
+    let said: Vec<_> = told
+        .iter()
+        .filter(|(head, _)| head.kind == kind::DATA)
+        .map(|(head, payload)| (head.flags, &payload[5..]))
+        .collect();
+    assert_eq!(said, [(0, &b"one"[..]), (0, b"more")]);
+}
+
+#[test]
 fn pings_are_answered_and_going_away_is_an_error() {
     let mut script = Vec::new();
     Head {

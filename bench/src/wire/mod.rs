@@ -53,4 +53,10 @@ pub(crate) enum WireError {
         /// Streams open.
         streams: usize,
     },
+    /// A call that is over, or whose window is used up.
+    #[error("say more on stream {stream}: it is over, or the server has given no room for it")]
+    NoRoom {
+        /// Which.
+        stream: u32,
+    },
 }
