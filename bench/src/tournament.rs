@@ -161,7 +161,8 @@ fn pairings(args: &Args) -> Result<Vec<Pairing>, TournamentError> {
     let mut pairings = Vec::new();
     for case in CASES {
         let named = args.cases.iter().any(|name| name == case.name);
-        let unasked = args.cases.is_empty() && case.figures != Figures::Gaps;
+        let unasked =
+            args.cases.is_empty() && matches!(case.figures, Figures::All | Figures::State);
         if !named && !unasked {
             continue;
         }

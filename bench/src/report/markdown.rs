@@ -109,7 +109,7 @@ fn write_case(out: &mut String, report: &Report, case: &str, rows: &[&Row]) -> s
     match known.map(|known| known.figures) {
         Some(Figures::Gaps) => return write_gaps(out, report, rows),
         Some(Figures::State) => return write_state(out, report, rows),
-        Some(Figures::All) | None => {}
+        Some(Figures::All | Figures::Named) | None => {}
     }
     writeln!(
         out,
