@@ -23,6 +23,18 @@ struct State {
     made_by: Option<MemberChange>,
 }
 
+impl State {
+    /// Whether a change of voters or learners made it: one of those that are made one at a time.
+    fn is_for_raft(&self) -> bool {
+        match &self.made_by {
+            Some(
+                MemberChange::Add(_) | MemberChange::Remove { .. } | MemberChange::Promote { .. },
+            ) => true,
+            Some(MemberChange::Update { .. }) | None => false,
+        }
+    }
+}
+
 /// What an operator asks for.
 #[derive(Clone, Debug)]
 pub(crate) enum Wish {
@@ -73,13 +85,13 @@ impl Memberships {
         }
     }
 
-    /// Changes made to voters and learners.
+    /// Changes that operators made.
     pub(crate) fn changes(&self) -> usize {
         let made = self.states.iter().filter(|state| state.made_by.is_some());
         made.count()
     }
 
-    /// Index of the last change of voters or learners; 1 = the founding.
+    /// Index of the last change that an operator made; 1 = the founding.
     pub(crate) fn last_change(&self) -> u64 {
         let made = |state: &&State| state.made_by.is_some();
         let last = self.states.iter().rfind(made);
@@ -100,14 +112,18 @@ impl Memberships {
             .is_some_and(|state| state.index <= to)
     }
 
-    /// The voter sets that may decide on the entry at `index`: a leader goes by what it has applied, and of
-    /// what is before `index` at most one change is not.
+    /// The voter sets that may decide on the entry at `index`: those after all that is before it, or those before
+    /// the last change that raft knows of.
+    ///
+    /// A leader counts by what it has applied, and may decide on a change and on what follows it at once. It is
+    /// safe while one change at most is not applied (Raft thesis, chapter 4.1): majorities before and after one
+    /// change of one voter have a member in common, so that whoever is elected by either has the entry, and the next
+    /// change is decided by the voters after this one, behind all of it. A new address is a command like any
+    /// other, which waits for no change and none waits for it: it says nothing of which changes are applied.
     pub(crate) fn may_decide(&self, index: u64) -> [Vec<u64>; 2] {
         let before = self.states.partition_point(|state| state.index < index);
         let last = before.max(1) - 1;
-        let changed = self.states[1..=last]
-            .iter()
-            .rposition(|state| state.made_by.is_some());
+        let changed = self.states[1..=last].iter().rposition(State::is_for_raft);
         let voters = |at: usize| self.states[at].members.voters();
         [voters(last), voters(changed.unwrap_or(last))]
     }

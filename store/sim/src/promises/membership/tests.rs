@@ -14,6 +14,10 @@ fn added(id: u64) -> MemberChange {
     MemberChange::Add(member(id, false))
 }
 
+fn added_to_learn(id: u64) -> MemberChange {
+    MemberChange::Add(member(id, true))
+}
+
 /// The members after some changes to three voters.
 fn after(changes: &[MemberChange]) -> Members {
     let mut members = members(3);
@@ -25,13 +29,12 @@ fn after(changes: &[MemberChange]) -> Members {
 
 #[test]
 fn members_change_one_at_a_time() {
-    let learner = || MemberChange::Add(member(4, true));
     let rows: Vec<(&str, Members, Expected)> = vec![
         ("one comes", after(&[added(4)]), None),
         ("one goes", after(&[MemberChange::Remove { id: 2 }]), None),
         (
             "two that only learn",
-            after(&[learner(), MemberChange::Add(member(5, true))]),
+            after(&[added_to_learn(4), added_to_learn(5)]),
             None,
         ),
         (
@@ -251,12 +254,54 @@ fn only_who_was_removed_ends_as_removed() {
 
 #[test]
 fn one_change_may_be_decided_by_the_voters_before_it() {
-    let mut memberships = Memberships::new(members(3));
-    let four = after(&[added(4)]);
-    memberships
-        .changed(7, &four, Some(&added(4)))
-        .expect("one comes");
-    assert_eq!(memberships.may_decide(7), [vec![1, 2, 3], vec![1, 2, 3]]);
-    assert_eq!(memberships.may_decide(8), [vec![1, 2, 3, 4], vec![1, 2, 3]]);
-    assert_eq!((memberships.changes(), memberships.last_change()), (1, 7));
+    let moved = |id: u64, url: &str| MemberChange::Update {
+        id,
+        peer_urls: vec![url.to_owned()],
+    };
+    let promoted = MemberChange::Promote { id: 5 };
+    // Changes from entry 7 on, and who may decide on the entry after them.
+    type Row<'a> = (&'static str, Vec<MemberChange>, [&'a [u64]; 2]);
+    let rows: [Row; 7] = [
+        ("none", vec![], [&[1, 2, 3], &[1, 2, 3]]),
+        ("one comes", vec![added(4)], [&[1, 2, 3, 4], &[1, 2, 3]]),
+        (
+            "one goes",
+            vec![MemberChange::Remove { id: 3 }],
+            [&[1, 2], &[1, 2, 3]],
+        ),
+        (
+            "one comes, and others have new addresses before that is decided",
+            vec![added(4), moved(3, "p30"), moved(2, "p20")],
+            [&[1, 2, 3, 4], &[1, 2, 3]],
+        ),
+        (
+            "one comes, and another learns once that is decided",
+            vec![added(4), added_to_learn(5)],
+            [&[1, 2, 3, 4], &[1, 2, 3, 4]],
+        ),
+        (
+            "one learns, has a new address, and votes",
+            vec![added_to_learn(5), moved(5, "p50"), promoted],
+            [&[1, 2, 3, 5], &[1, 2, 3]],
+        ),
+        (
+            "two come: the first is decided by then",
+            vec![added(4), moved(3, "p30"), added(5)],
+            [&[1, 2, 3, 4, 5], &[1, 2, 3, 4]],
+        ),
+    ];
+    for (row, changes, expected) in rows {
+        let mut memberships = Memberships::new(members(3));
+        let end = 7 + changes.len() as u64;
+        for (index, made) in (7..).zip(1..=changes.len()) {
+            let now = after(&changes[..made]);
+            let change = memberships.changed(index, &now, changes.get(made - 1));
+            expect(row, change, None);
+        }
+        assert_eq!(memberships.may_decide(end), expected, "{row}");
+        assert_eq!(memberships.may_decide(7), [[1, 2, 3], [1, 2, 3]], "{row}");
+        assert_eq!(memberships.changes(), changes.len(), "{row}");
+        let last = if changes.is_empty() { 1 } else { end - 1 };
+        assert_eq!(memberships.last_change(), last, "{row}");
+    }
 }
