@@ -191,7 +191,7 @@ impl Agent {
             } => self.probed(now, token, &instance, answer, effects),
             Input::Tick => self.tick(now, effects),
         }
-        self.order_inspections(effects);
+        self.order_inspections(now, effects);
         self.order_transactions(now, effects);
     }
 
@@ -313,10 +313,11 @@ impl Agent {
         match event.action {
             Action::Start => {
                 tracked.kept_until_ms = None;
-                // The engine tells of no return to "starting".
+                // The engine tells of no return to "starting"; what was seen since the start has it already.
+                let unseen = live && !tracked.seen_after(event.time_nanos);
                 let checked = tracked.seen.as_mut().and_then(|seen| seen.health.as_mut());
                 let reset = checked
-                    .filter(|_| live)
+                    .filter(|_| unseen)
                     .map(|health| *health = Health::Starting);
                 tracked.started_nanos = live.then_some(event.time_nanos);
                 if reset.is_some() {
@@ -325,6 +326,10 @@ impl Agent {
                 self.look_again(id, Change::Process);
             }
             Action::Unpause => self.look_again(id, Change::Process),
+            // Nothing tells a frozen run from a thawed one, as the start of a run tells it from an earlier one.
+            Action::Pause if tracked.seen_after(event.time_nanos) => {
+                self.look_again(id, Change::Process);
+            }
             Action::Fail if keep_ms.is_some() => {
                 tracked.died_nanos = Some(event.time_nanos);
                 tracked.kept_until_ms = keep_ms.map(|keep_ms| now.mono_ms.saturating_add(keep_ms));

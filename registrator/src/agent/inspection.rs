@@ -1,6 +1,7 @@
 //! Looking at containers: who is to be inspected, how many at a time, and which answers count. An
 //! answer that was asked for before the process changed is thrown away, and so is one that
-//! contradicts a death the engine itself told of, unless it insists.
+//! contradicts a death the engine itself told of, unless it insists. A pause or a start from before the
+//! answer was asked for is in it already and only asks for another look.
 
 use super::effect::{Effect, Level};
 use super::input::{Inspected, Now, Token};
@@ -36,12 +37,13 @@ impl Agent {
         let Some(tracked) = self.containers.get_mut(id) else {
             return;
         };
-        let (stale, again) = match tracked.look {
+        let (nanos, stale, again) = match tracked.look {
             Look::Asked {
                 token: asked,
+                nanos,
                 stale,
                 again,
-            } if asked == token => (stale, again),
+            } if asked == token => (nanos, stale, again),
             _ => return,
         };
         self.asked -= 1;
@@ -89,6 +91,7 @@ impl Agent {
                 tracked.halted = None;
                 tracked.name.clone_from(&container.name);
                 tracked.seen = Some(*container);
+                tracked.seen_nanos = nanos;
                 if let Some(by_ms) = tracked.leaves_by_ms() {
                     self.timers.set(Timer::Drained(id.to_owned()), by_ms);
                 }
@@ -127,7 +130,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn order_inspections(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn order_inspections(&mut self, now: Now, effects: &mut Vec<Effect>) {
         while self.engine_down.is_none() && self.asked < INSPECTS_MAX {
             let Some(id) = self.to_inspect.pop_front() else {
                 return;
@@ -138,6 +141,7 @@ impl Agent {
             };
             tracked.look = Look::Asked {
                 token,
+                nanos: now.wall_nanos,
                 stale: false,
                 again: false,
             };

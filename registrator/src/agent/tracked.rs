@@ -25,6 +25,8 @@ pub(super) struct Tracked {
     pub(super) look: Look,
     /// The last answer that was believed.
     pub(super) seen: Option<Container>,
+    /// When it was asked for, on the wall.
+    pub(super) seen_nanos: i64,
     /// Shape of its last list entry.
     pub(super) shape: String,
     /// Time of the latest event that changed its process; older ones are replays.
@@ -70,6 +72,8 @@ pub(super) enum Look {
     Asked {
         /// Which question.
         token: Token,
+        /// When, on the wall.
+        nanos: i64,
         /// Its process changed since: the answer may be from before and is thrown away.
         stale: bool,
         /// Something else changed since: the answer counts, and another look follows.
@@ -96,6 +100,7 @@ impl Tracked {
             name: id.get(..12).unwrap_or(id).to_owned(),
             look: Look::Rested,
             seen: None,
+            seen_nanos: i64::MIN,
             shape: String::new(),
             mark_nanos: i64::MIN,
             damping: Damping::default(),
@@ -129,6 +134,13 @@ impl Tracked {
                 .seen
                 .as_ref()
                 .is_some_and(|seen| seen.run == Run::Running)
+    }
+
+    /// Whether what was last seen of it was asked for after that moment of the engine's clock, so that it tells what
+    /// has become of whatever happened then. An engine whose clock is behind ours is misunderstood for as long as a
+    /// look takes, since every event asks for one.
+    pub(super) fn seen_after(&self, time_nanos: i64) -> bool {
+        self.seen.is_some() && time_nanos < self.seen_nanos
     }
 
     /// Remembers a signal, unless an earlier one already ends this run and this one does not.

@@ -298,8 +298,10 @@ impl Registrar {
         }
     }
 
-    /// Whether the store says what runs, and nothing else.
+    /// Whether the store says what runs, and nothing else, and will for as long as it runs.
     pub(crate) fn unsettled(&self, world: &World, engine: &Engine) -> Check {
+        let kept = self.up.as_ref().is_some_and(|life| life.session.kept);
+        registered::kept_alive(self.site, kept)?;
         let model = &world.canon.model;
         let pairs = model.everything(model.revision());
         let ours = pairs

@@ -1,6 +1,7 @@
 //! The registrar converges (design of the agents: level, not edge): when nothing goes wrong any more, the keys
 //! on a registrator's lease are what the containers of its engine demand that run, with their values, and
-//! nothing else.
+//! nothing else; and it is the registrator that keeps the lease alive, since keys that an earlier session left
+//! behind may be right by chance and go with their lease. Then it rests.
 
 use std::collections::BTreeMap;
 
@@ -42,6 +43,17 @@ pub(crate) fn converged<'a>(
             format!("{key} of site {site} is missing on its lease"),
         ),
     }
+}
+
+/// Whether the registrator of a site has a session in which its lease has been kept alive.
+pub(crate) fn kept_alive(site: usize, kept: bool) -> Check {
+    if kept {
+        return Ok(());
+    }
+    broken(
+        PROMISE,
+        format!("the registrator of site {site} does not keep its lease alive"),
+    )
 }
 
 /// Transactions ordered before and after a while in which nothing has happened to any container.
@@ -99,6 +111,15 @@ mod tests {
                 "{found:?}"
             );
         }
+    }
+
+    #[test]
+    fn keys_of_a_lease_that_nobody_keeps_are_not_there_to_stay() {
+        assert_eq!(kept_alive(1, true), Ok(()));
+        assert_eq!(
+            kept_alive(1, false).unwrap_err().detail,
+            "the registrator of site 1 does not keep its lease alive"
+        );
     }
 
     #[test]

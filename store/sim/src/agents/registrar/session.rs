@@ -58,7 +58,9 @@ pub(super) struct Session {
     /// Revision of the presence's key.
     present: i64,
     /// The machine has been told of the lease.
-    held: bool,
+    told: bool,
+    /// The lease has been kept alive.
+    pub(super) kept: bool,
     calls: BTreeMap<usize, Call>,
     wait: Backoff,
 }
@@ -69,7 +71,8 @@ impl Session {
             number: 0,
             with: None,
             present: 0,
-            held: false,
+            told: false,
+            kept: false,
             calls: BTreeMap::new(),
             wait: Backoff::new(RETRY_FLOOR, RETRY_CEILING, seed),
         }
@@ -84,7 +87,8 @@ impl Registrar {
             return;
         }
         life.session.number += 1;
-        life.session.held = false;
+        life.session.told = false;
+        life.session.kept = false;
         match desk.connect() {
             Some(with) => {
                 life.session.with = Some(with);
@@ -98,6 +102,7 @@ impl Registrar {
     fn over(&mut self, desk: &mut Desk<'_>, why: &str) {
         let Some(life) = &mut self.up else { return };
         life.session.with = None;
+        life.session.kept = false;
         life.session.calls.clear();
         let delay = micros(life.session.wait.delay());
         self.later(desk, delay, Fact::Connect);
@@ -201,11 +206,8 @@ impl Registrar {
         let lease = self.lease;
         let Some(life) = &mut self.up else { return };
         life.session.wait.reset();
-        if !std::mem::replace(&mut life.session.held, true) {
-            let session = life.session.number;
-            let period = self.period();
-            self.later(desk, period, Fact::Beat { session });
-        }
+        let session = life.session.number;
+        let first = !std::mem::replace(&mut life.session.told, true);
         self.step(
             desk,
             Input::Leased {
@@ -214,6 +216,11 @@ impl Registrar {
                 held,
             },
         );
+        if first {
+            // A lease that was found alive may have little of its life left.
+            let patience = CALL_TIMEOUT.min(self.ttl_seconds.unsigned_abs() * SECOND);
+            self.keep_alive(desk, session, patience);
+        }
     }
 
     /// Three beats fit into one life, by the process's own clock.
@@ -225,14 +232,18 @@ impl Registrar {
     }
 
     pub(super) fn beat(&mut self, desk: &mut Desk<'_>, session: u64) {
+        let period = self.period();
+        self.keep_alive(desk, session, period);
+    }
+
+    fn keep_alive(&mut self, desk: &mut Desk<'_>, session: u64, patience: Time) {
         let held = self
             .up
             .as_ref()
             .is_some_and(|life| life.session.number == session && life.session.with.is_some());
         if held {
             let read = Wish::Read(Read::KeepAlive(LeaseId(self.lease)));
-            let period = self.period();
-            self.call(desk, Call::Beat, period, read);
+            self.call(desk, Call::Beat, patience, read);
         }
     }
 
@@ -350,7 +361,9 @@ impl Registrar {
             }
             (Call::Beat, Body::KeepAlive(0)) => self.over(desk, "the lease expired"),
             (Call::Beat, Body::KeepAlive(_)) => {
-                let session = self.up.as_ref().map_or(0, |life| life.session.number);
+                let Some(life) = &mut self.up else { return };
+                life.session.kept = true;
+                let session = life.session.number;
                 let period = self.period();
                 self.later(desk, period, Fact::Beat { session });
             }
