@@ -408,7 +408,7 @@ impl Site {
     /// Something happens to the registrator's process, unless it is another by now.
     fn tell(&mut self, desk: &mut Desk<'_>, site: usize, life: u64, fact: Fact) {
         let until = self.registrar.paused;
-        if until > desk.now && !matches!(fact, Fact::AtEngine(_)) {
+        if until > desk.now && !matches!(fact, Fact::AtEngine { .. }) {
             let fact = Happening::Registrar { site, life, fact };
             desk.after(until - desk.now, fact);
             return;

@@ -50,9 +50,9 @@ pub(crate) enum Fact {
     /// Something arrives on a stream of events.
     Streamed { stream: u64, input: Input },
     /// A question arrives at the engine.
-    AtEngine(Question),
-    /// The engine's answer arrives, from a moment before.
-    EngineSaid { at: Time, input: Input },
+    AtEngine { asked: Time, question: Question },
+    /// The engine's answer arrives, to a question of that moment.
+    EngineSaid { asked: Time, input: Input },
     /// It tries to begin a session with the store.
     Connect,
     /// It has waited long enough for an answer.
@@ -198,15 +198,14 @@ impl Registrar {
                 self.step(desk, input);
             }
             Fact::Streamed { .. } => {}
-            Fact::AtEngine(question) => {
+            Fact::AtEngine { asked, question } => {
                 let input = engine.answer(desk, question);
                 let delay = engine_delay(desk);
-                let at = desk.now;
-                self.later(desk, delay, Fact::EngineSaid { at, input });
+                self.later(desk, delay, Fact::EngineSaid { asked, input });
             }
-            Fact::EngineSaid { at, input } => {
+            Fact::EngineSaid { asked, input } => {
                 if let Input::Inspected { id, .. } = &input {
-                    desk.kept.looked(desk.now, id, at);
+                    desk.kept.looked(desk.now, id, asked);
                 }
                 self.step(desk, input);
             }
@@ -266,7 +265,8 @@ impl Registrar {
 
     fn ask_engine(&self, desk: &mut Desk<'_>, question: Question) {
         let delay = engine_delay(desk);
-        self.later(desk, delay, Fact::AtEngine(question));
+        let asked = desk.now;
+        self.later(desk, delay, Fact::AtEngine { asked, question });
     }
 
     fn plan_wake(&mut self, desk: &mut Desk<'_>) {

@@ -1,6 +1,7 @@
 //! No live container's key is ever removed (design, "Simulation"; design of the registrator: a container that
 //! runs stays registered). The exact rule: a registrator's transaction deletes a pair only if at some moment
-//! since the look at the container on which the pair was written no container demanded it: none that runs, is
+//! since the look at the container on which the pair was written was asked for (the answer is from a moment between
+//! question and answer, which nobody but the engine knows) no container demanded it: none that runs, is
 //! well, and was not told to stop. What else takes keys away is the end of a lease, which `promises/lease.rs` allows only when nobody
 //! has kept it alive for its whole life.
 
@@ -39,7 +40,7 @@ impl Kept {
         }
     }
 
-    /// A registrator learns now what a container was like at a moment.
+    /// A registrator learns now what a container was like, which it asked at a moment.
     pub(crate) fn looked(&mut self, now: Time, id: &str, at: Time) {
         self.looks.entry(id.to_owned()).or_default().push((now, at));
     }
