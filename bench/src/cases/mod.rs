@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use crate::contender::{Contender, Programs, Running, Server, StartError};
 use crate::cores::Mode;
-use crate::load::LoadError;
+use crate::load::{self, Asker, LoadError, Shape};
 use crate::process::ProcessError;
-use crate::sample::Sample;
+use crate::sample::{Meter, Sample};
 
 /// Paths of the methods that cases call.
 pub(crate) const PUT: &str = "/etcdserverpb.KV/Put";
@@ -151,6 +151,37 @@ pub(crate) struct Bout<'a> {
 impl Bout<'_> {
     fn addresses(&self) -> Vec<SocketAddr> {
         self.server.addresses()
+    }
+
+    /// Puts every key once, unmeasured.
+    fn load(&self) -> Result<(), CaseError> {
+        let settings = self.settings;
+        load::exhaust(
+            &self.addresses(),
+            settings.connections,
+            settings.clients,
+            &mut put::EveryPut::new(settings),
+            &mut Meter::idle(),
+        )?;
+        Ok(())
+    }
+
+    /// Lets `clients` on `connections` ask as long as the settings say.
+    fn measure(
+        &self,
+        connections: usize,
+        clients: usize,
+        asker: &mut dyn Asker,
+    ) -> Result<Sample, CaseError> {
+        let shape = Shape {
+            connections,
+            clients,
+            warm_up: self.settings.warm_up(),
+            measured: self.settings.measured(),
+        };
+        let mut meter = Meter::of(self.server);
+        load::measure(&self.addresses(), shape, asker, &mut meter)?;
+        Ok(meter.finish()?)
     }
 
     /// Starts an agent of ours against the store: `muster <name>` with `arguments`.

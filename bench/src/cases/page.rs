@@ -6,11 +6,11 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use store_proto::etcdserverpb::RangeRequest;
 
-use super::put::{EveryPut, KEY_AT, write_digits};
+use super::put::{KEY_AT, write_digits};
 use super::{BOTH_MODES, Bout, Case, CaseError, Figures, RANGE};
 use crate::contender::Contender;
-use crate::load::{self, Asker, Shape};
-use crate::sample::{Meter, Sample};
+use crate::load::Asker;
+use crate::sample::Sample;
 
 /// Keys of one read.
 const PAGE_KEYS: u64 = 1000;
@@ -32,23 +32,9 @@ pub(crate) const PAGE: Case = Case {
 
 fn run(bout: &Bout<'_>) -> Result<Sample, CaseError> {
     let settings = bout.settings;
-    load::exhaust(
-        &bout.addresses(),
-        settings.connections,
-        settings.clients,
-        &mut EveryPut::new(settings),
-        &mut Meter::idle(),
-    )?;
-    let shape = Shape {
-        connections: CLIENTS,
-        clients: CLIENTS,
-        warm_up: settings.warm_up(),
-        measured: settings.measured(),
-    };
+    bout.load()?;
     let mut pages = Pages::new(settings.key_bytes, settings.keys, bout.seed);
-    let mut meter = Meter::of(bout.server);
-    load::measure(&bout.addresses(), shape, &mut pages, &mut meter)?;
-    Ok(meter.finish()?)
+    bout.measure(CLIENTS, CLIENTS, &mut pages)
 }
 
 /// Reads from random keys on without end.

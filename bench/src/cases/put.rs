@@ -8,8 +8,8 @@ use store_proto::etcdserverpb::PutRequest;
 
 use super::{BOTH_MODES, Bout, Case, CaseError, Figures, PUT, Settings};
 use crate::contender::Contender;
-use crate::load::{self, Asker, Shape};
-use crate::sample::{Meter, Sample};
+use crate::load::Asker;
+use crate::sample::Sample;
 
 /// Many clients: what a store can take.
 pub(crate) const MANY: Case = Case {
@@ -43,16 +43,12 @@ pub(crate) const THREE: Case = Case {
 };
 
 fn run(bout: &Bout<'_>, connections: usize, clients: usize) -> Result<Sample, CaseError> {
-    let shape = Shape {
-        connections,
-        clients,
-        warm_up: bout.settings.warm_up(),
-        measured: bout.settings.measured(),
+    let mut puts = RandomPuts {
+        template: PutTemplate::new(bout.settings),
+        random: SmallRng::seed_from_u64(bout.seed),
+        keys: bout.settings.keys,
     };
-    let mut puts = RandomPuts::new(bout.settings, bout.seed);
-    let mut meter = Meter::of(bout.server);
-    load::measure(&bout.addresses(), shape, &mut puts, &mut meter)?;
-    Ok(meter.finish()?)
+    bout.measure(connections, clients, &mut puts)
 }
 
 /// Puts of random keys without end.

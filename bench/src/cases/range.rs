@@ -6,11 +6,11 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use store_proto::etcdserverpb::RangeRequest;
 
-use super::put::{EveryPut, KEY_AT, write_digits};
+use super::put::{KEY_AT, write_digits};
 use super::{BOTH_MODES, Bout, Case, CaseError, Figures, RANGE};
 use crate::contender::Contender;
-use crate::load::{self, Asker, Shape};
-use crate::sample::{Meter, Sample};
+use crate::load::Asker;
+use crate::sample::Sample;
 
 /// Reads that see every write acknowledged before them.
 pub(crate) const LINEARIZABLE: Case = Case {
@@ -36,25 +36,9 @@ pub(crate) const SERIALIZABLE: Case = Case {
 
 fn run(bout: &Bout<'_>, serializable: bool) -> Result<Sample, CaseError> {
     let settings = bout.settings;
-    let mut unmeasured = Meter::idle();
-    let mut puts = EveryPut::new(settings);
-    load::exhaust(
-        &bout.addresses(),
-        settings.connections,
-        settings.clients,
-        &mut puts,
-        &mut unmeasured,
-    )?;
-    let shape = Shape {
-        connections: settings.connections,
-        clients: settings.clients,
-        warm_up: settings.warm_up(),
-        measured: settings.measured(),
-    };
+    bout.load()?;
     let mut reads = RandomReads::new(settings.key_bytes, settings.keys, serializable, bout.seed);
-    let mut meter = Meter::of(bout.server);
-    load::measure(&bout.addresses(), shape, &mut reads, &mut meter)?;
-    Ok(meter.finish()?)
+    bout.measure(settings.connections, settings.clients, &mut reads)
 }
 
 /// Reads of random keys without end, encoded once: only the key's digits change.

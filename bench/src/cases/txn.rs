@@ -8,11 +8,11 @@ use store_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUni
 use store_proto::etcdserverpb::request_op::Request;
 use store_proto::etcdserverpb::{Compare, PutRequest, RangeRequest, RequestOp, TxnRequest};
 
-use super::put::{EveryPut, write_digits};
+use super::put::write_digits;
 use super::{BOTH_MODES, Bout, Case, CaseError, Figures, Settings, TXN};
 use crate::contender::Contender;
-use crate::load::{self, Asker, Shape};
-use crate::sample::{Meter, Sample};
+use crate::load::Asker;
+use crate::sample::Sample;
 
 /// Guarded updates.
 pub(crate) const GUARDED: Case = Case {
@@ -27,23 +27,9 @@ pub(crate) const GUARDED: Case = Case {
 
 fn run(bout: &Bout<'_>) -> Result<Sample, CaseError> {
     let settings = bout.settings;
-    load::exhaust(
-        &bout.addresses(),
-        settings.connections,
-        settings.clients,
-        &mut EveryPut::new(settings),
-        &mut Meter::idle(),
-    )?;
-    let shape = Shape {
-        connections: settings.connections,
-        clients: settings.clients,
-        warm_up: settings.warm_up(),
-        measured: settings.measured(),
-    };
+    bout.load()?;
     let mut updates = GuardedPuts::new(settings, bout.seed);
-    let mut meter = Meter::of(bout.server);
-    load::measure(&bout.addresses(), shape, &mut updates, &mut meter)?;
-    Ok(meter.finish()?)
+    bout.measure(settings.connections, settings.clients, &mut updates)
 }
 
 /// Guarded puts of random keys without end, encoded once: only the key's digits change.
