@@ -181,7 +181,23 @@ impl Peer {
         };
         settled(1).await;
         let before = stream.created();
+        // Whether it hears of the next write or not is a matter of luck until the cancel is answered.
+        let ends = match &request {
+            RequestUnion::CancelRequest(cancel) if stream.has(cancel.watch_id) => {
+                Some(cancel.watch_id)
+            }
+            _ => None,
+        };
         stream.send(request);
+        if let Some(id) = ends {
+            tokio::time::timeout(PATIENCE, async {
+                while stream.has(id) {
+                    tokio::time::sleep(POLL).await;
+                }
+            })
+            .await
+            .unwrap_or_else(|_| panic!("no answer to a cancel on watch stream {number}"));
+        }
         if let (true, Some(before)) = (creates, before) {
             settled(before + 1).await;
         }

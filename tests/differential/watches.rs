@@ -95,6 +95,17 @@ impl Stream {
         (heard.told.clone(), heard.ended.clone())
     }
 
+    /// Is there a watcher of that id, which has been created and not cancelled since?
+    pub(crate) fn has(&self, id: i64) -> bool {
+        let heard = lock(&self.heard);
+        let says = |told: &Value, what: &str| told.get(what).is_some_and(|is| is == true);
+        let fate = heard.told.get(&id).and_then(|row| {
+            let mut row = row.iter().rev();
+            row.find(|told| says(told, "created") || says(told, "canceled"))
+        });
+        heard.ended.is_none() && fate.is_some_and(|told| !says(told, "canceled"))
+    }
+
     /// Is the guard, a stream's first watcher, there and not told of that revision?
     pub(crate) fn lacks(&self, revision: i64) -> bool {
         let heard = lock(&self.heard);
