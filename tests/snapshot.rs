@@ -28,6 +28,11 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
+/// What is said to have a file restored into a folder.
+fn restore_into<'a>(file: &'a Path, data: &'a Path) -> [&'a str; 5] {
+    ["snapshot", "restore", text(file), "--data-dir", text(data)]
+}
+
 fn run(mut command: Command, words: &[&str]) -> Output {
     command.args(words).output().expect("the program runs")
 }
@@ -132,13 +137,7 @@ fn etcd_goes_on_with_a_snapshot_of_ours() {
         assert_eq!(printed(utl(), &words), printed(etcdutl(), &words));
     }
     let data = dir.path().join("etcd");
-    let restore = [
-        "snapshot",
-        "restore",
-        text(&by_ours),
-        "--data-dir",
-        text(&data),
-    ];
+    let restore = restore_into(&by_ours, &data);
     printed(etcdutl(), &restore);
     let mut theirs = Store::prepare(Maker::Etcd).with_data(&data);
     theirs.restart();
@@ -166,13 +165,7 @@ fn ours_goes_on_with_a_snapshot_of_etcd() {
         (&["--bump-revision=0", "--mark-compacted"], 0, true),
     ] {
         let data = dir.path().join(format!("data{raised}{compacted}"));
-        let restore = [
-            "snapshot",
-            "restore",
-            text(&file),
-            "--data-dir",
-            text(&data),
-        ];
+        let restore = restore_into(&file, &data);
         printed(utl(), &[&restore, flags].concat());
         let mut ours = Store::prepare(muster()).with_data(&data);
         ours.restart();
@@ -213,13 +206,7 @@ fn what_goes_in_and_out_again_is_the_same() {
     let again = run(utl(), &export);
     assert_eq!(again.status.code(), Some(1), "nothing is overwritten");
     let data = dir.path().join("etcd");
-    let restore = [
-        "snapshot",
-        "restore",
-        text(&exported),
-        "--data-dir",
-        text(&data),
-    ];
+    let restore = restore_into(&exported, &data);
     printed(etcdutl(), &restore);
     let mut back = Store::prepare(Maker::Etcd).with_data(&data);
     back.restart();
@@ -250,25 +237,13 @@ fn users_and_roles_go_in_and_out() {
     );
     printed(utl(), &["snapshot", "export", text(&file), text(&exported)]);
     let data = dir.path().join("etcd");
-    let restore = [
-        "snapshot",
-        "restore",
-        text(&exported),
-        "--data-dir",
-        text(&data),
-    ];
+    let restore = restore_into(&exported, &data);
     printed(etcdutl(), &restore);
     let mut back = Store::prepare(Maker::Etcd).with_data(&data);
     back.restart();
     asks_who_calls(&back.client());
     let data = dir.path().join("ours");
-    let restore = [
-        "snapshot",
-        "restore",
-        text(&file),
-        "--data-dir",
-        text(&data),
-    ];
+    let restore = restore_into(&file, &data);
     printed(utl(), &restore);
     let mut ours = Store::prepare(muster()).with_data(&data);
     ours.restart();
@@ -282,13 +257,7 @@ fn users_and_roles_go_in_and_out() {
         &["--user", "root:secret", "snapshot", "save", text(&again)],
     );
     let data = dir.path().join("third");
-    let restore = [
-        "snapshot",
-        "restore",
-        text(&again),
-        "--data-dir",
-        text(&data),
-    ];
+    let restore = restore_into(&again, &data);
     printed(etcdutl(), &restore);
     let mut third = Store::prepare(Maker::Etcd).with_data(&data);
     third.restart();
@@ -318,13 +287,7 @@ fn a_file_out_of_a_data_folder_of_etcd_is_restored() {
     let file = theirs.data().join("member/snap/db");
     let dir = folder();
     let data = dir.path().join("data");
-    let restore = [
-        "snapshot",
-        "restore",
-        text(&file),
-        "--data-dir",
-        text(&data),
-    ];
+    let restore = restore_into(&file, &data);
     let refused = run(utl(), &restore);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
@@ -436,13 +399,7 @@ fn what_cannot_be_restored_is_refused_before_anything_is_touched() {
         ("absent", &[], "no such file or directory"),
     ] {
         let file = path(name);
-        let restore = [
-            "snapshot",
-            "restore",
-            text(&file),
-            "--data-dir",
-            text(&vacant),
-        ];
+        let restore = restore_into(&file, &vacant);
         let refused = run(utl(), &[&restore, flags].concat());
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(!refused.status.success(), "{name}");
@@ -452,13 +409,7 @@ fn what_cannot_be_restored_is_refused_before_anything_is_touched() {
         );
         assert!(!vacant.exists(), "{name} {flags:?}");
     }
-    let restore = [
-        "snapshot",
-        "restore",
-        text(&file),
-        "--data-dir",
-        text(&occupied),
-    ];
+    let restore = restore_into(&file, &occupied);
     let refused = run(utl(), &restore);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("found \"mine\""), "{said}");
@@ -540,7 +491,7 @@ fn a_restore_that_is_killed_leaves_nothing_half_a_restore_or_all_of_it() {
     let expected = content(&store.client());
     let restore = |into: &Path| {
         let mut command = utl();
-        command.args(["snapshot", "restore", text(&file), "--data-dir", text(into)]);
+        command.args(restore_into(&file, into));
         command
     };
     let whole = dir.path().join("whole");
