@@ -20,11 +20,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use self::choice::{Candidate, Endpoints};
+use crate::clients;
 use crate::outcome::{Outcome, go_duration, stopped};
 use crate::upstream::{self, Trust, UpstreamArgs};
 
-/// Pause after a failed accept, which is nearly always "too many open files": connections that end meanwhile make room.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// 512: two files each, and room for the rest within the 1,024 files that are often all there may be.
 const CONNECTIONS_MAX: usize = 512;
 /// How long a member may take to say who the others are.
@@ -173,21 +172,12 @@ impl Gateway {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return;
             };
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let gateway = Arc::clone(self);
-                    // Whoever fails to set it only waits a little longer.
-                    let _ = stream.set_nodelay(true);
-                    connections.spawn(async move {
-                        gateway.forward(Socket::Tcp(stream)).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "failed to accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
+            let (stream, _) = clients::next(listener).await;
+            let gateway = Arc::clone(self);
+            connections.spawn(async move {
+                gateway.forward(Socket::Tcp(stream)).await;
+                drop(place);
+            });
             while connections.try_join_next().is_some() {}
         }
     }

@@ -27,13 +27,12 @@ use tonic::body::Body;
 use self::pool::Pool;
 use self::proxy::Proxy;
 use self::start::Start;
+use crate::clients;
 use crate::namespace::Namespace;
 use crate::outcome::{Outcome, chain, stopped};
 
 /// Time a client has to finish a TLS handshake.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pause after a failed accept, which is nearly always "too many open files": connections that end meanwhile make room.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// As the store's own: a request of the default largest size fits.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
@@ -184,29 +183,20 @@ impl Door {
     /// Accepts for ever.
     async fn accept(&self, proxy: &Arc<Proxy>) {
         loop {
-            match self.listener.accept().await {
-                Ok((stream, from)) => {
-                    // Whoever fails to set it only waits a little longer.
-                    let _ = stream.set_nodelay(true);
-                    let (proxy, keeper) = (Arc::clone(proxy), self.keeper.clone());
-                    let limits = self.limits;
-                    tokio::spawn(async move {
-                        let socket = Socket::Tcp(stream);
-                        let opened = open(socket, Remote::Machine(from), keeper);
-                        match tokio::time::timeout(OPENING_TIMEOUT, opened).await {
-                            Ok(Ok(stream)) => serve(stream, proxy, limits).await,
-                            Ok(Err(error)) => {
-                                tracing::info!(%from, error = %chain(&error), "not let in");
-                            }
-                            Err(_) => tracing::debug!(%from, "said nothing in time"),
-                        }
-                    });
+            let (stream, from) = clients::next(&self.listener).await;
+            let (proxy, keeper) = (Arc::clone(proxy), self.keeper.clone());
+            let limits = self.limits;
+            tokio::spawn(async move {
+                let socket = Socket::Tcp(stream);
+                let opened = open(socket, Remote::Machine(from), keeper);
+                match tokio::time::timeout(OPENING_TIMEOUT, opened).await {
+                    Ok(Ok(stream)) => serve(stream, proxy, limits).await,
+                    Ok(Err(error)) => {
+                        tracing::info!(%from, error = %chain(&error), "not let in");
+                    }
+                    Err(_) => tracing::debug!(%from, "said nothing in time"),
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "failed to accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
+            });
         }
     }
 }

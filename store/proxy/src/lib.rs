@@ -1,8 +1,9 @@
 //! What stands between clients and a cluster on a host. `gateway.rs` forwards connections and knows nothing of what is in
 //! them; `grpc.rs` speaks the protocol: `watch.rs`, `keep_alive.rs`, `cache.rs` and `namespace.rs` decide, and know no task and
-//! no socket. Flags are etcd's (`upstream.rs`, `outcome.rs`).
+//! no socket. `clients.rs` is who comes in; flags are etcd's (`upstream.rs`, `outcome.rs`).
 
 mod cache;
+mod clients;
 mod gateway;
 mod grpc;
 mod keep_alive;
