@@ -1,15 +1,11 @@
 //! Reads of a thousand keys at a time.
 
 use bytes::Bytes;
-use prost::Message;
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 use store_proto::etcdserverpb::RangeRequest;
 
-use super::put::{KEY_AT, write_digits};
-use super::{BOTH_MODES, Bout, Case, CaseError, Figures, RANGE};
+use super::range::RandomReads;
+use super::{BOTH_MODES, Bout, Case, CaseError, Figures};
 use crate::contender::Contender;
-use crate::load::Asker;
 use crate::sample::Sample;
 
 /// Keys of one read.
@@ -33,53 +29,33 @@ pub(crate) const PAGE: Case = Case {
 fn run(bout: &Bout<'_>) -> Result<Sample, CaseError> {
     let settings = bout.settings;
     bout.load()?;
-    let mut pages = Pages::new(settings.key_bytes, settings.keys, bout.seed);
-    bout.measure(CLIENTS, CLIENTS, &mut pages)
+    let mut reads = pages(settings.key_bytes, settings.keys, bout.seed);
+    bout.measure(CLIENTS, CLIENTS, &mut reads)
 }
 
-/// Reads from random keys on without end.
-struct Pages {
-    bytes: Vec<u8>,
-    key_bytes: usize,
-    /// First keys there are so that a page is full.
-    starts: u64,
-    random: SmallRng,
-}
-
-impl Pages {
-    fn new(key_bytes: usize, keys: u64, seed: u64) -> Pages {
-        let request = RangeRequest {
-            key: Bytes::from(vec![b'0'; key_bytes]),
-            // Behind every digit.
-            range_end: Bytes::from_static(b":"),
-            limit: PAGE_KEYS as i64,
-            ..RangeRequest::default()
-        };
-        Pages {
-            bytes: request.encode_to_vec(),
-            key_bytes,
-            starts: keys.saturating_sub(PAGE_KEYS) + 1,
-            random: SmallRng::seed_from_u64(seed),
-        }
-    }
-}
-
-impl Asker for Pages {
-    fn ask(&mut self, message: &mut Vec<u8>) -> Option<&'static str> {
-        let number = self.random.random_range(0..self.starts);
-        write_digits(&mut self.bytes[KEY_AT..KEY_AT + self.key_bytes], number);
-        message.extend_from_slice(&self.bytes);
-        Some(RANGE)
-    }
+/// Reads of a whole page each.
+fn pages(key_bytes: usize, keys: u64, seed: u64) -> RandomReads {
+    let starts = keys.saturating_sub(PAGE_KEYS) + 1;
+    RandomReads::new(key_bytes, starts, seed, |key| RangeRequest {
+        key,
+        // Behind every digit.
+        range_end: Bytes::from_static(b":"),
+        limit: PAGE_KEYS as i64,
+        ..RangeRequest::default()
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
+    use crate::cases::RANGE;
+    use crate::load::Asker as _;
 
     #[test]
     fn pages_begin_where_a_whole_one_is_left() {
-        let mut pages = Pages::new(8, PAGE_KEYS + 1, 1);
+        let mut pages = pages(8, PAGE_KEYS + 1, 1);
         for _ in 0..20 {
             let mut message = Vec::new();
             assert_eq!(pages.ask(&mut message), Some(RANGE));

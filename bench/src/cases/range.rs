@@ -37,30 +37,37 @@ pub(crate) const SERIALIZABLE: Case = Case {
 fn run(bout: &Bout<'_>, serializable: bool) -> Result<Sample, CaseError> {
     let settings = bout.settings;
     bout.load()?;
-    let mut reads = RandomReads::new(settings.key_bytes, settings.keys, serializable, bout.seed);
+    let mut reads = RandomReads::new(settings.key_bytes, settings.keys, bout.seed, |key| {
+        RangeRequest {
+            key,
+            serializable,
+            ..RangeRequest::default()
+        }
+    });
     bout.measure(settings.connections, settings.clients, &mut reads)
 }
 
-/// Reads of random keys without end, encoded once: only the key's digits change.
-struct RandomReads {
+/// Reads from random keys on without end, encoded once: only the key's digits change.
+pub(crate) struct RandomReads {
     bytes: Vec<u8>,
     key_bytes: usize,
-    keys: u64,
+    /// Keys that a read may begin at.
+    starts: u64,
     random: SmallRng,
 }
 
 impl RandomReads {
-    fn new(key_bytes: usize, keys: u64, serializable: bool, seed: u64) -> RandomReads {
-        let key = Bytes::from(vec![b'0'; key_bytes]);
-        let request = RangeRequest {
-            key,
-            serializable,
-            ..RangeRequest::default()
-        };
+    /// What `request` makes of a key, for the first so many keys.
+    pub(crate) fn new(
+        key_bytes: usize,
+        starts: u64,
+        seed: u64,
+        request: impl FnOnce(Bytes) -> RangeRequest,
+    ) -> RandomReads {
         RandomReads {
-            bytes: request.encode_to_vec(),
+            bytes: request(Bytes::from(vec![b'0'; key_bytes])).encode_to_vec(),
             key_bytes,
-            keys,
+            starts,
             random: SmallRng::seed_from_u64(seed),
         }
     }
@@ -68,7 +75,7 @@ impl RandomReads {
 
 impl Asker for RandomReads {
     fn ask(&mut self, message: &mut Vec<u8>) -> Option<&'static str> {
-        let number = self.random.random_range(0..self.keys);
+        let number = self.random.random_range(0..self.starts);
         write_digits(&mut self.bytes[KEY_AT..KEY_AT + self.key_bytes], number);
         message.extend_from_slice(&self.bytes);
         Some(RANGE)
@@ -81,7 +88,11 @@ mod tests {
 
     #[test]
     fn reads_decode_to_keys_in_the_key_space() {
-        let mut reads = RandomReads::new(8, 3, true, 1);
+        let mut reads = RandomReads::new(8, 3, 1, |key| RangeRequest {
+            key,
+            serializable: true,
+            ..RangeRequest::default()
+        });
         for _ in 0..20 {
             let mut message = Vec::new();
             assert_eq!(reads.ask(&mut message), Some(RANGE));
