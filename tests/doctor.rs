@@ -31,6 +31,15 @@ fn about<'f>(found: &'f [Value], what: &str) -> &'f Value {
         .unwrap_or_else(|| panic!("nothing about {what}: {found:?}"))
 }
 
+/// Holds that the member answers. How fast its disk is, which is a warning of its own, is this machine's affair.
+#[track_caller]
+fn answers(found: &[Value]) {
+    let member = about(found, "member");
+    let detail = member["detail"].to_string();
+    assert_ne!(member["state"], "wrong", "{found:?}");
+    assert!(detail.contains("a read takes"), "{found:?}");
+}
+
 /// The state of the worst finding, as an exit status.
 fn status_of(found: &[Value]) -> i32 {
     if found.iter().any(|one| one["state"] == "wrong") {
@@ -58,7 +67,8 @@ fn a_store_is_looked_at_whoever_made_it() {
         let output = doctor(&store.endpoint(), &["--data-dir", &data, "--json"]);
         let found = findings(&output);
         assert_eq!(output.status.code(), Some(status_of(&found)), "{found:?}");
-        for what in ["member", "quorum", "version", "quota"] {
+        answers(&found);
+        for what in ["quorum", "version", "quota"] {
             assert_eq!(about(&found, what)["state"], "ok", "{found:?}");
         }
         let clocks = found.iter().filter(|one| one["what"] == "clock");
@@ -134,7 +144,7 @@ fn a_certificate_near_its_end_is_told_by_file_and_as_it_is_shown() {
     let trusted = folder.path().join("ca.pem").display().to_string();
     let flags = ["--cacert", &trusted, "--cert-file", &certificate, "--json"];
     let found = findings(&doctor(&url, &flags));
-    assert_eq!(about(&found, "member")["state"], "ok", "{found:?}");
+    answers(&found);
     let mut seen = Vec::new();
     for one in found.iter().filter(|one| one["what"] == "certificate") {
         seen.push((one["state"].to_string(), one["detail"].to_string()));

@@ -1,7 +1,7 @@
 //! Ports for servers under test: from a block below the kernel's ephemeral range, so that no outgoing connection takes
 //! one between being picked and being listened on.
 
-use std::net::TcpListener;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// 21400 to 21499: outside the ephemeral range (32768 and up) and the registered ports of the programs used here.
@@ -20,7 +20,9 @@ pub fn free() -> u16 {
     let _ = NEXT.compare_exchange(u16::MAX, start, Ordering::Relaxed, Ordering::Relaxed);
     for _ in 0..COUNT {
         let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        // Asked by a connection, not by listening for a moment: a program that another thread starts just then would keep
+        // that listener until its exec.
+        if TcpStream::connect(("127.0.0.1", port)).is_err() {
             return port;
         }
     }

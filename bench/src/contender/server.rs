@@ -1,6 +1,6 @@
 //! A running contender: its processes, their addresses and its folder, gone when it is dropped.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -276,7 +276,9 @@ fn free_ports(first: u16, count: usize) -> Result<Vec<SocketAddr>, StartError> {
     let last = first.saturating_add(PORTS_TRIED);
     let free: Vec<SocketAddr> = (first..last)
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        .filter(|address| TcpListener::bind(address).is_ok())
+        // Not by listening for a moment: a program that another thread starts just then would keep that listener until its
+        // exec.
+        .filter(|address| TcpStream::connect(address).is_err())
         .take(count)
         .collect();
     if free.len() == count {
@@ -288,6 +290,8 @@ fn free_ports(first: u16, count: usize) -> Result<Vec<SocketAddr>, StartError> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     fn programs(program: &str) -> Programs {
@@ -346,10 +350,10 @@ mod tests {
 
     #[test]
     fn ports_in_use_are_passed_over() {
-        let ports = free_ports(21_570, 6).unwrap();
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let taken = taken.local_addr().unwrap().port();
+        let ports = free_ports(taken, 6).unwrap();
+        assert!(ports[0].port() > taken);
         assert!(ports.is_sorted_by(|one, next| one.port() < next.port()));
-        let _taken = TcpListener::bind(ports[0]).unwrap();
-        let others = free_ports(ports[0].port(), 1).unwrap();
-        assert!(others[0].port() > ports[0].port());
     }
 }
