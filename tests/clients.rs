@@ -58,6 +58,11 @@ fn python_etcd3() {
 }
 
 #[test]
+fn python_etcd3_py() {
+    python("etcd3_py", "etcd3_py_client.py", store().port(), "");
+}
+
+#[test]
 fn python_aetcd() {
     python("aetcd", "aetcd_client.py", store().port(), "");
 }

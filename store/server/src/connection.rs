@@ -116,6 +116,8 @@ impl Settings {
         builder
             .http1()
             .timer(TokioTimer::new())
+            // As etcd writes them: scripts look for "X-Etcd-Index" in what curl prints.
+            .title_case_headers(true)
             .header_read_timeout(HEAD_TIMEOUT);
         Self {
             builder,

@@ -128,7 +128,7 @@ fn malformed(why: impl Display) -> Status {
     Status::invalid_argument(why.to_string())
 }
 
-/// The status codes of the gateway (reference B.1).
+/// The status codes of the gateway, those of the grpc-gateway project.
 pub(super) fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_become_the_statuses_of_the_reference() {
+    fn codes_become_the_statuses_of_grpc_gateway() {
         for (code, wanted) in [
             (Code::InvalidArgument, 400),
             (Code::Unauthenticated, 401),

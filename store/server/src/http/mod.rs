@@ -1,5 +1,4 @@
-//! The plain HTTP side of the client port: health, version, metrics and the JSON gateway
-//! (reference B.1, B.2).
+//! The plain HTTP side of the client port: health, version, metrics and the JSON gateway.
 
 pub(crate) mod access;
 mod exposition;
@@ -117,11 +116,15 @@ impl Versions {
 }
 
 /// An error as the gateway words it: a gRPC code, a text, and details, of which there are none.
+///
+/// etcd up to 3.5 had the text under `error` as well, and clients of that time (Patroni of Debian 12, etcd3-py) read it
+/// nowhere else.
 #[derive(Serialize)]
 struct Problem<'t> {
     code: i32,
     message: &'t str,
     details: [(); 0],
+    error: &'t str,
 }
 
 impl<'t> Problem<'t> {
@@ -130,6 +133,7 @@ impl<'t> Problem<'t> {
             code: code as i32,
             message,
             details: [],
+            error: message,
         }
     }
 }

@@ -148,7 +148,7 @@ async fn a_watch_answers_a_line_for_each_message() {
     let stopped = tokio::spawn(store.server.stop());
     assert_eq!(
         ear.line().await.unwrap(),
-        r#"{"error":{"code":14,"message":"etcdserver: server stopped","details":[]}}"#
+        r#"{"error":{"code":14,"message":"etcdserver: server stopped","details":[],"grpc_code":14,"http_code":503,"http_status":"Service Unavailable"}}"#
     );
     assert_eq!(ear.line().await, None);
     stopped.await.unwrap();

@@ -120,7 +120,7 @@ async fn versions_and_unknown_paths() {
     assert_eq!(preflight.status(), 200);
     assert_eq!(
         missing.body(),
-        r#"{"code":5,"message":"Not Found","details":[]}"#
+        r#"{"code":5,"message":"Not Found","details":[],"error":"Not Found"}"#
     );
 }
 
@@ -247,31 +247,31 @@ async fn the_gateway_refuses_in_json() {
             "/v3/kv/range",
             "{}",
             400,
-            r#"{"code":3,"message":"etcdserver: key is not provided","details":[]}"#,
+            r#"{"code":3,"message":"etcdserver: key is not provided","details":[],"error":"etcdserver: key is not provided"}"#,
         ),
         (
             "/v3/kv/range",
             r#"{"key":"YQ==","revision":"9"}"#,
             400,
-            r#"{"code":11,"message":"etcdserver: mvcc: required revision is a future revision","details":[]}"#,
+            r#"{"code":11,"message":"etcdserver: mvcc: required revision is a future revision","details":[],"error":"etcdserver: mvcc: required revision is a future revision"}"#,
         ),
         (
             "/v3/lease/revoke",
             r#"{"ID":"9"}"#,
             404,
-            r#"{"code":5,"message":"etcdserver: requested lease not found","details":[]}"#,
+            r#"{"code":5,"message":"etcdserver: requested lease not found","details":[],"error":"etcdserver: requested lease not found"}"#,
         ),
         (
             "/v3/auth/enable",
             "{}",
             400,
-            r#"{"code":9,"message":"etcdserver: root user does not exist","details":[]}"#,
+            r#"{"code":9,"message":"etcdserver: root user does not exist","details":[],"error":"etcdserver: root user does not exist"}"#,
         ),
         (
             "/v3/kv/nothing",
             "{}",
             404,
-            r#"{"code":5,"message":"Not Found","details":[]}"#,
+            r#"{"code":5,"message":"Not Found","details":[],"error":"Not Found"}"#,
         ),
     ] {
         let answer = post(&store, path, body).await;

@@ -25,7 +25,7 @@ use crate::grpc::metadata::{self, Wanted};
 use crate::grpc::method::Method;
 use crate::grpc::services::{Answer, Arrival};
 use crate::grpc::stream::{Messages, led};
-use crate::http::{JSON, Problem, json, response};
+use crate::http::{JSON, json, response};
 
 /// Headers of the gRPC answer that the gateway passes on come under this name.
 const OF_GRPC: HeaderName = HeaderName::from_static("grpc-metadata-content-type");
@@ -42,7 +42,33 @@ pub(super) struct Arrived {
 #[serde(rename_all = "snake_case")]
 enum Line<'t, R> {
     Result(R),
-    Error(Problem<'t>),
+    Error(Broken<'t>),
+}
+
+/// Why a stream ends. etcd up to 3.5 said it in `grpc_code`, `http_code` and `http_status`, and clients of that time
+/// look there alone.
+#[derive(Serialize)]
+struct Broken<'t> {
+    code: i32,
+    message: &'t str,
+    details: [(); 0],
+    grpc_code: i32,
+    http_code: u16,
+    http_status: &'static str,
+}
+
+impl<'t> Broken<'t> {
+    fn new(error: &'t Status) -> Self {
+        let status = http_status(error.code());
+        Self {
+            code: error.code() as i32,
+            message: error.message(),
+            details: [],
+            grpc_code: error.code() as i32,
+            http_code: status.as_u16(),
+            http_status: status.canonical_reason().unwrap_or_default(),
+        }
+    }
 }
 
 impl Arrived {
@@ -156,10 +182,7 @@ where
         .chain(answers)
         .map(|answer| match answer {
             Ok(answer) => line(&Line::Result(answer.into_message())),
-            Err(error) => line(&Line::<()>::Error(Problem::new(
-                error.code(),
-                error.message(),
-            ))),
+            Err(error) => line(&Line::<()>::Error(Broken::new(&error))),
         });
     let mut response = response(status, JSON, Body::Lines(lines.filter_map(ready).boxed()));
     if status == StatusCode::OK {
