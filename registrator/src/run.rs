@@ -21,7 +21,7 @@ use crate::file_sd;
 use crate::host;
 use crate::journal::Journal;
 use crate::probe;
-use crate::registry::{Beats, Order, Presence, Registry, Task};
+use crate::registry::{Beats, Etcd, Order, Presence, Registry, Task};
 use crate::status::{Fault, Status, Work};
 use crate::verb;
 
@@ -172,14 +172,8 @@ async fn run(
     let connector = Connector::new(config.store.clone());
     let presence = Presence::new(id, rand_seed(), config.takeover);
     let terms = (lease, config.ttl_seconds);
-    let mut registry = Registry::new(
-        connector,
-        terms,
-        presence,
-        outside.beats,
-        facts.clone(),
-        todo,
-    );
+    let backend = Box::new(Etcd::new(connector, terms, presence));
+    let mut registry = Registry::new(backend, outside.beats, facts.clone(), todo);
     let rules = rules(&config, &node);
     let settings = Settings {
         resync_ms: u64::try_from(config.resync.as_millis()).unwrap_or(u64::MAX),
