@@ -1,14 +1,18 @@
 //! The keys API of etcd 2 on our store answers as a real etcd's does: written out requests, generated sequences, real
 //! clients, and what version 3 sees of it.
 
+mod auth;
 mod clients;
 mod sequences;
 mod view;
 
 use std::net::SocketAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use end_to_end::http::{self, Response};
 use end_to_end::store::{Maker, Store};
+use end_to_end::wait;
 use serde_json::Value;
 
 fn ours() -> Store {
@@ -18,30 +22,46 @@ fn ours() -> Store {
 fn theirs() -> Store {
     let mut store = Store::prepare(Maker::Etcd).with_option("--enable-v2");
     store.restart();
+    // Its index counts what it settles by itself after its start, too.
+    wait::until("etcd's cluster version", wait::LONG, || {
+        let answer = send(&store, "", "GET", "/version", "", "");
+        if answer.body.contains("\"etcdcluster\":\"3.5.0\"") {
+            Ok(())
+        } else {
+            Err(answer.body)
+        }
+    });
     store
 }
 
 /// One request: `PUT /a?ttl=5 value=x&dir=true`, the form last.
 fn ask(store: &Store, line: &str) -> Response {
-    let mut words = line.split(' ');
+    let mut words = line.splitn(3, ' ');
     let (method, path) = (
         words.next().unwrap_or_default(),
         words.next().unwrap_or_default(),
     );
-    let form = words.next().unwrap_or_default();
+    let kind = "application/x-www-form-urlencoded";
+    let body = words.next().unwrap_or_default();
+    send(store, "", method, &format!("/v2/keys{path}"), kind, body)
+}
+
+/// One request, in the name of `name:password` unless that is empty.
+fn send(store: &Store, user: &str, method: &str, path: &str, kind: &str, body: &str) -> Response {
     let address = SocketAddr::from(([127, 0, 0, 1], store.port()));
-    let head = if form.is_empty() {
-        String::new()
-    } else {
-        format!(
-            "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
-            form.len()
-        )
-    };
+    let mut head = String::new();
+    if !user.is_empty() {
+        let user = STANDARD.encode(user);
+        head = format!("Authorization: Basic {user}\r\n");
+    }
+    if !body.is_empty() {
+        let length = body.len();
+        head += &format!("Content-Type: {kind}\r\nContent-Length: {length}\r\n");
+    }
     let text = format!(
-        "{method} /v2/keys{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{head}\r\n{form}"
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{head}\r\n{body}"
     );
-    http::request(address, &text).unwrap_or_else(|cause| panic!("{line}: {cause}"))
+    http::request(address, &text).unwrap_or_else(|cause| panic!("{method} {path}: {cause}"))
 }
 
 /// What an answer says, with indexes counted from `base`. What differs by design is left out: `createdIndex` of what was

@@ -24,6 +24,7 @@ mod kind {
     pub(super) const ROLE_REVOKE: u8 = 11;
     pub(super) const ACTOR_STORE: u8 = 0;
     pub(super) const ACTOR_USER: u8 = 1;
+    pub(super) const ACTOR_JUDGED: u8 = 2;
 }
 
 impl Actor {
@@ -36,6 +37,10 @@ impl Actor {
                 put_bytes(out, name.as_bytes());
                 put_u64(out, *revision);
             }
+            Self::Judged { revision } => {
+                out.push(kind::ACTOR_JUDGED);
+                put_u64(out, *revision);
+            }
         }
     }
 
@@ -44,6 +49,9 @@ impl Actor {
             kind::ACTOR_STORE => Self::Store,
             kind::ACTOR_USER => Self::User {
                 name: Arc::from(text(reader)?),
+                revision: reader.u64()?,
+            },
+            kind::ACTOR_JUDGED => Self::Judged {
                 revision: reader.u64()?,
             },
             _ => return None,

@@ -1,5 +1,6 @@
 //! Whether somebody may: the one place where a request is let pass or refused.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::Machine;
@@ -19,6 +20,12 @@ pub enum Actor {
         /// [`Auth::revision`] at which it was proven.
         revision: u64,
     },
+    /// Somebody's whose right the member that took the request has judged itself, because the request reads and writes
+    /// more than whoever asks needs a permission for. It stands as long as users and roles do.
+    Judged {
+        /// [`Auth::revision`] by which it was judged.
+        revision: u64,
+    },
 }
 
 impl Auth {
@@ -31,7 +38,25 @@ impl Auth {
         self.check_with(actor, need, &mut |_, _| Ok(()))
     }
 
-    /// The same, with `leases` to judge needs that stand for the keys of leases.
+    /// Whether a role by itself has what is needed to read or write keys: for those who come without a name.
+    ///
+    /// # Errors
+    /// `PermissionDenied`.
+    pub fn check_role(&self, role: &str, need: &Need<'_>) -> Result<(), Refusal> {
+        let grants = self.grants(&BTreeSet::from([role.to_owned()]));
+        let allowed = match need {
+            Need::Read(start, end) => grants.read.contains(start, end),
+            Need::Write(start, end) => grants.write.contains(start, end),
+            _ => false,
+        };
+        if allowed {
+            Ok(())
+        } else {
+            Err(Refusal::PermissionDenied)
+        }
+    }
+
+    /// As [`Auth::check`], with `leases` to judge needs that stand for the keys of leases.
     fn check_with(
         &self,
         actor: Option<&Actor>,
@@ -43,6 +68,10 @@ impl Auth {
         }
         let (name, revision) = match actor {
             Some(Actor::Store) => return Ok(()),
+            Some(Actor::Judged { revision }) if *revision < self.revision => {
+                return Err(Refusal::AuthOldRevision);
+            }
+            Some(Actor::Judged { .. }) => return Ok(()),
             Some(Actor::User { name, revision }) => (name, *revision),
             None => return Err(Refusal::UserEmpty),
         };

@@ -313,6 +313,22 @@ fn what_concerns_keys_needs_the_present_revision() {
     assert_eq!(auth.check(Some(&root), &Need::Root), Ok(()));
 }
 
+#[test]
+fn a_role_alone_reads_and_writes_what_it_may() {
+    let auth = enabled();
+    let (single, denied) = (RangeEnd::Single, Err(Refusal::PermissionDenied));
+    for (role, need, wanted) in [
+        ("r", Need::Read(b"a", &single), Ok(())),
+        ("r", Need::Write(b"a", &single), denied),
+        ("r", Need::Read(b"z", &single), denied),
+        ("w", Need::Write(b"a", &single), Ok(())),
+        ("none", Need::Read(b"a", &single), denied),
+        ("root", Need::Root, denied),
+    ] {
+        assert_eq!(auth.check_role(role, &need), wanted, "{role} {need:?}");
+    }
+}
+
 /// A machine with keys of two leases: 1 holds `b` and `c`, 2 holds `b2` and `z`.
 fn machine() -> Machine {
     let mut machine = Machine::new(LIMITS);
@@ -545,6 +561,16 @@ fn commands_are_judged_when_they_are_applied() {
     let now = Some(actor(machine.auth(), "writer"));
     let refused = machine.apply(Index(25), write().by(now));
     assert_eq!(refused.reply, Err(Refusal::PermissionDenied));
+    // Judged elsewhere: by what is no more, or by what is.
+    let judged = |auth: &Auth| {
+        Some(Actor::Judged {
+            revision: auth.revision(),
+        })
+    };
+    let refused = machine.apply(Index(26), write().by(judged(&enabled())));
+    assert_eq!(refused.reply, Err(Refusal::AuthOldRevision));
+    let now = judged(machine.auth());
+    assert!(machine.apply(Index(27), write().by(now)).reply.is_ok());
 }
 
 /// These bytes stand in logs: a row may be added but never changed.
@@ -622,6 +648,13 @@ fn golden_bytes_of_changes_and_actors() {
             }
             .by(Some(user)),
             vec![1, 20, 1, 1, b'u', 0xac, 2, 4, 5],
+        ),
+        (
+            Command::Compact {
+                revision: Revision(5),
+            }
+            .by(Some(Actor::Judged { revision: 300 })),
+            vec![1, 20, 2, 0xac, 2, 4, 5],
         ),
     ];
     for (command, golden) in table {

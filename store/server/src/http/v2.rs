@@ -1,28 +1,28 @@
 //! The HTTP API of etcd 2, on the same keys as version 3: what requests mean is `store-v2`'s affair, here they are
-//! performed. `keys.rs` reads and writes, `watch.rs` waits, `cluster.rs` is members and figures, `books.rs` counts.
+//! performed. `keys.rs` reads and writes, `watch.rs` waits, `cluster.rs` is members and figures, `books.rs` counts, `guest.rs` is
+//! who calls.
 
 mod books;
 mod cluster;
+mod guest;
 mod keys;
 mod watch;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::header::{ALLOW, AUTHORIZATION};
+use http::header::ALLOW;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use store_machine::auth::{Actor, Need};
+use store_machine::error::Refusal;
 use store_v2::{Code, Error};
 
 pub(crate) use self::books::Books;
+use self::guest::{Guest, unauthorized};
 use super::{JSON, response, text};
 use crate::api::Api;
-use crate::auth::Credentials;
 use crate::body::Body;
-use crate::handle::{Failure, Handle};
+use crate::handle::Failure;
 
 const CLUSTER_ID: HeaderName = HeaderName::from_static("x-etcd-cluster-id");
 const INDEX: HeaderName = HeaderName::from_static("x-etcd-index");
@@ -46,73 +46,13 @@ pub(super) async fn serve(api: Arc<Api>, request: Request<Incoming>) -> Response
     answer
 }
 
-/// Who calls: by name and password with each request, as clients of version 2 do, or by what clients of version 3 show.
-struct Guest {
-    /// `None` = nobody asks.
-    actor: Option<Actor>,
-}
-
-impl Guest {
-    /// # Errors
-    /// It is not who it says.
-    async fn of(api: &Api, request: &Request<Incoming>) -> Result<Self, Error> {
-        if !api.handle.auth_view().enabled() {
-            return Ok(Self { actor: None });
-        }
-        let auth = api.handle.auth_view().current();
-        let headers = request.headers();
-        let Some((name, password)) = headers.get(AUTHORIZATION).and_then(basic) else {
-            let credentials = Credentials::of(headers, request.extensions());
-            let actor = api.guard.actor(&auth, &credentials).ok().flatten();
-            return actor.map_or_else(
-                || Err(unauthorized()),
-                |actor| Ok(Self { actor: Some(actor) }),
-            );
-        };
-        let hash = auth.user(&name).and_then(|user| user.password.clone());
-        let fits = api.guard.passwords.verify(password, hash).await;
-        if !fits.is_ok_and(|fits| fits) {
-            return Err(unauthorized());
-        }
-        let revision = auth.revision();
-        let name = Arc::from(name);
-        Ok(Self {
-            actor: Some(Actor::User { name, revision }),
-        })
-    }
-
-    /// # Errors
-    /// It may not.
-    fn require(&self, api: &Api, need: &Need<'_>) -> Result<(), Error> {
-        if self.actor.is_none() {
-            return Ok(());
-        }
-        let auth = api.handle.auth_view().current();
-        auth.check(self.actor.as_ref(), need)
-            .map_err(|_| unauthorized())
-    }
-}
-
-/// The way to the driver for what was permitted: deciding a request reads more than it shows, such as whether there are
-/// directories above.
-fn handle(api: &Api) -> Handle {
-    api.handle.by(Actor::Store)
-}
-
-fn basic(header: &HeaderValue) -> Option<(String, String)> {
-    let text = header.to_str().ok()?.strip_prefix("Basic ")?;
-    let bytes = STANDARD.decode(text.trim()).ok()?;
-    let text = String::from_utf8(bytes).ok()?;
-    let (name, password) = text.split_once(':')?;
-    Some((name.to_owned(), password.to_owned()))
-}
-
-fn unauthorized() -> Error {
-    Error::early(Code::Unauthorized, "Insufficient credentials")
-}
-
 /// A failure of the store, as version 2 tells it.
 fn failed(failure: Failure) -> Error {
+    // What was permitted when it was asked is not any more, or nobody asked then.
+    let judged_by_old = [Refusal::AuthOldRevision, Refusal::UserEmpty].map(Failure::Refused);
+    if judged_by_old.contains(&failure) {
+        return unauthorized();
+    }
     let status = crate::grpc::errors::status(failure);
     Error::early(Code::RaftInternal, status.message())
 }

@@ -7,7 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use store_machine::auth::Need;
+use store_machine::auth::{Actor, Need};
 use store_machine::command::Command;
 use store_machine::error::Refusal;
 use store_machine::reply::Reply;
@@ -17,15 +17,18 @@ use store_v2::{
     Answer, Code, Error, Listing, Lives, Look, Nameless, Params, Path, Plan, Term, Verb, decide,
 };
 
-use super::{Guest, failed, handle, is_read, not_allowed, now_ms, refused, watch, with_index};
+use super::{Guest, failed, is_read, not_allowed, now_ms, refused, watch, with_index};
 use crate::api::Api;
 use crate::body::Body;
-use crate::handle::{Consistency, Failure};
+use crate::handle::{Consistency, Failure, Handle};
 use crate::http::{JSON, response};
 
 /// Times a write is decided anew because somebody else was quicker: those that come between are done themselves, so
 /// that as many writers of one key at once all succeed.
 const ATTEMPTS_MAX: usize = 64;
+
+/// Times a request is judged anew because users or roles have changed since: those who change them do so by hand.
+const JUDGEMENTS_MAX: usize = 8;
 
 /// Leases of others whose time to live one answer asks the leader for.
 const LIVES_MAX: usize = 256;
@@ -39,39 +42,46 @@ pub(super) async fn serve(api: &Arc<Api>, raw: &str, request: Request<Incoming>)
         method if *method == Method::DELETE => Verb::Delete,
         _ => return not_allowed("HEAD,GET,PUT,POST,DELETE"),
     };
-    let answer = match Guest::of(api, &request).await {
-        Ok(guest) => perform(api, &guest, verb, raw, request).await,
-        Err(error) => Err(error),
-    };
+    let answer = perform(api, verb, raw, request).await;
     answer.unwrap_or_else(|error| refused(&error))
 }
 
 async fn perform(
     api: &Arc<Api>,
-    guest: &Guest,
     verb: Verb,
     raw: &str,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Error> {
+    let mut guest = Guest::of(api, &request).await?;
     let query = request.uri().query().unwrap_or_default().to_owned();
     let form = match verb {
         Verb::Put | Verb::Post => form(api, request).await?,
         Verb::Get | Verb::Delete => String::new(),
     };
     let params = Params::parse(verb, raw, &[&form, &query])?;
-    permitted(api, guest, &params)?;
-    if params.wait {
-        return watch::serve(api, &params).await;
+    for _ in 1..JUDGEMENTS_MAX {
+        match attempt(api, &guest, &params).await {
+            Err(error) if error.code == Code::Unauthorized && guest.renew(api).await? => {}
+            answer => return answer,
+        }
     }
-    if verb == Verb::Get {
-        let answer = get(api, guest, &params).await;
+    attempt(api, &guest, &params).await
+}
+
+async fn attempt(api: &Arc<Api>, guest: &Guest, params: &Params) -> Result<Response<Body>, Error> {
+    permitted(api, guest, params)?;
+    if params.wait {
+        return watch::serve(api, guest, params).await;
+    }
+    if params.verb == Verb::Get {
+        let answer = get(api, guest, params).await;
         api.v2.count("get", answer.is_ok());
         return answer.map(|answer| told(api, &answer));
     }
-    let answer = write(api, &params).await;
+    let answer = write(api, guest, params).await;
     let action = match &answer {
         Ok(answer) => answer.action,
-        Err(_) => failed_action(&params),
+        Err(_) => failed_action(params),
     };
     api.v2.count(action, answer.is_ok());
     answer.map(|answer| told(api, &answer))
@@ -122,8 +132,8 @@ fn permitted(api: &Api, guest: &Guest, params: &Params) -> Result<(), Error> {
     }
 }
 
-async fn look(api: &Api, path: Path, consistency: Consistency) -> Result<Look, Error> {
-    let answer = handle(api)
+async fn look(handle: &Handle, path: Path, consistency: Consistency) -> Result<Look, Error> {
+    let answer = handle
         .read_txn(Look::request(&path), consistency)
         .await
         .map_err(failed)?;
@@ -137,11 +147,12 @@ async fn get(api: &Api, guest: &Guest, params: &Params) -> Result<Answer, Error>
     } else {
         Consistency::Serializable
     };
+    let handle = guest.handle(api);
     if let Some(nameless) = Nameless::of(&params.path) {
-        return get_nameless(api, nameless, consistency).await;
+        return get_nameless(&handle, nameless, consistency).await;
     }
     loop {
-        let look = look(api, params.path.clone(), consistency).await?;
+        let look = look(&handle, params.path.clone(), consistency).await?;
         look.found()?;
         if look.is_dir() {
             // What is in it is shown with its values.
@@ -151,7 +162,7 @@ async fn get(api: &Api, guest: &Guest, params: &Params) -> Result<Answer, Error>
         let mut listing = Listing::new(look, params.recursive);
         let mut whole = true;
         while let Some(page) = listing.request() {
-            match handle(api).range(page, Consistency::Serializable).await {
+            match handle.range(page, Consistency::Serializable).await {
                 Ok(page) => listing.take(page.body),
                 // Compacted while it was read: what there is now is read instead.
                 Err(Failure::Refused(Refusal::Compacted)) => {
@@ -162,19 +173,19 @@ async fn get(api: &Api, guest: &Guest, params: &Params) -> Result<Answer, Error>
             }
         }
         if whole {
-            let lives = lives(api, &listing.foreign_leases()).await;
+            let lives = lives(&handle, &listing.foreign_leases()).await;
             return Ok(listing.done(&lives, now_ms()));
         }
     }
 }
 
 async fn get_nameless(
-    api: &Api,
+    handle: &Handle,
     mut nameless: Nameless,
     mut consistency: Consistency,
 ) -> Result<Answer, Error> {
     while let Some(page) = nameless.request() {
-        let page = handle(api).range(page, consistency).await.map_err(failed)?;
+        let page = handle.range(page, consistency).await.map_err(failed)?;
         nameless.take(page.body, page.header.revision.0);
         // What follows is read at the same revision.
         consistency = Consistency::Serializable;
@@ -182,10 +193,11 @@ async fn get_nameless(
     nameless.done(&Lives::new(), now_ms())
 }
 
-async fn write(api: &Api, params: &Params) -> Result<Answer, Error> {
+async fn write(api: &Api, guest: &Guest, params: &Params) -> Result<Answer, Error> {
+    let handle = &guest.handle(api);
     let mut granted = None;
     for _ in 0..ATTEMPTS_MAX {
-        let decided = decide_now(api, params).await;
+        let decided = decide_now(handle, params).await;
         let (plan, index) = match decided {
             Ok(decided) => decided,
             Err(error) => {
@@ -194,14 +206,21 @@ async fn write(api: &Api, params: &Params) -> Result<Answer, Error> {
             }
         };
         if let (Some((term, seconds)), None) = (plan.lease, granted) {
-            granted = Some(grant(api, term, seconds).await?);
+            granted = Some(grant(handle, term, seconds).await?);
         }
         let txn = plan.txn(granted.filter(|_| plan.lease.is_some()));
-        let done = handle(api).propose(Command::Txn(txn)).await;
-        let done = done.map_err(|failure| Error {
-            index,
-            ..failed(failure)
-        })?;
+        let done = match handle.propose(Command::Txn(txn)).await {
+            Ok(done) => done,
+            Err(failure) => {
+                if matches!(failure, Failure::Refused(_)) {
+                    give_back(api, granted).await;
+                }
+                return Err(Error {
+                    index,
+                    ..failed(failure)
+                });
+            }
+        };
         if let Reply::Txn(reply) = done.body
             && reply.succeeded
         {
@@ -212,22 +231,22 @@ async fn write(api: &Api, params: &Params) -> Result<Answer, Error> {
     Err(failed(Failure::TooManyRequests))
 }
 
-async fn decide_now(api: &Api, params: &Params) -> Result<(Plan, i64), Error> {
-    let mut there = look(api, params.path.clone(), Consistency::Linearizable).await?;
+async fn decide_now(handle: &Handle, params: &Params) -> Result<(Plan, i64), Error> {
+    let mut there = look(handle, params.path.clone(), Consistency::Linearizable).await?;
     if params.verb == Verb::Post {
         let path = params.target(there.revision());
-        there = look(api, path, Consistency::Linearizable).await?;
+        there = look(handle, path, Consistency::Linearizable).await?;
     }
-    let lives = lives(api, &there.foreign_leases()).await;
+    let lives = lives(handle, &there.foreign_leases()).await;
     let plan = decide(params, &there, &lives, now_ms())?;
     Ok((plan, there.revision()))
 }
 
 /// A lease whose id says when it ends; ids that are taken are passed over.
-async fn grant(api: &Api, term: Term, seconds: i64) -> Result<LeaseId, Error> {
+async fn grant(handle: &Handle, term: Term, seconds: i64) -> Result<LeaseId, Error> {
     loop {
         let id = term.lease(rand::random());
-        match handle(api).lease_grant(id, seconds).await {
+        match handle.lease_grant(id, seconds).await {
             Ok(_) => return Ok(id),
             Err(Failure::Refused(Refusal::LeaseExists)) => {}
             Err(failure) => return Err(failed(failure)),
@@ -238,16 +257,18 @@ async fn grant(api: &Api, term: Term, seconds: i64) -> Result<LeaseId, Error> {
 /// Ends a lease that came to nothing; one that is not ended now ends by itself.
 async fn give_back(api: &Api, lease: Option<LeaseId>) {
     if let Some(id) = lease {
-        let _ = handle(api)
+        let _ = api
+            .handle
+            .by(Actor::Store)
             .propose(Command::LeaseRevoke { id, term: 0 })
             .await;
     }
 }
 
-async fn lives(api: &Api, leases: &[LeaseId]) -> Lives {
+async fn lives(handle: &Handle, leases: &[LeaseId]) -> Lives {
     let mut lives = Lives::new();
     for lease in leases.iter().take(LIVES_MAX) {
-        let life = handle(api).lease_time_to_live(*lease, false).await;
+        let life = handle.lease_time_to_live(*lease, false).await;
         if let Ok(Some(life)) = life.map(|answer| answer.body) {
             lives.insert(*lease, life.remaining_seconds);
         }

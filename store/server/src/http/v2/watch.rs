@@ -14,7 +14,7 @@ use store_watch::batch::{Batch, WatchId};
 use store_watch::watcher::WatchSpec;
 use tokio_util::sync::CancellationToken;
 
-use super::{failed, handle, now_ms, with_index};
+use super::{Guest, failed, now_ms, with_index};
 use crate::api::Api;
 use crate::body::Body;
 use crate::handle::WatchStream;
@@ -33,8 +33,12 @@ struct Waiting {
 }
 
 /// Answers at once with the head; what happens comes when it does.
-pub(super) async fn serve(api: &Arc<Api>, params: &Params) -> Result<Response<Body>, Error> {
-    let status = handle(api).status().await.map_err(failed)?;
+pub(super) async fn serve(
+    api: &Arc<Api>,
+    guest: &Guest,
+    params: &Params,
+) -> Result<Response<Body>, Error> {
+    let status = guest.handle(api).status().await.map_err(failed)?;
     let (revision, compacted) = (status.header.revision.0, status.body.compacted.0);
     let asked = i64::try_from(params.wait_index).unwrap_or(i64::MAX);
     if asked != 0 && asked < compacted {
@@ -48,7 +52,7 @@ pub(super) async fn serve(api: &Arc<Api>, params: &Params) -> Result<Response<Bo
         path: params.path.clone(),
         recursive: params.recursive,
     };
-    let hub = handle(api).watch();
+    let hub = guest.handle(api).watch();
     hub.create(WatchSpec {
         keys: scope.keys(),
         start: Revision(if asked == 0 { revision + 1 } else { asked }),
