@@ -169,12 +169,14 @@ pub enum Effect {
         /// The book to save first; `None` if there is no reload that a crash could leave undone.
         book: Option<Arc<Book>>,
     },
-    /// Run `reload_cmd`.
+    /// Make the service read its file.
     Reload {
         /// Name of the resource.
         name: String,
         /// Pass to answer with.
         pass: u64,
+        /// Content the service is proven to run on until now.
+        running: Option<ContentHash>,
     },
     /// Run `verify_cmd`: whether the service really runs on the new file.
     Verify {

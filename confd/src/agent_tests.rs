@@ -459,7 +459,7 @@ impl World {
                 let replaced = result(3).map(|()| Replaced { notes, found });
                 (name, pass, Done::Replaced(replaced))
             }
-            Effect::Reload { name, pass } => {
+            Effect::Reload { name, pass, .. } => {
                 let poison = self.poison.map(|value| format!("value {value}"));
                 let refused = poison.is_some() && self.disk.as_deref() == poison.as_deref();
                 if !broken[4] && !refused {

@@ -1,8 +1,9 @@
 //! confd: keeps configuration files equal to what the store says, and services running on them.
 //!
 //! Pure: [`resource`] (what to keep), [`tree`], [`glob`] and [`reads`] (what a template sees and has seen), [`engine`]
-//! (templates), [`render`], [`plan`] (desired, applied, reloaded), [`agent`] (when to do what). Shells: [`files`] on [`disk`],
-//! [`command`], [`backends`], [`confdir`], [`run`], `api`, `state`. Never knows Docker, raft, or what a key means beyond
+//! (templates), [`render`], [`plan`] (desired, applied, reloaded), [`reload`] (how a service takes its file), [`agent`]
+//! (when to do what). Shells: `drivers`, [`files`] on [`disk`],
+//! [`command`], [`backends`], [`confdir`], [`run`], `api`, `state`. Never knows raft, the Docker engine beyond the two calls of a driver, or what a key means beyond
 //! the catalog.
 //!
 //! ```text
@@ -21,6 +22,7 @@ pub mod config;
 pub mod defaults;
 pub mod dialect;
 pub mod disk;
+mod drivers;
 pub mod duration;
 pub mod engine;
 mod faults;
@@ -33,6 +35,7 @@ pub mod plan;
 mod program;
 mod quiet;
 pub mod reads;
+pub mod reload;
 pub mod render;
 pub mod resource;
 pub mod run;

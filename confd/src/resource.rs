@@ -5,6 +5,7 @@
 //! its own fault and nobody else's.
 
 mod fields;
+mod reloads;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use self::fields::Fields;
 use crate::defaults::Defaults;
 use crate::engine::EngineName;
 use crate::format::Format;
+use crate::reload::Driver;
 
 /// One file to keep.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,8 +44,12 @@ pub struct Resource {
     pub check_cmd: Option<String>,
     /// Shell command that makes the service read the new file.
     pub reload_cmd: Option<String>,
+    /// How the service is made to read the new file, if not by `reload_cmd`.
+    pub reload: Option<Driver>,
     /// Shell command that proves that the service runs on the new file.
     pub verify_cmd: Option<String>,
+    /// Address that answers with a status of 200 to 299 when the service runs on the new file.
+    pub verify_url: Option<String>,
     /// Whether content that the service did not take is taken back.
     pub rollback: bool,
     /// Longest `check_cmd` may run.
@@ -64,6 +70,23 @@ pub struct Resource {
     pub vars: Map<String, Value>,
     /// What is accepted but probably not meant, one line each.
     pub warnings: Vec<String>,
+}
+
+impl Resource {
+    /// Whether there is a service to be told of a new file.
+    pub fn is_told(&self) -> bool {
+        self.reload_cmd.is_some() || self.reload.is_some()
+    }
+
+    /// Whether there is a proof that the service runs on the file, beside that it was told.
+    pub fn is_verified(&self) -> bool {
+        self.verify_cmd.is_some() || self.verify_url.is_some()
+    }
+
+    /// Whether there is a service whose state must be proven.
+    pub fn is_served(&self) -> bool {
+        self.is_told() || self.is_verified()
+    }
 }
 
 /// A user or group, by name or number. Names are looked up when a file is written.
@@ -121,7 +144,9 @@ const KEYS: &[&str] = &[
     "group",
     "check_cmd",
     "reload_cmd",
+    "reload",
     "verify_cmd",
+    "verify_url",
     "rollback",
     "check_cmd_timeout",
     "reload_cmd_timeout",

@@ -7,6 +7,7 @@
 mod copies;
 mod jobs;
 mod notice;
+mod services;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

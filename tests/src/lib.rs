@@ -13,6 +13,7 @@ pub mod confdir;
 pub mod dns;
 pub mod docker;
 pub mod etcdctl;
+pub mod haproxy;
 pub mod history;
 pub mod http;
 pub mod load;

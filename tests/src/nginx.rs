@@ -72,6 +72,12 @@ impl Nginx {
         command
     }
 
+    /// The shell command that calls it as it was started.
+    #[must_use]
+    pub fn call(prefix: &Path) -> String {
+        shell(&Self::command(prefix))
+    }
+
     /// The shell command that checks its configuration, for `check_cmd`.
     #[must_use]
     pub fn check_command(prefix: &Path) -> String {

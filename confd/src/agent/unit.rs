@@ -63,6 +63,8 @@ pub(super) struct Unit {
     /// Content that the failed passes since the last good one tried to apply; other content starts the waits anew.
     attempted: Option<ContentHash>,
     retry_at: Option<Duration>,
+    /// Content the service was proven to run on when the pass replaced it.
+    running: Option<ContentHash>,
     /// Why the content under way is being taken back.
     refused: Option<(Step, Fault)>,
     /// The service took neither new nor old content last: going back helps nothing until it has taken one.
@@ -122,6 +124,7 @@ impl Unit {
             backoff: Backoff::new(RETRY_FLOOR, RETRY_CEILING, seed),
             attempted: None,
             retry_at: None,
+            running: None,
             refused: None,
             in_vain: false,
             gate: None,
@@ -237,6 +240,7 @@ impl Unit {
             self.thorough = true;
         }
         self.pass = pass;
+        self.running = None;
         self.at = At::Render;
         self.rendering_at = revision;
         self.quiet.fire(now);
@@ -358,13 +362,15 @@ impl Unit {
 
     /// Whether there is a service whose state must be proven.
     fn reloads(&self) -> bool {
-        (self.resource.reload_cmd.is_some() || self.resource.verify_cmd.is_some())
-            && !self.sync_only
+        self.resource.is_served() && !self.sync_only
     }
 
     fn replace(&mut self, hash: ContentHash, book: &mut Book) -> Next {
         self.at = At::Replace(hash);
         self.settled = None;
+        self.running = book
+            .record(&self.resource.dest)
+            .and_then(|record| record.reloaded);
         book.begin(&self.resource.dest, hash, self.rendering_at);
         // What a crash can leave undone is the reload; without one there is nothing to remember before.
         let book = self.reloads().then(|| Arc::new(book.clone()));
@@ -375,17 +381,22 @@ impl Unit {
         if !self.reloads() {
             return self.settle(now, hash, book);
         }
-        if self.resource.reload_cmd.is_none() {
+        if !self.resource.is_told() {
             return self.verify(now, hash, book);
         }
         self.at = At::Reload(hash);
         let interval = self.resource.min_reload_interval;
         self.gate = (!interval.is_zero()).then(|| now + interval);
-        Next::Do(Box::new(|name, pass| Effect::Reload { name, pass }))
+        let running = self.running;
+        Next::Do(Box::new(move |name, pass| Effect::Reload {
+            name,
+            pass,
+            running,
+        }))
     }
 
     fn verify(&mut self, now: Duration, hash: ContentHash, book: &mut Book) -> Next {
-        if self.resource.verify_cmd.is_none() || self.sync_only {
+        if !self.resource.is_verified() || self.sync_only {
             return self.settle(now, hash, book);
         }
         self.at = At::Verify(hash);

@@ -55,7 +55,9 @@ impl Fields<'_> {
             group: self.account("gid", "group")?,
             check_cmd: self.command("check_cmd")?,
             reload_cmd: self.command("reload_cmd")?,
+            reload: self.reload()?,
             verify_cmd: self.command("verify_cmd")?,
+            verify_url: self.url("verify_url")?,
             rollback: self.flag("rollback")?.unwrap_or(true),
             check_cmd_timeout: self.timeout("check_cmd_timeout", defaults.check_cmd_timeout)?,
             reload_cmd_timeout: self.timeout("reload_cmd_timeout", defaults.reload_cmd_timeout)?,
@@ -129,7 +131,7 @@ impl Fields<'_> {
         )
     }
 
-    fn fault(&self, key: &str, problem: &str) -> ResourceError {
+    pub(super) fn fault(&self, key: &str, problem: &str) -> ResourceError {
         ResourceError::new(&self.place(key), format!("{key} {problem}"))
     }
 
@@ -150,7 +152,7 @@ impl Fields<'_> {
         }
     }
 
-    fn command(&self, key: &str) -> Result<Option<String>, ResourceError> {
+    pub(super) fn command(&self, key: &str) -> Result<Option<String>, ResourceError> {
         Ok(self.text(key)?.filter(|command| !command.trim().is_empty()))
     }
 

@@ -7,11 +7,13 @@ use crate::disk::Disk;
 use crate::files::{self, Staging};
 use crate::generations::Generations;
 use crate::plan::ContentHash;
+use crate::reload::Driver;
 use crate::resource::Resource;
 
-/// Whether older content may be put back for it.
+/// Whether older content may be put back for it, or is needed to tell what is new.
 pub(super) fn goes_back(resource: &Resource) -> bool {
-    resource.rollback && (resource.reload_cmd.is_some() || resource.verify_cmd.is_some())
+    let compares = resource.reload.as_ref().is_some_and(Driver::compares);
+    compares || resource.rollback && resource.is_served()
 }
 
 /// Keeps what stands there. Without a copy there is nothing to go back to, which is no reason to stop.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::copies::{goes_back, keep, restore};
+use super::services::{self, Outcome};
 use crate::agent::{Done, Effect, Fault, Output, Replaced};
-use crate::command::{self, CommandError};
 use crate::confdir::{Unit, Units};
 use crate::disk::Disk;
 use crate::engine::Globals;
@@ -18,6 +18,7 @@ use crate::faults::chain;
 use crate::files::{self, Staged, Staging};
 use crate::generations::Generations;
 use crate::plan::Book;
+use crate::reload::Driver;
 use crate::render::render;
 use crate::resource::Resource;
 use crate::state::StateFile;
@@ -186,16 +187,13 @@ impl Jobs {
             }
             Effect::Check { name, pass } => {
                 let job = self.jobs.get(&name);
-                let command = job.and_then(|job| {
-                    let resource = &job.unit.resource;
-                    let command = resource.check_cmd.as_deref()?;
-                    let staged = job.staged.as_ref()?;
-                    Some((
-                        command::expand(command, &staged.path, &resource.dest),
-                        resource.check_cmd_timeout,
-                    ))
-                });
-                self.command(name, pass, "check_cmd", command, Done::Checked);
+                let found =
+                    job.and_then(|job| Some((job.unit.resource.clone(), job.staged.clone()?)));
+                let Some((resource, staged)) = found else {
+                    return self.impossible(name, pass, "check");
+                };
+                let check = async move { services::check(&resource, &staged.path).await };
+                self.beside(name, pass, Done::Checked, check);
             }
             Effect::Replace { name, pass, book } => {
                 let staged = self.jobs.get(&name).and_then(|job| job.staged.clone());
@@ -248,25 +246,26 @@ impl Jobs {
                 self.generations.retain(&kept);
             }
             Effect::Verify { name, pass } => {
-                let command = self.resource(&name).and_then(|resource| {
-                    let command = resource.verify_cmd.as_deref()?;
-                    Some((
-                        command::expand(command, &resource.dest, &resource.dest),
-                        resource.reload_cmd_timeout,
-                    ))
-                });
-                self.command(name, pass, "verify_cmd", command, Done::Verified);
+                let Some(resource) = self.resource(&name) else {
+                    return self.impossible(name, pass, "verify");
+                };
+                let verify = async move { services::verify(&resource).await };
+                self.beside(name, pass, Done::Verified, verify);
             }
-            Effect::Reload { name, pass } => {
-                let command = self.resource(&name).and_then(|resource| {
-                    let command = resource.reload_cmd.as_deref()?;
-                    // The staged file is in place by now, so both names mean the destination.
-                    Some((
-                        command::expand(command, &resource.dest, &resource.dest),
-                        resource.reload_cmd_timeout,
-                    ))
-                });
-                self.command(name, pass, "reload_cmd", command, Done::Reloaded);
+            Effect::Reload {
+                name,
+                pass,
+                running,
+            } => {
+                let Some(resource) = self.resource(&name) else {
+                    return self.impossible(name, pass, "reload");
+                };
+                let compares = resource.reload.as_ref().is_some_and(Driver::compares);
+                let running = running.filter(|_| compares);
+                // A small file; who has no copy of it is told by a whole reload.
+                let running = running.and_then(|hash| self.generations.content(hash).ok());
+                let reload = async move { services::reload(&resource, running).await };
+                self.beside(name, pass, Done::Reloaded, reload);
             }
             Effect::Compare { name, pass, text } => {
                 let Some(resource) = self.resource(&name) else {
@@ -366,33 +365,24 @@ impl Jobs {
         self.ready.push_back(answer(name, pass, work));
     }
 
-    fn command(
+    /// A step that waits for others rather than for the disk.
+    fn beside(
         &mut self,
         name: String,
         pass: u64,
-        what: &'static str,
-        command: Option<(String, Duration)>,
         done: fn(Result<(), Fault>) -> Done,
+        step: impl Future<Output = Outcome> + Send + 'static,
     ) {
-        let Some((command, timeout)) = command else {
-            return self.impossible(name, pass, what);
-        };
         self.busy += 1;
         let tell = self.tell.clone();
         tokio::spawn(async move {
-            let result = command::run(what, &command, timeout).await;
-            let output = result
-                .as_ref()
-                .err()
-                .map(CommandError::output)
-                .unwrap_or_default()
-                .to_owned();
-            let done = done(result.map_err(Fault::from));
+            let (result, output) = step.await;
+            // Fails only if the agent is gone.
             let _ = tell
                 .send(Answer {
                     name,
                     pass,
-                    done,
+                    done: done(result),
                     output,
                     staged: None,
                     took: Duration::ZERO,
@@ -410,10 +400,10 @@ impl Jobs {
         };
         let done = match step {
             "stage" => Done::Staged(Err(fault)),
-            "check_cmd" => Done::Checked(Err(fault)),
+            "check" => Done::Checked(Err(fault)),
             "replace" => Done::Replaced(Err(fault)),
-            "reload_cmd" => Done::Reloaded(Err(fault)),
-            "verify_cmd" => Done::Verified(Err(fault)),
+            "reload" => Done::Reloaded(Err(fault)),
+            "verify" => Done::Verified(Err(fault)),
             "restore" => Done::Restored(Err(fault)),
             "compare" => Done::Compared(Err(fault)),
             _ => Done::Rendered(Output {

@@ -82,12 +82,17 @@ impl Unit {
             self.still_refused(now, book);
             return Next::Nothing;
         }
-        if self.resource.reload_cmd.is_none() {
+        if !self.resource.is_told() {
             return self.restored(now, bad, good, Ok(()), book);
         }
         book.doubt(dest);
         self.at = At::ReloadRestored(bad, good);
-        Next::Do(Box::new(|name, pass| Effect::Reload { name, pass }))
+        // Part of the refused content may be in force.
+        Next::Do(Box::new(|name, pass| Effect::Reload {
+            name,
+            pass,
+            running: None,
+        }))
     }
 
     /// The old content is in place and the service was told.

@@ -354,7 +354,7 @@ impl Renderer {
                 let done = self.replace(desk, &name)?;
                 (name, pass, Done::Replaced(done))
             }
-            Effect::Reload { name, pass } => {
+            Effect::Reload { name, pass, .. } => {
                 let done = self.command(desk, &name);
                 (name, pass, Done::Reloaded(done))
             }
