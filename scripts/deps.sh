@@ -5,7 +5,7 @@
 #   scripts/deps.sh --check   install nothing: name what is missing, exit 1 if anything is
 #
 # Runs again at no cost: with nothing missing it only looks, well under a second. Services that come with a
-# package (nginx, haproxy) are not left running: tests and demo start their own. Where it may not install
+# package (nginx, haproxy, PostgreSQL) are not left running: tests and demo start their own. Where it may not install
 # (no apt-get, no right to), it names what is missing and exits 1. Rust is not its job, see `need_rust`.
 set -euo pipefail
 : "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
@@ -55,6 +55,7 @@ busybox_is_static() {
     [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1
 }
 pip_works() { have python3 && python3 -m pip --version >/dev/null 2>&1; }
+postgres_there() { compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; }
 etcd_there() { [ -x "$ETCD_DIR/etcd" ] && [ -x "$ETCD_DIR/etcdctl" ] && [ -x "$ETCD_DIR/etcdutl" ]; }
 
 client_pins() { cat "$CLIENT_PINS"/*.txt "$CLIENT_PINS/package-lock.json" | sha256sum; }
@@ -87,6 +88,9 @@ find_missing() {
     busybox_is_static || need "a static busybox" busybox-static
     [ -x /usr/bin/etcdctl ] || need "Debian's etcdctl" etcd-client
     [ -x /usr/bin/etcd ] || need "Debian's etcd" etcd-server
+    postgres_there || need "the PostgreSQL server" postgresql
+    { [ -x /usr/bin/patroni ] && [ -d /usr/lib/python3/dist-packages/etcd ]; } ||
+        need "Patroni, with its client for API 2" patroni python3-etcd
     have iptables || need "iptables" iptables
     { have setsid && have setpriv && have mount; } || need "setsid, setpriv and mount" util-linux mount
     { have ip && have tc; } || need "ip and tc" iproute2
@@ -138,6 +142,13 @@ install_packages() {
         as_root chmod 755 $policy
         policy_is_ours=true
     fi
+    # Nor is a database cluster made that nobody asked for (pg_createcluster(8)); Patroni makes its own.
+    local drop_in=/etc/postgresql-common/createcluster.d/no-main-cluster.conf drop_in_is_ours=false
+    if [[ " ${packages[*]} " == *" postgresql "* ]]; then
+        as_root mkdir -p "$(dirname $drop_in)"
+        echo 'create_main_cluster = false' | as_root tee $drop_in >/dev/null
+        drop_in_is_ours=true
+    fi
     local status=0
     {
         as_root apt-get -q -o Acquire::Retries=3 update &&
@@ -145,11 +156,12 @@ install_packages() {
                 install --no-install-recommends "${packages[@]}"
     } >"$log" 2>&1 </dev/null || status=$?
     if $policy_is_ours; then as_root rm -f $policy; fi
+    if $drop_in_is_ours; then as_root rm -f $drop_in; fi
     [ $status = 0 ] || { tail -n 20 "$log" >&2; fail "apt-get failed with status $status" "the last lines of its output stand above"; }
     # Nor may it start at the next boot. Only what was installed just now: somebody's own nginx stays as it is.
     if systemd_runs; then
         local service
-        for service in nginx haproxy etcd; do
+        for service in nginx haproxy etcd postgresql patroni; do
             [[ " ${packages[*]} " == *" $service"* ]] && as_root systemctl disable --now "$service" >/dev/null 2>&1 || true
         done
     fi

@@ -61,6 +61,19 @@ pub fn etcd_of_distribution() -> PathBuf {
     present(PathBuf::from("/usr/bin/etcd"))
 }
 
+/// A program of the distribution's PostgreSQL server, of the latest series that is there.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn postgres(program: &str) -> PathBuf {
+    let all = Path::new("/usr/lib/postgresql");
+    let series = std::fs::read_dir(all).into_iter().flatten().flatten();
+    let series = series.filter_map(|folder| folder.file_name().to_str()?.parse::<u32>().ok());
+    let latest = series.max().unwrap_or_default().to_string();
+    present(all.join(latest).join("bin").join(program))
+}
+
 /// The static busybox, a shell for images made from scratch.
 ///
 /// # Panics
