@@ -27,14 +27,6 @@ fn post(store: &Store, path: &str, token: &str, body: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Memory the process holds, from its status file.
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .unwrap_or_else(|| panic!("no VmRSS for {pid}: {status}"))
-}
-
 #[test]
 fn no_password_and_no_token_is_ever_logged() {
     let maker = Maker::Muster(PathBuf::from(env!("CARGO_BIN_EXE_muster")));
@@ -96,8 +88,7 @@ fn guessing_tokens_costs_the_store_no_memory() {
     let _ = client.run(&["role", "add", "root"]);
     let _ = client.run(&["user", "grant-role", "root", "root"]);
     let _ = client.run(&["auth", "enable"]);
-    let pid = store.process().pid();
-    let before = resident_kib(pid);
+    let before = store.process().resident_kib();
     // One curl for all of them: each with its own token, on one connection.
     let folder = store.data().with_extension("guesses");
     let guesses: Vec<String> = (0..GUESSES)
@@ -121,7 +112,7 @@ fn guessing_tokens_costs_the_store_no_memory() {
         "{refused} refused: {}",
         &said[..said.len().min(500)]
     );
-    let after = resident_kib(pid);
+    let after = store.process().resident_kib();
     assert!(
         after <= before + GROWTH_KIB_MAX,
         "{GUESSES} guesses took {before} KiB to {after} KiB"

@@ -26,6 +26,8 @@ pub struct Holder<'a> {
     pub hosts: &'a [&'a str],
     /// Days until its end; negative for one past it.
     pub days: i64,
+    /// Days until its begin; negative for one that has begun.
+    pub begins: i64,
 }
 
 impl Default for Holder<'_> {
@@ -35,6 +37,7 @@ impl Default for Holder<'_> {
             name: "somebody",
             hosts: &["localhost", "127.0.0.1"],
             days: 30,
+            begins: -1,
         }
     }
 }
@@ -95,7 +98,8 @@ impl Authority {
         ];
         let now = OffsetDateTime::now_utc();
         params.not_after = now + Duration::days(holder.days);
-        params.not_before = params.not_after.min(now) - Duration::days(1);
+        let begins = now + Duration::days(holder.begins);
+        params.not_before = begins.min(params.not_after - Duration::days(1));
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         let pair = Pair {

@@ -68,6 +68,70 @@ impl Process {
         self.child.id()
     }
 
+    /// Memory it holds now, in KiB.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[track_caller]
+    #[must_use]
+    pub fn resident_kib(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// Most memory it has held since [`Process::forget_peak`], in KiB.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[track_caller]
+    #[must_use]
+    pub fn peak_kib(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// Lets the peak begin anew (proc(5), `clear_refs`).
+    ///
+    /// # Panics
+    /// When the kernel does not let it.
+    #[track_caller]
+    pub fn forget_peak(&self) {
+        let path = format!("/proc/{}/clear_refs", self.pid());
+        std::fs::write(&path, "5").unwrap_or_else(|cause| panic!("write {path}: {cause}"));
+    }
+
+    /// Threads it has.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[track_caller]
+    #[must_use]
+    pub fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    /// Files it has open.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[track_caller]
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.pid());
+        let files = std::fs::read_dir(&path);
+        files
+            .unwrap_or_else(|cause| panic!("list {path}: {cause}"))
+            .count()
+    }
+
+    /// A number of its status file.
+    #[track_caller]
+    fn status(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+            .unwrap_or_else(|| panic!("no {name} of {}: {status}", self.name))
+    }
+
     /// Everything it has said so far.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

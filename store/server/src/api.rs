@@ -16,6 +16,7 @@ use crate::grpc::reflection::Reflection;
 use crate::handle::Handle;
 use crate::http::access::Access;
 use crate::http::v2::Books;
+use crate::intake::Intake;
 
 /// Shared by all connections of a server.
 pub(crate) struct Api {
@@ -31,6 +32,8 @@ pub(crate) struct Api {
     pub(crate) closing: CancellationToken,
     /// Other members could reach this one.
     pub(crate) peer_port: bool,
+    /// How bodies of requests come in.
+    pub(crate) intake: Intake,
     /// Memory for answers to large ranges.
     pub(crate) ranges: Budget,
     /// Places for snapshots on their way out.

@@ -26,6 +26,7 @@ pub(crate) use view::View;
 
 use crate::caller::Caller;
 use crate::config::auth::{AuthConfig, TokenConfig};
+use crate::logging::pace::Pace;
 
 /// Metadata of gRPC clients that carries the token.
 const TOKEN: &str = "token";
@@ -35,6 +36,9 @@ const BEARER: &str = "Bearer ";
 
 /// Longest token that is looked at: several times what either kind needs.
 const TOKEN_BYTES_MAX: usize = 4096;
+
+/// Characters of a name that are logged: whoever guesses may send a megabyte as one.
+const NAME_SHOWN_MAX: usize = 64;
 
 /// What a call brings along to say whose it is.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +80,7 @@ enum Tokens {
 pub(crate) struct Guard {
     tokens: Tokens,
     pub(crate) passwords: Passwords,
+    refused: Pace,
 }
 
 impl Guard {
@@ -88,7 +93,16 @@ impl Guard {
                 TokenConfig::Jwt(config) => Tokens::Jwt(Box::new(JwtTokens::load(config)?)),
             },
             passwords: Passwords::new(config.bcrypt_cost),
+            refused: Pace::default(),
         })
+    }
+
+    /// Somebody showed a password that is not that of the name.
+    pub(crate) fn refused_password(&self, name: &str) {
+        if let Some(quiet) = self.refused.speak() {
+            let user: String = name.chars().take(NAME_SHOWN_MAX).collect();
+            tracing::warn!(user, quiet, "refused a password");
+        }
     }
 
     /// Who calls, as far as the state `auth` tells; `None` = nobody says so.

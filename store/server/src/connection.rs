@@ -49,16 +49,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 /// Answers that may wait in memory per call for a slow reader.
 const SEND_BUFFER_BYTES: usize = 1024 * 1024;
 
-/// Time an HTTP/1 client has for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Pause after a failed accept, which is nearly always "too many open files": connections that end
 /// meanwhile make room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Time a client has to say its first word, and to finish a TLS handshake: whoever only connects does
-/// not use up files.
-const OPENING_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time a client has to take a word of refusal.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -95,6 +88,9 @@ pub(crate) struct Settings {
     builder: auto::Builder<TokioExecutor>,
     /// One for each connection there may be, over all doors.
     places: Arc<Semaphore>,
+    /// Time a client has to say its first word and finish a TLS handshake, and again to say which protocol it speaks:
+    /// whoever only connects does not use up files.
+    patience: Duration,
 }
 
 impl Settings {
@@ -118,10 +114,11 @@ impl Settings {
             .timer(TokioTimer::new())
             // As etcd writes them: scripts look for "X-Etcd-Index" in what curl prints.
             .title_case_headers(true)
-            .header_read_timeout(HEAD_TIMEOUT);
+            .header_read_timeout(config.patience);
         Self {
             builder,
             places: Arc::new(Semaphore::new(config.connections_max)),
+            patience: config.patience,
         }
     }
 }
@@ -211,7 +208,7 @@ impl Visit {
         };
         let doormen = Arc::clone(&api.doormen);
         let _stay = doormen.enter();
-        let Some((stream, caller)) = self.open(&api).await else {
+        let Some((stream, caller)) = self.open(&api, settings.patience).await else {
             return;
         };
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -220,9 +217,10 @@ impl Visit {
             }
             answer(Arc::clone(&api), way, request)
         });
+        let stream = Tolerant::new(Gathering::new(stream), settings.patience);
         let connection = settings
             .builder
-            .serve_connection(TokioIo::new(Tolerant::new(Gathering::new(stream))), service);
+            .serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {
             // Clients come and go; what they break is theirs.
             tracing::debug!(%error, "connection ended");
@@ -231,22 +229,29 @@ impl Visit {
 
     /// Waits for the first word, and shakes hands where that is asked for. Ends early when the server
     /// closes.
-    async fn open(self, api: &Api) -> Option<(Stream, Option<Arc<Caller>>)> {
+    async fn open(self, api: &Api, patience: Duration) -> Option<(Stream, Option<Arc<Caller>>)> {
         let remote = self.remote;
-        let opened = timeout(OPENING_TIMEOUT, self.handshake());
+        let opened = timeout(patience, self.handshake());
         // Safe to cancel: the connection is closed.
         let opened = api.closing.run_until_cancelled(opened).await?;
         match opened {
             Ok(Ok(opened)) => Some(opened),
             Ok(Err(rejected)) => {
                 api.doormen.turn_away(remote, &rejected);
-                if let Rejected::Plain { opening, socket } = rejected {
+                if let Rejected::Plain {
+                    opening,
+                    mut socket,
+                } = rejected
+                {
                     let words = match opening {
                         Opening::Http2 => NEEDS_TLS_HTTP2,
                         Opening::Tls => NEEDS_NO_TLS,
                         Opening::Other | Opening::Nothing => NEEDS_TLS,
                     };
-                    refuse(socket, words).await;
+                    let said = timeout(REFUSAL_TIMEOUT, socket.write_all(words)).await;
+                    if said.is_ok_and(|said| said.is_ok()) {
+                        accept::part(socket).await;
+                    }
                 }
                 None
             }
@@ -273,17 +278,6 @@ impl Visit {
         let caller = shown.map(|certificate| Arc::new(Caller::of_certificate(&certificate)));
         Ok((stream, caller))
     }
-}
-
-/// Says why not, and waits until it was read, so that closing does not take the words back.
-async fn refuse(mut socket: Socket, words: &[u8]) {
-    let said = async {
-        socket.write_all(words).await?;
-        socket.shutdown().await?;
-        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
-    };
-    // Whoever does not read it has had its chance.
-    let _ = timeout(REFUSAL_TIMEOUT, said).await;
 }
 
 /// By which way a request came.

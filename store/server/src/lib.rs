@@ -24,6 +24,7 @@ mod grpc;
 pub mod handle;
 mod http;
 pub mod identity;
+mod intake;
 pub mod logging;
 mod occupant;
 mod peers;

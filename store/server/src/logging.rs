@@ -1,8 +1,10 @@
 //! What the store says while it runs: to where, in which form, and how much.
 //!
-//! `json.rs` is the form machines read, `rotation.rs` a file that does not grow for ever.
+//! `json.rs` is the form machines read, `rotation.rs` a file that does not grow for ever, `pace.rs` how often strangers
+//! are told of.
 
 mod json;
+pub(crate) mod pace;
 mod rotation;
 
 use std::io::{self, IsTerminal as _, Write};

@@ -26,6 +26,7 @@ use crate::grpc::snapshot;
 use crate::handle::{Failure, Handle};
 use crate::http::access::Access;
 use crate::http::v2::Books;
+use crate::intake::Intake;
 use crate::occupant;
 use crate::peers::PeerDoor;
 use crate::store::{self, Store, StoreConfig};
@@ -201,6 +202,7 @@ impl Server {
                 strict_reconfig: config.strict_reconfig,
             },
             peer_port,
+            intake: Intake::new(config.receive_bytes_max(), config.patience),
             ranges: Budget::new(config.range_bytes_max),
             accounts: Arc::new(Accounts::new(config.extensive_metrics)),
             closing: CancellationToken::new(),

@@ -2,8 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use crate::listener::Remote;
@@ -13,6 +16,9 @@ use crate::tls::{ForeignAddress, Keeper, check_address};
 
 /// How every stream over TLS begins: a record of a handshake (RFC 8446, 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// Longest wait for the other side to take a last word.
+const PARTING_MAX: Duration = Duration::from_secs(2);
 
 /// What the first bytes of a stream say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +94,14 @@ pub async fn secure(
     }
     let material = keeper.material();
     let config = material.server.as_ref().ok_or(Rejected::NoCertificate)?;
-    let session = TlsAcceptor::from(Arc::clone(config))
-        .accept(socket)
-        .await
-        .map_err(Rejected::Handshake)?;
+    let accepted = TlsAcceptor::from(Arc::clone(config)).accept(socket);
+    let session = match accepted.into_fallible().await {
+        Ok(session) => session,
+        Err((error, socket)) => {
+            part(socket).await;
+            return Err(Rejected::Handshake(error));
+        }
+    };
     let shown = session.get_ref().1.peer_certificates();
     let mut who = None;
     if let Some(der) = shown.and_then(<[_]>::first) {
@@ -101,4 +111,15 @@ pub async fn secure(
         who = Certificate::parse(der).ok();
     }
     Ok((Stream::Tls(Box::new(TlsStream::Server(session))), who))
+}
+
+/// Closes a stream behind a last word, such as why somebody is not let in. Waits until the other side has taken it, for
+/// a while: where more of the other side is under way, closing at once would take the word back (RFC 1122, 4.2.2.13).
+pub async fn part(mut socket: Socket) {
+    let read = async {
+        socket.shutdown().await?;
+        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
+    };
+    // Whoever does not read it has had its chance.
+    let _ = timeout(PARTING_MAX, read).await;
 }

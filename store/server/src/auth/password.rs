@@ -3,6 +3,8 @@
 //! A hash takes tens of milliseconds of a core by design. So few run at once, few wait, and all of it
 //! happens on threads of their own.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
@@ -35,9 +37,9 @@ pub(crate) enum HashError {
 pub(crate) struct Passwords {
     cost: u32,
     /// As many as may run at once.
-    running: Semaphore,
+    running: Arc<Semaphore>,
     /// As many as may run or wait.
-    admitted: Semaphore,
+    admitted: Arc<Semaphore>,
 }
 
 impl Passwords {
@@ -47,8 +49,8 @@ impl Passwords {
         let running = (cores / 2).max(1);
         Self {
             cost,
-            running: Semaphore::new(running),
-            admitted: Semaphore::new(running + WAITING_MAX),
+            running: Arc::new(Semaphore::new(running)),
+            admitted: Arc::new(Semaphore::new(running + WAITING_MAX)),
         }
     }
 
@@ -80,15 +82,17 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HashError> {
-        let _admitted = self.admitted.try_acquire().map_err(|_| HashError::Busy)?;
-        let _running = self
-            .running
-            .acquire()
-            .await
-            .map_err(|_| HashError::Failed)?;
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|_| HashError::Failed)
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned();
+        let admitted = admitted.map_err(|_| HashError::Busy)?;
+        let running = Arc::clone(&self.running).acquire_owned().await;
+        let running = running.map_err(|_| HashError::Failed)?;
+        // The places go with the work: it does not end when a client that waits for it goes away.
+        let placed = move || {
+            let _places = (admitted, running);
+            work()
+        };
+        let done = tokio::task::spawn_blocking(placed).await;
+        done.map_err(|_| HashError::Failed)
     }
 }
 
@@ -139,6 +143,21 @@ mod tests {
     #[test]
     fn comparing_with_nobody_does_the_same_work() {
         assert!(bcrypt::verify("x", &nobody(COST)).is_ok_and(|fits| !fits));
+    }
+
+    /// Who asks, goes away and asks again would otherwise have any number of them run at once.
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_keeps_its_place() {
+        let passwords = Passwords::new(COST);
+        let places = passwords.running.available_permits();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let mut work = Box::pin(passwords.run(move || ended.recv().is_err()));
+        assert!(futures::poll!(&mut work).is_pending());
+        drop(work);
+        assert_eq!(passwords.running.available_permits(), places - 1);
+        drop(end);
+        let all = u32::try_from(places).unwrap();
+        assert!(passwords.running.acquire_many(all).await.is_ok());
     }
 
     #[tokio::test]

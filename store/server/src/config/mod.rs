@@ -52,6 +52,9 @@ const FILES_RESERVED: usize = 150;
 /// Size of a log segment: see [`store_wal::WalConfig::new`] for why.
 const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 
+/// 30 s: a slow line sends something in that time, and who holds a place without a word is soon gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Old versions that are forgotten by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoCompaction {
@@ -115,6 +118,9 @@ pub struct Config {
     pub txn_ops_max: usize,
     /// Connections of clients there may be; not 0.
     pub connections_max: usize,
+    /// Longest that a client may stand still in the middle of something it began: a handshake, the head of a request, its
+    /// body. Not a flag: for servers that are to lose patience soon, as in tests.
+    pub patience: Duration,
     /// Calls one connection may have open; not 0.
     pub concurrent_streams_max: u32,
     /// Silence on a connection after which the server asks whether the client is there; 0 = never.
@@ -302,6 +308,7 @@ impl Config {
             catch_up_entries: args.snapshot_catchup_entries,
             snapshots_max: args.max_snapshots,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
+            patience: PATIENCE,
             quota_bytes,
             range_bytes_max: match args.max_range_bytes {
                 0 => (quota_bytes / 2).min(QUOTA_BYTES_DEFAULT),

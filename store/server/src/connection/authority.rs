@@ -20,10 +20,12 @@
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::uri::Authority;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use super::huffman;
 
@@ -55,16 +57,34 @@ pub(super) struct Tolerant<S> {
     ready: Vec<u8>,
     /// How far into `ready` the reader is.
     read: usize,
+    /// Until when it must be known which protocol is spoken; nobody else waits for that. Taken away once it is.
+    until: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Tolerant<S> {
-    pub(super) fn new(inner: S) -> Self {
+    /// The first bytes, as far as they tell HTTP/2 from anything else, must come within `patience`.
+    pub(super) fn new(inner: S, patience: Duration) -> Self {
         Self {
             inner,
             filter: Filter::default(),
             ready: Vec::new(),
             read: 0,
+            until: Some(Box::pin(sleep(patience))),
         }
+    }
+
+    /// Nothing can be read at the moment: an error when that has lasted too long.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !matches!(self.filter.at, At::Preface(_)) {
+            self.until = None;
+        }
+        let Some(until) = &mut self.until else {
+            return Poll::Pending;
+        };
+        until
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -86,7 +106,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tolerant<S> {
             this.ready.clear();
             this.read = 0;
             let before = buf.filled().len();
-            ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+            match Pin::new(&mut this.inner).poll_read(cx, buf) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => return this.wait(cx),
+            }
             let came = &buf.filled()[before..];
             if came.is_empty() {
                 // The end. What was held back is the begin of a frame that will not be finished.

@@ -1,16 +1,12 @@
 //! Who came to the ports for clients: the numbers, and the log of those who were not let in.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use store_transport::Remote;
 use store_transport::accept::{Opening, Rejected};
 
 use crate::fatal::chain;
-
-/// Between two log lines about strangers: whoever knocks in a loop does not fill the disk.
-const SAID_AGAIN: Duration = Duration::from_secs(1);
+use crate::logging::pace::Pace;
 
 /// The numbers of all doors for clients.
 #[derive(Debug, Default)]
@@ -23,8 +19,8 @@ pub(crate) struct Doormen {
     pub(crate) rejected: AtomicU64,
     /// How often a connection had to wait for another to end.
     pub(crate) waited: AtomicU64,
-    /// When something was logged last, and what was kept quiet since.
-    said: Mutex<Option<(Instant, u64)>>,
+    /// Whoever knocks in a loop does not fill the disk.
+    pace: Pace,
 }
 
 /// A connection that is open.
@@ -46,7 +42,7 @@ impl Doormen {
     /// There is no place for another connection.
     pub(super) fn full(&self) {
         self.waited.fetch_add(1, Relaxed);
-        if let Some(quiet) = self.speak() {
+        if let Some(quiet) = self.pace.speak() {
             tracing::warn!(
                 quiet,
                 "as many connections as there may be (--max-client-connections): more wait"
@@ -67,24 +63,8 @@ impl Doormen {
             } => "it began a TLS handshake, and this port speaks in the clear".to_owned(),
             why => chain(why),
         };
-        if let Some(quiet) = self.speak() {
+        if let Some(quiet) = self.pace.speak() {
             tracing::warn!(%remote, error, quiet, "rejected connection on client endpoint");
-        }
-    }
-
-    /// Whether a line may be logged now, and how many were not since the last.
-    fn speak(&self) -> Option<u64> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *said {
-            Some((when, quiet)) if when.elapsed() < SAID_AGAIN => {
-                *quiet += 1;
-                None
-            }
-            before => {
-                let quiet = before.map_or(0, |(_, quiet)| quiet);
-                *before = Some((Instant::now(), 0));
-                Some(quiet)
-            }
         }
     }
 }

@@ -100,7 +100,7 @@ pub(crate) async fn authenticate(
         let without = user.is_some_and(|user| user.password.is_none());
         let fits = call.guard.passwords.verify(request.password.clone(), hash);
         if !fits.await.map_err(ApiError::from)? {
-            tracing::warn!(user = request.name, "refused a password");
+            call.guard.refused_password(&request.name);
             return Err(if without {
                 ApiError::NoPasswordUser
             } else {

@@ -24,7 +24,7 @@ mod stopwatch;
 pub(crate) mod stream;
 mod translate;
 mod turns;
-mod txn;
+pub(crate) mod txn;
 mod unary;
 mod watch;
 

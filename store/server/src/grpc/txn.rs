@@ -3,6 +3,8 @@
 //! The rules are those of reference A.4. Sizes are bounded by the request limit and the depth by the
 //! decoders' own recursion limits, so recursion here is safe.
 
+pub(crate) mod crowd;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 

@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use prost::Message;
 use tonic::{Code, Status};
@@ -20,10 +19,12 @@ use tonic::{Code, Status};
 use super::metadata::{self, Wanted};
 use super::method::Method;
 use super::stopwatch::Stopwatch;
+use super::txn::crowd;
 use crate::api::Api;
 use crate::auth::Admission;
 use crate::body::Body;
 use crate::call::Call;
+use crate::intake::Intake;
 
 /// Bytes before each message.
 pub(crate) const PREFIX_BYTES: usize = 5;
@@ -105,10 +106,13 @@ where
 {
     wanted.check(api).await?;
     let call = admission.call(api, method).await?;
-    let message = message_bytes(body, api.limits.receive_bytes_max).await?;
+    let message = message_bytes(body, &api.intake, api.limits.receive_bytes_max).await?;
     watch.request_read(message.len());
     api.accounts
         .unary_received(method, message.len() + PREFIX_BYTES);
+    if method == Method::Txn {
+        crowd::check(&message, api.limits.txn_ops_max)?;
+    }
     let message = M::decode(message).map_err(|error| {
         Status::internal(format!(
             "grpc: failed to unmarshal the received message: {error}"
@@ -118,18 +122,22 @@ where
 }
 
 /// The one message of a request body, without its prefix.
-async fn message_bytes(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Status> {
+async fn message_bytes(
+    mut body: Incoming,
+    intake: &Intake,
+    bytes_max: usize,
+) -> Result<Bytes, Status> {
     let mut all = Bytes::new();
     let mut joined = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else {
-            continue;
-        };
+    let mut _room = None;
+    while let Some(data) = intake.piece(&mut body).await? {
         if joined.is_empty() && all.is_empty() {
             all = data;
         } else {
             if joined.is_empty() {
-                joined.reserve(wanted_bytes(&all, bytes_max)?.max(all.len() + data.len()));
+                let bytes = wanted_bytes(&all, bytes_max)?.max(all.len() + data.len());
+                _room = Some(intake.room(bytes).await?);
+                joined.reserve(bytes);
                 joined.put_slice(&all);
             }
             joined.put_slice(&data);
@@ -187,11 +195,6 @@ fn framed(message: &impl Message) -> Bytes {
     out.put_u32(u32::try_from(bytes).unwrap_or(u32::MAX));
     message.encode_raw(&mut out);
     out.freeze()
-}
-
-/// The stream broke while the request was being read; nobody will see this answer.
-fn broken(error: &hyper::Error) -> Status {
-    Status::cancelled(format!("the request was not read to its end: {error}"))
 }
 
 #[cfg(test)]

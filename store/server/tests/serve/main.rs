@@ -17,6 +17,7 @@ mod lease;
 mod life;
 mod maintenance;
 mod metrics;
+mod patience;
 mod raw;
 mod reflection;
 mod running;

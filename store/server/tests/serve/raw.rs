@@ -68,6 +68,10 @@ async fn malformed_messages_are_refused_and_the_connection_goes_on() {
         let (actual, text) = call(&mut sender, range, &[], body).await;
         assert_eq!(actual, status, "{body:?}: {text}");
     }
+    // A name that is no UTF-8.
+    let add = "/etcdserverpb.Auth/UserAdd";
+    let (status, text) = call(&mut sender, add, &[], b"\0\0\0\0\x04\x0a\x02\xff\xfe").await;
+    assert_eq!(status, "13", "{text}");
     let (status, _) = call(&mut sender, "/no.Service/Method", &[], b"").await;
     assert_eq!(status, "12");
 }

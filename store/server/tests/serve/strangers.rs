@@ -74,6 +74,111 @@ async fn json_that_is_none_is_refused_with_a_code() {
     store.put("a", "1").await;
 }
 
+/// The least and the most, and what is not there, wherever a number is asked for: an answer or a refusal that says what
+/// is wrong, never an inner error, and never nothing.
+#[tokio::test]
+async fn absurd_numbers_are_answered_or_refused() {
+    const LEAST: &str = "-9223372036854775808";
+    const MOST: &str = "9223372036854775807";
+    let store = start().await;
+    store.put("k", "v").await;
+    let mut wrong = Vec::new();
+    for (path, fields) in [
+        (
+            "kv/range",
+            &[
+                "limit",
+                "revision",
+                "min_mod_revision",
+                "max_create_revision",
+            ][..],
+        ),
+        ("kv/put", &["lease"]),
+        ("kv/compaction", &["revision"]),
+        ("lease/grant", &["TTL", "ID"]),
+        ("lease/revoke", &["ID"]),
+        ("lease/timetolive", &["ID"]),
+        ("lease/keepalive", &["ID"]),
+        ("maintenance/hashkv", &["revision"]),
+        ("lock/lock", &["lease"]),
+        ("election/campaign", &["lease"]),
+    ] {
+        for (field, number) in fields
+            .iter()
+            .flat_map(|field| [(field, LEAST), (field, "-1"), (field, MOST)])
+        {
+            let named = if path.starts_with("kv/") && path != "kv/compaction" {
+                r#""key":"aw==","#
+            } else {
+                r#""#
+            };
+            let body = format!(r#"{{{named}"{field}":"{number}"}}"#);
+            let answer = said_to(&store, &post(&format!("/v3/{path}"), body.as_bytes())).await;
+            let status = answer.get(9..12).unwrap_or_default();
+            if !matches!(status, "200" | "400" | "404") {
+                wrong.push(format!("{path} {body}: {answer}"));
+            }
+        }
+    }
+    for (path, body, status) in [
+        ("kv/range", r#"{"key":"aw==","sort_order":99}"#, "400"),
+        (
+            "kv/range",
+            r#"{"key":"aw==","sort_target":"SIDEWAYS"}"#,
+            "400",
+        ),
+        (
+            "kv/txn",
+            r#"{"compare":[{"key":"aw==","result":99}]}"#,
+            "400",
+        ),
+        ("cluster/member/remove", r#"{"ID":"0"}"#, "404"),
+        ("cluster/member/remove", r#"{"ID":"-1"}"#, "400"),
+        (
+            "cluster/member/promote",
+            r#"{"ID":"18446744073709551615"}"#,
+            "404",
+        ),
+        ("cluster/member/add", r#"{"peerURLs":["nowhere"]}"#, "400"),
+        ("maintenance/alarm", r#"{"action":99}"#, "400"),
+        (
+            "maintenance/transfer-leadership",
+            r#"{"targetID":"77"}"#,
+            "400",
+        ),
+        (
+            "auth/role/grant",
+            r#"{"name":"r","perm":{"permType":99}}"#,
+            "400",
+        ),
+    ] {
+        let answer = said_to(&store, &post(&format!("/v3/{path}"), body.as_bytes())).await;
+        if answer.get(9..12) != Some(status) {
+            wrong.push(format!("{path} {body}, {status}: {answer}"));
+        }
+    }
+    // Version 2.
+    for (line, status) in [
+        ("GET /v2/keys/%ff%fe", "404"),
+        ("GET /v2/keys/a%zz", "400"),
+        ("GET /v2/keys/a?waitIndex=-1&wait=true", "400"),
+        ("PUT /v2/keys/a?ttl=99999999999999999999", "400"),
+        ("PUT /v2/keys/a?ttl=-5", "400"),
+        ("PUT /v2/keys/a?prevIndex=18446744073709551616", "400"),
+        ("DELETE /v2/keys/../../..", "400"),
+        ("BREW /v2/keys/a", "405"),
+    ] {
+        let request =
+            format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        let answer = said_to(&store, request.as_bytes()).await;
+        if answer.get(9..12) != Some(status) {
+            wrong.push(format!("{line}, {status}: {answer}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    store.put("k", "w").await;
+}
+
 #[tokio::test]
 async fn deeply_nested_json_harms_nobody() {
     let store = start().await;

@@ -35,7 +35,10 @@ async fn read(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 fn tokio_test_io(parts: &[&[u8]]) -> Tolerant<Parts> {
-    Tolerant::new(Parts(parts.iter().map(|part| part.to_vec()).collect()))
+    Tolerant::new(
+        Parts(parts.iter().map(|part| part.to_vec()).collect()),
+        Duration::from_secs(60),
+    )
 }
 
 /// One part per read.

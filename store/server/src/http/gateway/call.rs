@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{Stream, StreamExt as _, stream};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use prost::Message;
 use serde::Serialize;
@@ -20,11 +19,11 @@ use crate::api::Api;
 use crate::auth::Admission;
 use crate::body::Body;
 use crate::call::Call;
-use crate::grpc::errors::ApiError;
 use crate::grpc::metadata::{self, Wanted};
 use crate::grpc::method::Method;
 use crate::grpc::services::{Answer, Arrival};
 use crate::grpc::stream::{Messages, led};
+use crate::grpc::txn::crowd;
 use crate::http::{JSON, json, response};
 
 /// Headers of the gRPC answer that the gateway passes on come under this name.
@@ -85,10 +84,17 @@ impl Arrived {
     /// The one message of a request.
     async fn message<M: DeserializeOwned + Default>(self) -> Result<M, Status> {
         let bytes_max = json_bytes_max(self.api.limits.receive_bytes_max);
-        let body = whole(self.request.into_body(), bytes_max).await?;
+        let body = self
+            .api
+            .intake
+            .whole(self.request.into_body(), bytes_max)
+            .await?;
         if body.is_empty() {
             // An empty body stands for an empty message.
             return Ok(M::default());
+        }
+        if self.method == Method::Txn {
+            crowd::check_json(&body, self.api.limits.txn_ops_max)?;
         }
         serde_json::from_slice(&body).map_err(malformed)
     }
@@ -210,14 +216,4 @@ const fn grpc() -> HeaderValue {
 /// Base64 makes bytes a third longer, and names and quotes come on top.
 const fn json_bytes_max(message_bytes_max: usize) -> usize {
     message_bytes_max.saturating_mul(2)
-}
-
-async fn whole(body: Incoming, bytes_max: usize) -> Result<Bytes, Status> {
-    match Limited::new(body, bytes_max).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::RequestTooLarge.into()),
-        Err(error) => Err(malformed(format_args!(
-            "the request was not read to its end: {error}"
-        ))),
-    }
 }

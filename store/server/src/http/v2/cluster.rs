@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -164,9 +163,9 @@ async fn peer_urls(api: &Api, request: Request<Incoming>) -> Result<Vec<String>,
     }
     let unread =
         |cause: &dyn std::fmt::Display| message(StatusCode::BAD_REQUEST, &cause.to_string());
-    let body = Limited::new(request.into_body(), api.limits.receive_bytes_max);
-    let body = body.collect().await.map_err(|cause| unread(&cause))?;
-    let parsed = serde_json::from_slice::<PeerUrls>(&body.to_bytes());
+    let bytes_max = api.limits.receive_bytes_max;
+    let body = api.intake.whole(request.into_body(), bytes_max).await;
+    let parsed = serde_json::from_slice::<PeerUrls>(&body.map_err(|cause| unread(&cause))?);
     Ok(parsed.map_err(|cause| unread(&cause))?.urls)
 }
 

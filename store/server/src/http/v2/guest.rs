@@ -137,7 +137,10 @@ async fn user(api: &Api, auth: &Auth, name: String, password: String) -> Result<
             name: Arc::from(name),
             generation: user.generation,
         }),
-        None => Err(unauthorized()),
+        None => {
+            api.guard.refused_password(&name);
+            Err(unauthorized())
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use store_machine::auth::{Actor, Need};
 use store_machine::command::Command;
@@ -97,13 +96,11 @@ async fn form(api: &Api, request: Request<Incoming>) -> Result<String, Error> {
     if !is_form {
         return Ok(String::new());
     }
-    let body = Limited::new(request.into_body(), api.limits.receive_bytes_max);
     let unread = |cause: String| Error::early(Code::InvalidForm, cause);
-    let body = body
-        .collect()
-        .await
-        .map_err(|cause| unread(cause.to_string()))?;
-    String::from_utf8(body.to_bytes().into()).map_err(|cause| unread(cause.to_string()))
+    let bytes_max = api.limits.receive_bytes_max;
+    let body = api.intake.whole(request.into_body(), bytes_max).await;
+    let body = body.map_err(|cause| unread(cause.to_string()))?;
+    String::from_utf8(body.into()).map_err(|cause| unread(cause.to_string()))
 }
 
 fn permitted(api: &Api, guest: &Guest, params: &Params) -> Result<(), Error> {
