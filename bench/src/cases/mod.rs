@@ -3,7 +3,10 @@
 //! A case gets a contender that serves and gives back one [`Sample`]. To add one: write its file,
 //! put it into [`CASES`]; choosing, interleaving, pinning and reporting come with the table.
 
+mod beside;
+mod connections;
 mod failover;
+mod gibibyte;
 mod keep_alive;
 mod million;
 mod page;
@@ -48,9 +51,11 @@ pub(crate) const CASES: &[&Case] = &[
     &range::LINEARIZABLE,
     &range::SERIALIZABLE,
     &page::PAGE,
+    &connections::SMALL_REQUESTS,
     &txn::GUARDED,
     &watch::DELIVERY,
     &watch::FAN_OUT,
+    &watch::OWN_KEYS,
     &watch::CREATION,
     &keep_alive::KEEP_ALIVE_RATE,
     &million::MILLION,
@@ -62,6 +67,11 @@ pub(crate) const CASES: &[&Case] = &[
     &snapshot::PUT_WHILE,
     &snapshot::SAVE,
     &snapshot::CATCH_UP,
+    &beside::ALONE,
+    &beside::BESIDE,
+    &beside::WHOLE,
+    &gibibyte::READS,
+    &gibibyte::PUTS,
 ];
 
 /// Both ways of sharing the machine.
@@ -173,15 +183,26 @@ impl Bout<'_> {
         clients: usize,
         asker: &mut dyn Asker,
     ) -> Result<Sample, CaseError> {
+        let mut meter = Meter::of(self.server);
+        self.load_for(connections, clients, asker, &mut meter)?;
+        Ok(meter.finish()?)
+    }
+
+    /// The same, with the figures left in `meter`.
+    fn load_for(
+        &self,
+        connections: usize,
+        clients: usize,
+        asker: &mut dyn Asker,
+        meter: &mut Meter,
+    ) -> Result<(), LoadError> {
         let shape = Shape {
             connections,
             clients,
             warm_up: self.settings.warm_up(),
             measured: self.settings.measured(),
         };
-        let mut meter = Meter::of(self.server);
-        load::measure(&self.addresses(), shape, asker, &mut meter)?;
-        Ok(meter.finish()?)
+        load::measure(&self.addresses(), shape, asker, meter)
     }
 
     /// Starts an agent of ours against the store: `muster <name>` with `arguments`.

@@ -5,20 +5,20 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use prost::Message;
 use rustix::process::Signal;
 use store_proto::etcdserverpb::{SnapshotRequest, SnapshotResponse, StatusResponse};
 
+use super::beside::beside;
 use super::failover::{leader, status};
 use super::put::{EveryPut, RandomPuts};
 use super::{BOTH_MODES, Bout, Case, CaseError, Figures};
 use crate::contender::Contender;
 use crate::cores::Mode;
 use crate::lines::Lines;
-use crate::load::{self, Shape};
+use crate::load;
 use crate::sample::{Meter, Sample};
 use crate::wire::Heard;
 
@@ -92,29 +92,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Has many clients put into a store that holds every key, while snapshots are saved or not; what each of them took.
 fn puts(bout: &Bout<'_>, meter: &mut Meter, saving: bool) -> Result<Vec<Duration>, CaseError> {
     let settings = bout.settings;
-    let shape = Shape {
-        connections: settings.connections,
-        clients: settings.clients,
-        warm_up: settings.warm_up(),
-        measured: settings.measured(),
-    };
-    let addresses = bout.addresses();
-    fill(bout, &addresses)?;
+    let address = bout.server.address();
+    bout.load()?;
     let mut random = RandomPuts::new(settings, bout.seed);
-    let stop = AtomicBool::new(!saving);
-    let address = addresses[0];
-    std::thread::scope(|scope| {
-        let saver = scope.spawn(|| save_until(address, &stop));
-        let measured = load::measure(&addresses, shape, &mut random, meter);
-        stop.store(true, Ordering::Relaxed);
-        let saved = ScopedJoinHandle::join(saver).unwrap_or_else(|_| {
-            Err(CaseError::Unexpected {
-                what: "was asked for a snapshot by a thread that panicked".to_owned(),
-            })
-        });
-        measured?;
-        saved
-    })
+    beside(
+        |stop| match saving {
+            true => save_until(address, stop),
+            false => Ok(Vec::new()),
+        },
+        || bout.load_for(settings.connections, settings.clients, &mut random, meter),
+    )
 }
 
 fn fill(bout: &Bout<'_>, addresses: &[SocketAddr]) -> Result<(), CaseError> {

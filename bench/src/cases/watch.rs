@@ -7,7 +7,7 @@ use prost::Message;
 use store_proto::etcdserverpb::watch_request::RequestUnion;
 use store_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
 
-use super::put::{PutTemplate, mark};
+use super::put::{PutTemplate, mark, write_digits};
 use super::{BOTH_MODES, Bout, Case, CaseError, Figures, PUT, WATCH};
 use crate::contender::Contender;
 use crate::lines::Lines;
@@ -24,13 +24,46 @@ struct Crowd {
     streams: usize,
     /// Watchers on each stream.
     watchers: usize,
-    /// Whether all watch one key, or every key.
-    one_key: bool,
+    /// What they watch.
+    watched: Watched,
     /// Puts per second: far below what any store can take, so that nothing queues.
     puts_per_second: u32,
 }
 
+/// What a crowd watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    /// Each of them every key.
+    Every,
+    /// All of them the first key.
+    First,
+    /// Each of them a key of its own.
+    Own,
+}
+
 impl Crowd {
+    /// The number of the key that the put with this number is of.
+    fn key_of(&self, put: u64, keys: u64) -> u64 {
+        match self.watched {
+            Watched::Every => put % keys,
+            Watched::First => 0,
+            Watched::Own => put % self.all() as u64,
+        }
+    }
+
+    /// What the watcher with this number watches.
+    fn range(&self, watcher: usize, key_bytes: usize) -> (Bytes, Bytes) {
+        if self.watched == Watched::Every {
+            // Every key is a digit and more, and ':' follows the last digit.
+            return (Bytes::from_static(b"0"), Bytes::from_static(b":"));
+        }
+        let mut key = vec![b'0'; key_bytes];
+        if self.watched == Watched::Own {
+            write_digits(&mut key, watcher as u64);
+        }
+        (Bytes::from(key), Bytes::new())
+    }
+
     fn all_streams(&self) -> usize {
         self.lines * self.streams
     }
@@ -45,7 +78,7 @@ const FEW: Crowd = Crowd {
     lines: 10,
     streams: 1,
     watchers: 1,
-    one_key: false,
+    watched: Watched::Every,
     puts_per_second: 1000,
 };
 
@@ -54,8 +87,15 @@ const MANY: Crowd = Crowd {
     lines: 100,
     streams: 10,
     watchers: 10,
-    one_key: true,
+    watched: Watched::First,
     puts_per_second: 5,
+};
+
+/// Ten thousand that follow a key of their own each, as programs that wait for their own configuration do.
+const APART: Crowd = Crowd {
+    watched: Watched::Own,
+    puts_per_second: 1000,
+    ..MANY
 };
 
 /// Longest wait for the watchers to be created.
@@ -77,6 +117,14 @@ pub(crate) const FAN_OUT: Case = Case {
     name: "watch-10000",
     about: "5 puts per second of one key, 10,000 watchers of it on 1,000 streams; put sent to event received by one watcher",
     run: |bout| run(bout, &MANY),
+    ..DELIVERY
+};
+
+/// Events of many keys, each on its way to one.
+pub(crate) const OWN_KEYS: Case = Case {
+    name: "watch-10000-keys",
+    about: "1,000 puts per second, 10,000 watchers of a key each on 100 connections; put sent to event received by the one who watches it",
+    run: |bout| run(bout, &APART),
     ..DELIVERY
 };
 
@@ -179,23 +227,24 @@ impl Watch {
     /// Opens the watchers and waits until each is created.
     fn create(&mut self) -> Result<(), CaseError> {
         let crowd = self.crowd;
-        let (key, range_end) = if crowd.one_key {
-            (Bytes::from(vec![b'0'; self.key_bytes]), Bytes::new())
-        } else {
-            // Every key is a digit and more, and ':' follows the last digit.
-            (Bytes::from_static(b"0"), Bytes::from_static(b":"))
+        let request = |watcher| {
+            let (key, range_end) = crowd.range(watcher, self.key_bytes);
+            creation(WatchCreateRequest {
+                key,
+                range_end,
+                ..WatchCreateRequest::default()
+            })
         };
-        let request = creation(WatchCreateRequest {
-            key,
-            range_end,
-            ..WatchCreateRequest::default()
-        });
         for number in 0..crowd.all_streams() {
             let tag = 1 + number as u64;
             let line = self.lines.get(PUT_LINE + 1 + number % crowd.lines);
-            let stream = line.open(tag, WATCH, &request)?;
-            for _ in 1..crowd.watchers {
-                line.say(stream, &request)?;
+            let mut watchers = (0..crowd.watchers).map(|place| number * crowd.watchers + place);
+            let Some(first) = watchers.next() else {
+                break;
+            };
+            let stream = line.open(tag, WATCH, &request(first))?;
+            for watcher in watchers {
+                line.say(stream, &request(watcher))?;
             }
         }
         let deadline = Instant::now() + CREATE_WAIT_MAX;
@@ -226,11 +275,7 @@ impl Watch {
                 due += interval;
                 message.clear();
                 let mark = self.epoch.elapsed().as_nanos() as u64;
-                let key = if self.crowd.one_key {
-                    0
-                } else {
-                    self.put % self.keys
-                };
+                let key = self.crowd.key_of(self.put, self.keys);
                 self.template.write_marked(&mut message, key, mark);
                 self.put += 1;
                 self.lines
