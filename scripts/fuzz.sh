@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for so many minutes, all side by side at the lowest priority, and fails if one found something.
 #   scripts/fuzz.sh run MINUTES    fuzz; what is learnt stays in fuzz/libfuzzer/learnt/
+# FUZZ_TARGETS="gateway request" runs these alone.
 #   scripts/fuzz.sh keep           merge what was learnt into fuzz/corpus/, as few inputs as reach the same code
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-targets=(command etcd_file log peer_message snapshot snapshot_file)
+targets=(${FUZZ_TARGETS:-command etcd_file form gateway log peer_message request snapshot snapshot_file})
 # Longest input: the smallest file of etcd has some pages of 4 KiB, a segment of the smallest log one.
 bytes_max=65536
 # Largest input that is kept: the corpus is to be a good start in a small tree, not complete.

@@ -5,8 +5,10 @@
 
 pub mod command;
 pub mod etcd_file;
+pub mod form;
 pub mod log;
 pub mod peer_message;
+pub mod request;
 pub mod seeds;
 pub mod snapshot;
 pub mod snapshot_file;
@@ -19,8 +21,11 @@ pub fn run(target: &str, data: &[u8]) -> bool {
     match target {
         "command" => command::run(data),
         "etcd_file" => etcd_file::run(data),
+        "form" => form::run(data),
+        "gateway" => request::run_json(data),
         "log" => log::run(data),
         "peer_message" => peer_message::run(data),
+        "request" => request::run(data),
         "snapshot" => snapshot::run(data),
         "snapshot_file" => snapshot_file::run(data),
         _ => return false,

@@ -14,11 +14,14 @@ use store_member::input::Read;
 use store_member::peer::{Ask, Forward, Life, PeerMessage, SnapshotGot};
 
 /// The names of the targets, as of the modules and of the folders in `fuzz/corpus/`.
-pub const TARGETS: [&str; 6] = [
+pub const TARGETS: [&str; 9] = [
     "command",
     "etcd_file",
+    "form",
+    "gateway",
     "log",
     "peer_message",
+    "request",
     "snapshot",
     "snapshot_file",
 ];
@@ -29,15 +32,60 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "command" => vec![row(&commands())],
         "etcd_file" => vec![crate::etcd_file::file(&machine())],
+        "form" => FORMS.iter().map(|form| form.as_bytes().to_vec()).collect(),
+        "gateway" => BODIES.iter().map(|body| body.as_bytes().to_vec()).collect(),
         "log" => files(""),
         "snapshot_file" => files("snap")
             .into_iter()
             .map(|file| file[1..].to_vec())
             .collect(),
         "snapshot" => vec![snapshot()],
+        "request" => requests(),
         "peer_message" => messages().iter().map(PeerMessage::encode).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Requests in the words of etcd 2: a byte for the verb, then path, query and form.
+const FORMS: &[&str] = &[
+    "\0/a\nrecursive=true&sorted=true\n",
+    "\u{1}/a/b%20c\nprevExist=false\nvalue=x+y%21&ttl=5",
+    "\u{1}/b\nprevIndex=3&prevValue=1\nvalue=2",
+    "\u{1}/d\ndir=true\nttl=",
+    "\u{1}/b\nrefresh=true\nttl=5&prevExist=true",
+    "\u{2}/queue\n\nvalue=1&ttl=60",
+    "\u{3}/b\nrecursive=true&dir=true\n",
+];
+
+/// Requests to the gateway: a path, then JSON.
+const BODIES: &[&str] = &[
+    r#"kv/range
+{"key":"YQ==","range_end":"AA==","limit":"2","sort_order":"DESCEND","sort_target":"MOD","serializable":true}"#,
+    r#"kv/put
+{"key":"Yg==","value":"MQ==","lease":"7","prev_kv":true}"#,
+    r#"kv/deleterange
+{"key":"Yg==","range_end":"Yw==","prev_kv":true}"#,
+    r#"kv/txn
+{"compare":[{"key":"Yg==","target":"VALUE","result":"EQUAL","value":"MQ=="}],"success":[{"request_put":{"key":"Yg=="}},{"request_txn":{"success":[{"request_range":{"key":"Yg=="}}]}}],"failure":[{"request_delete_range":{"key":"Yg=="}}]}"#,
+    r#"watch
+{"create_request":{"key":"YQ==","start_revision":"3","filters":["NOPUT"],"fragment":true}}"#,
+    r#"auth/user/add
+{"name":"u","password":"p","options":{"no_password":true}}"#,
+    r#"election/proclaim
+{"leader":{"name":"ZQ==","key":"ZS8x","rev":"3","lease":"7"},"value":"djI="}"#,
+];
+
+/// The same in the form of gRPC, as far as they have a number there.
+fn requests() -> Vec<Vec<u8>> {
+    let decoded = BODIES.iter().filter_map(|body| {
+        let (path, json) = body.split_once('\n')?;
+        let number = crate::request::PATHS
+            .iter()
+            .position(|known| *known == path)?;
+        let decoded = store_server::decoding::of_json(path, json.as_bytes(), 128).ok()?;
+        Some([vec![u8::try_from(number).ok()?], decoded.protobuf].concat())
+    });
+    decoded.collect()
 }
 
 fn put(key: &'static str, value: &'static str, lease: i64) -> PutRequest {
@@ -136,7 +184,7 @@ fn row(commands: &[Command]) -> Vec<u8> {
 }
 
 /// A little of everything that a machine holds.
-fn machine() -> Machine {
+pub(crate) fn machine() -> Machine {
     let mut machine = Machine::new(Limits {
         quota_bytes: u64::MAX,
     });

@@ -14,6 +14,7 @@ mod compactor;
 pub mod config;
 mod connection;
 pub mod counters;
+pub mod decoding;
 mod delays;
 mod discovery;
 mod disk;

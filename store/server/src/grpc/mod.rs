@@ -22,7 +22,7 @@ pub(crate) mod services;
 pub(crate) mod snapshot;
 mod stopwatch;
 pub(crate) mod stream;
-mod translate;
+pub(crate) mod translate;
 mod turns;
 pub(crate) mod txn;
 mod unary;

@@ -45,7 +45,7 @@ pub(super) async fn serve(api: Arc<Api>, rpc: &str, request: Request<Incoming>) 
 }
 
 /// The method a path behind `/v3/` stands for.
-fn method(rpc: &str) -> Option<Method> {
+pub(crate) fn method(rpc: &str) -> Option<Method> {
     let row = PATHS.iter().find(|(path, _)| *path == rpc);
     row.map(|(_, method)| *method)
 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod access;
 mod exposition;
-mod gateway;
+pub(crate) mod gateway;
 mod health;
 mod metrics;
 mod query;
