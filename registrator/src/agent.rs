@@ -61,6 +61,12 @@ pub struct Agent {
     containers: BTreeMap<String, Tracked>,
     /// Why there is no event stream; `None` while there is one.
     engine_down: Option<String>,
+    /// When the last stream ended, on the clock for waiting; `None` while there is one, and before the first.
+    gap_since_ms: Option<u64>,
+    /// The engine's time of the latest event so far; 0 before the first.
+    last_event_nanos: i64,
+    /// A stream was opened again and has not shown that its replay reaches back to that event.
+    replay_due: bool,
     /// Wall time at which the event stream was opened: older events are replays.
     stream_nanos: i64,
     /// The list that was asked for, and whether every container on it is to be looked at.
@@ -83,8 +89,12 @@ pub struct Agent {
     followers: BTreeMap<String, String>,
     /// Which container answers for a key.
     owners: BTreeMap<String, String>,
-    /// Containers that want a key another one answers for.
-    contenders: BTreeSet<String>,
+    /// Containers that wait for a key which another one answers for, by key. Invariant: those whose
+    /// `contested` has the key; no entry is empty.
+    contenders: BTreeMap<String, BTreeSet<String>>,
+    /// How often a container tried to take its keys.
+    #[cfg(test)]
+    claims_tried: usize,
     to_write: VecDeque<String>,
     flights: BTreeMap<Token, Flight>,
     /// The lease's keys should be read again as soon as no transaction is under way.
@@ -116,6 +126,9 @@ impl Agent {
             settings,
             containers: BTreeMap::new(),
             engine_down: Some("not connected yet".to_owned()),
+            gap_since_ms: None,
+            last_event_nanos: 0,
+            replay_due: false,
             stream_nanos: i64::MAX,
             listing: None,
             list_backoff: Backoff::new(LIST_RETRY_FLOOR, LIST_RETRY_CEILING, settings.seed),
@@ -128,7 +141,9 @@ impl Agent {
             held: BTreeMap::new(),
             followers: BTreeMap::new(),
             owners: BTreeMap::new(),
-            contenders: BTreeSet::new(),
+            contenders: BTreeMap::new(),
+            #[cfg(test)]
+            claims_tried: 0,
             to_write: VecDeque::new(),
             flights: BTreeMap::new(),
             reload_due: false,
@@ -155,7 +170,7 @@ impl Agent {
     pub fn step(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::EngineUp => self.engine_up(now, effects),
-            Input::EngineDown { why } => self.engine_is_down(why, effects),
+            Input::EngineDown { why } => self.engine_is_down(now, why, effects),
             Input::Listed { token, containers } => self.listed(now, token, containers),
             Input::ListFailed { token, why } => self.list_failed(now, token, &why, effects),
             Input::Inspected { token, id, answer } => {
@@ -206,13 +221,18 @@ impl Agent {
                 "event stream is open".to_owned(),
             );
         }
+        if let Some(since_ms) = self.gap_since_ms.take() {
+            self.counts.gaps += 1;
+            self.counts.gap_ms += now.mono_ms.saturating_sub(since_ms);
+        }
+        self.replay_due = self.last_event_nanos > 0;
         self.stream_nanos = now.wall_nanos;
         self.counts.streams += 1;
         // Events may have been lost while there was no stream: look at everything once.
         self.list(true, effects);
     }
 
-    fn engine_is_down(&mut self, why: String, effects: &mut Vec<Effect>) {
+    fn engine_is_down(&mut self, now: Now, why: String, effects: &mut Vec<Effect>) {
         self.listing = None;
         self.timers.clear(&Timer::List);
         if self.engine_down.as_ref() != Some(&why) {
@@ -222,6 +242,9 @@ impl Agent {
                 "engine",
                 format!("not reachable, trying again: {why}"),
             );
+        }
+        if self.engine_down.is_none() {
+            self.gap_since_ms = Some(now.mono_ms);
         }
         self.engine_down = Some(why);
     }
@@ -288,6 +311,11 @@ impl Agent {
     fn happened(&mut self, now: Now, event: &Event, effects: &mut Vec<Effect>) {
         self.counts.events += 1;
         *self.actions.entry(event.action.name()).or_default() += 1;
+        // The replay begins before the latest event, which is therefore in it, unless the engine has forgotten it.
+        if std::mem::take(&mut self.replay_due) && event.time_nanos > self.last_event_nanos {
+            self.counts.overflows += 1;
+        }
+        self.last_event_nanos = self.last_event_nanos.max(event.time_nanos);
         let id = event.id.as_str();
         let known = self.containers.contains_key(id);
         if !known && !matches!(event.action, Action::Start | Action::Unpause) {

@@ -439,6 +439,45 @@ fn an_adopted_record_that_differs_only_in_its_time_is_not_written_again() {
     assert_eq!(commits(&effects), 1, "{effects:?}");
 }
 
+#[test]
+fn gaps_are_counted_and_what_the_engine_forgot_in_them() {
+    let mut agent = Agent::new(rules(Kind::Native), SETTINGS);
+    let mut effects = Vec::new();
+    let mut at = |mono_ms: u64, input: Input| {
+        let wall_nanos = i64::try_from(mono_ms).unwrap() * 1_000_000;
+        let now = Now {
+            mono_ms,
+            wall_nanos,
+        };
+        agent.step(now, input, &mut effects);
+        let counts = agent.counts;
+        (counts.gaps, counts.gap_ms, counts.overflows)
+    };
+    let start = |ms: i64| {
+        Input::Happened(Event {
+            time_nanos: ms * 1_000_000,
+            id: "a".into(),
+            action: Action::Start,
+        })
+    };
+    let down = || Input::EngineDown { why: "gone".into() };
+    // The wait for the first stream is no gap, and nothing was known that could be forgotten.
+    assert_eq!(at(0, down()), (0, 0, 0));
+    assert_eq!(at(100, Input::EngineUp), (0, 0, 0));
+    assert_eq!(at(200, start(200)), (0, 0, 0));
+    // A gap is as long as all tries together; its replay begins with what was known.
+    assert_eq!(at(1_000, down()), (0, 0, 0));
+    assert_eq!(at(1_500, down()), (0, 0, 0));
+    assert_eq!(at(2_000, Input::EngineUp), (1, 1_000, 0));
+    assert_eq!(at(2_001, start(200)), (1, 1_000, 0));
+    assert_eq!(at(2_002, start(1_800)), (1, 1_000, 0));
+    // An engine that starts with something newer has forgotten the rest. Once for each gap.
+    assert_eq!(at(3_000, down()), (1, 1_000, 0));
+    assert_eq!(at(3_250, Input::EngineUp), (2, 1_250, 0));
+    assert_eq!(at(3_300, start(3_100)), (2, 1_250, 1));
+    assert_eq!(at(3_400, start(3_400)), (2, 1_250, 1));
+}
+
 impl Agent {
     /// The invariants that the fields name.
     pub(super) fn check(&self) {
@@ -455,15 +494,24 @@ impl Agent {
                 "{key} of {id}"
             );
         }
+        for (key, ids) in &self.contenders {
+            assert!(!ids.is_empty(), "nobody waits for {key}");
+            for id in ids {
+                let waits = self.containers.get(id);
+                assert!(
+                    waits.is_some_and(|tracked| tracked.contested.contains(key)),
+                    "{key}: {id}"
+                );
+            }
+        }
         for (id, tracked) in &self.containers {
             for key in &tracked.claims {
                 assert_eq!(self.owners.get(key), Some(id), "{key}");
             }
-            assert_eq!(
-                !tracked.contested.is_empty(),
-                self.contenders.contains(id),
-                "{id}"
-            );
+            for key in &tracked.contested {
+                let waiting = self.contenders.get(key);
+                assert!(waiting.is_some_and(|ids| ids.contains(id)), "{id}: {key}");
+            }
             let waits = self.to_write.contains(id);
             assert_eq!(tracked.queued, waits, "{id} in the queue for writing");
             let waits = self.to_inspect.contains(id);

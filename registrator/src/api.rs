@@ -26,9 +26,10 @@ pub(crate) type Ask = (String, oneshot::Sender<Option<Explanation>>);
 pub(crate) struct Sources {
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) journal: Journal,
-    pub(crate) beats: Beats,
-    /// The agent's loop.
-    pub(crate) asks: mpsc::Sender<Ask>,
+    /// Of each engine's session.
+    pub(crate) beats: Vec<Beats>,
+    /// Each engine's loop.
+    pub(crate) asks: Vec<mpsc::Sender<Ask>>,
 }
 
 /// Serves for ever. Safe to cancel at any time.
@@ -65,23 +66,32 @@ const JSON: &str = "application/json";
 
 /// What the agent says about a container.
 async fn explained(sources: &Sources, name: &str) -> Response<Full<Bytes>> {
-    let (answer, said) = oneshot::channel();
-    let asked = sources.asks.send((name.to_owned(), answer)).await;
-    match (asked, said.await) {
-        (Ok(()), Ok(Some(explanation))) => {
-            let body = serde_json::to_string_pretty(&explanation).unwrap_or_default();
-            response(StatusCode::OK, JSON, body)
+    let mut ready = true;
+    for engine in &sources.asks {
+        let (answer, said) = oneshot::channel();
+        let asked = engine.send((name.to_owned(), answer)).await;
+        match (asked, said.await) {
+            (Ok(()), Ok(Some(explanation))) => {
+                let body = serde_json::to_string_pretty(&explanation).unwrap_or_default();
+                return response(StatusCode::OK, JSON, body);
+            }
+            (Ok(()), Ok(None)) => {}
+            _ => ready = false,
         }
-        (Ok(()), Ok(None)) => {
-            let why = format!("no container {name} runs here\n");
-            response(StatusCode::NOT_FOUND, TEXT, why)
-        }
-        _ => response(
-            StatusCode::SERVICE_UNAVAILABLE,
-            TEXT,
-            "the agent is not ready yet\n".to_owned(),
-        ),
     }
+    if ready {
+        let why = format!("no container {name} runs here\n");
+        response(StatusCode::NOT_FOUND, TEXT, why)
+    } else {
+        let why = "the agent is not ready yet\n".to_owned();
+        response(StatusCode::SERVICE_UNAVAILABLE, TEXT, why)
+    }
+}
+
+/// The shortest time left to a session; `None` when one is missing.
+fn shortest(beats: &[Beats]) -> Option<std::time::Duration> {
+    let left: Option<Vec<_>> = beats.iter().map(Beats::left).collect();
+    left?.into_iter().min()
 }
 
 fn answer(method: &Method, path: &str, sources: &Sources) -> Response<Full<Bytes>> {
@@ -93,7 +103,7 @@ fn answer(method: &Method, path: &str, sources: &Sources) -> Response<Full<Bytes
             Some(why) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
         },
         (&Method::GET | &Method::HEAD, "/metrics") => {
-            (StatusCode::OK, "text/plain; version=0.0.4", metrics(status, sources.beats.left()))
+            (StatusCode::OK, "text/plain; version=0.0.4", metrics(status, shortest(&sources.beats)))
         }
         (&Method::GET | &Method::HEAD, "/status") => {
             let body = serde_json::to_string_pretty(status).unwrap_or_default();
@@ -166,8 +176,8 @@ mod tests {
         let sources = Sources {
             status: watch::channel(status.clone()).1,
             journal: Journal::default(),
-            beats: Beats::default(),
-            asks: mpsc::channel(1).0,
+            beats: vec![Beats::default()],
+            asks: vec![mpsc::channel(1).0],
         };
         answer(method, path, &sources)
     }

@@ -2,6 +2,7 @@
 //! beats the default. Reads the files that options name; everything after works on [`Config`] alone.
 
 mod args;
+mod engine;
 mod error;
 mod file;
 mod uri;
@@ -13,25 +14,35 @@ use std::time::Duration;
 use registrator_catalog::layout::{Kind, Layout};
 use store_client::connect::{Options, Tls};
 use store_client::endpoint::Endpoint;
+use store_transport::dial::Target;
 
 pub use args::Args;
+pub use engine::{EngineAt, EngineTls};
 pub use error::ConfigError;
 use file::{File, Text, read_file};
+use uri::At;
 
 use crate::address::{Families, Preference};
 use crate::desired::Admission;
 use crate::gate::Gate;
 use crate::labels::split_tags;
 use crate::own_layout::OwnLayout;
+use crate::registry::consul;
 use crate::span;
 use crate::template::Filter;
 
 /// Everything the agent needs to know, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The engine.
+    /// The engine, the first one of several.
     pub docker_host: String,
-    /// The store.
+    /// The further engines, each with a session, a lease and a node of its own.
+    pub further: Vec<EngineAt>,
+    /// Certificates towards engines on `tcp://` and `https://`; without them `tcp://` is in the clear.
+    pub docker_tls: Option<EngineTls>,
+    /// What kind of registry is written to.
+    pub registry: Registry,
+    /// The way to the store, where that is the registry.
     pub store: Options,
     /// Time to live of the lease in seconds. At least 1; the store may grant more.
     pub ttl_seconds: i64,
@@ -77,6 +88,20 @@ pub struct Config {
     pub takeover: bool,
 }
 
+/// A kind of registry, and the way to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Registry {
+    /// What speaks etcd's protocol: [`Config::store`].
+    #[default]
+    Etcd,
+    /// Services with a Consul agent.
+    Consul(consul::Options),
+    /// Keys in Consul.
+    ConsulKv(consul::Options),
+    /// Nodes of `ZooKeeper` with these servers, as its clients take them.
+    ZooKeeper(String),
+}
+
 /// What happens to the keys when the agent is told to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StopPolicy {
@@ -106,6 +131,9 @@ impl Config {
     pub fn new(endpoints: Vec<Endpoint>) -> Self {
         Self {
             docker_host: DOCKER_HOST_DEFAULT.to_owned(),
+            further: Vec::new(),
+            docker_tls: None,
+            registry: Registry::Etcd,
             store: Options::new(endpoints),
             ttl_seconds: TTL_SECONDS_DEFAULT,
             layouts: vec![Layout::new(Kind::Native, PREFIX_DEFAULT)],
@@ -131,6 +159,19 @@ impl Config {
         }
     }
 
+    /// One set of settings for each engine; what can be only once stays with the first.
+    #[must_use]
+    pub fn per_engine(&self) -> Vec<Self> {
+        let further = self.further.iter().map(|engine| Self {
+            docker_host: engine.host.clone(),
+            node: engine.node.clone(),
+            services: None,
+            ..self.clone()
+        });
+        let first = self.clone();
+        std::iter::once(first).chain(further).collect()
+    }
+
     /// Checks flags and the file they name, and reads the certificates they name.
     ///
     /// # Errors
@@ -144,25 +185,35 @@ impl Config {
         let registry = registry.map(|text| uri::parse(&text)).transpose()?;
         let endpoints = match (pick(&args.endpoints, file.endpoints), &registry) {
             (Some(text), _) => Endpoint::parse_list(&text)?,
-            (None, Some(registry)) => registry.endpoints.clone(),
-            (None, None) => Endpoint::parse_list(ENDPOINTS_DEFAULT)?,
+            (
+                None,
+                Some(uri::Registry {
+                    at: At::Etcd(endpoints),
+                    ..
+                }),
+            ) => endpoints.clone(),
+            (None, _) => Endpoint::parse_list(ENDPOINTS_DEFAULT)?,
         };
         let mut config = Self::new(endpoints);
         config.upstream_names = registry.is_some();
-        if let Some(host) = pick(&args.docker_host, file.docker_host) {
-            config.docker_host = host;
+        let mut first_node = None;
+        if let Some(text) = pick(&args.docker_host, file.docker_host) {
+            let mut all = engine::engines(&text)?.into_iter();
+            if let Some(first) = all.next() {
+                config.docker_host = first.host;
+                first_node = first.node;
+            }
+            config.further = all.collect();
         }
-        let has_engine = config.docker_host != "none";
-        if has_engine
-            && !["unix://", "tcp://", "http://"]
-                .iter()
-                .any(|s| config.docker_host.starts_with(s))
+        // Any text but none, as Docker's tools read it.
+        if args
+            .docker_tls_verify
+            .as_ref()
+            .is_some_and(|text| !text.is_empty())
         {
-            return Err(wrong(
-                "docker-host",
-                &config.docker_host,
-                "a unix://, tcp:// or http:// URL, or none",
-            ));
+            let home = || std::env::home_dir().unwrap_or_default().join(".docker");
+            let folder = args.docker_cert_path.clone().unwrap_or_else(home);
+            config.docker_tls = Some(EngineTls::in_folder(&folder));
         }
         let user = pick(&args.user, file.user);
         config.store.user = credentials(user, pick(&args.password, file.password))?;
@@ -171,6 +222,9 @@ impl Config {
             args.cert.as_ref().or(file.cert.as_ref()),
             args.key.as_ref().or(file.key.as_ref()),
         )?;
+        if let Some(registry) = &registry {
+            config.registry = other_registry(&registry.at, args);
+        }
         if let Some(text) = pick(&args.ttl, file.ttl) {
             let ttl = span::parse(&text).filter(|ttl| *ttl >= Duration::from_secs(1));
             let seconds = ttl
@@ -200,7 +254,16 @@ impl Config {
         }
         let prefix = pick(&args.prefix, file.prefix).unwrap_or_else(|| PREFIX_DEFAULT.to_owned());
         let flag = (!args.layout.is_empty()).then(|| args.layout.join(","));
-        config.layouts = match (pick(&flag, file.layout), registry) {
+        let asked = pick(&flag, file.layout);
+        let alone = matches!(
+            config.registry,
+            Registry::Consul(_) | Registry::ZooKeeper(_)
+        );
+        if alone && (asked.is_some() || !args.layout_template.is_empty()) {
+            let want = "one for this registry, which has a form of its own";
+            return Err(wrong("layout", &asked.unwrap_or_default(), want));
+        }
+        config.layouts = match (asked, registry) {
             (None, Some(registry)) => vec![registry.layout],
             (text, _) => layouts(text, &prefix)?,
         };
@@ -230,6 +293,15 @@ impl Config {
         }
         config.node = pick(&args.node, file.node).filter(|name| !name.is_empty());
         config.node_id = pick(&args.node_id, file.node_id).filter(|id| !id.is_empty());
+        let one = config.node.as_ref().or(config.node_id.as_ref());
+        if let Some(name) = one.filter(|_| !config.further.is_empty()) {
+            return Err(wrong(
+                "node",
+                name,
+                "for several engines: write NODE=URL for each in --docker-host",
+            ));
+        }
+        config.node = config.node.or(first_node);
         if let Some(text) = pick(&args.ip, file.ip) {
             for part in text
                 .split(',')
@@ -292,6 +364,25 @@ impl Config {
 
 /// 24 h: a lease that long no longer tells whether anybody lives.
 const TTL_SECONDS_MAX: u64 = 86_400;
+
+/// What a registry that does not speak etcd's protocol needs beside its place.
+fn other_registry(at: &At, args: &Args) -> Registry {
+    let options = |target: &Target| consul::Options {
+        target: target.clone(),
+        token: args.consul_token.clone().filter(|token| !token.is_empty()),
+        authorities: args.cacert.clone().or_else(|| args.consul_cacert.clone()),
+        identity: match (&args.cert, &args.key) {
+            (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
+            _ => args.consul_cert.clone().zip(args.consul_key.clone()),
+        },
+    };
+    match at {
+        At::Etcd(_) => Registry::Etcd,
+        At::Consul(target) => Registry::Consul(options(target)),
+        At::ConsulKv(target) => Registry::ConsulKv(options(target)),
+        At::ZooKeeper(servers) => Registry::ZooKeeper(servers.clone()),
+    }
+}
 
 fn pick(flag: &Option<String>, file: Option<Text>) -> Option<String> {
     flag.clone().or(file.map(|Text(text)| text))

@@ -156,7 +156,7 @@ fn upstream_s_command_line() {
         ("-ttl-refresh 10 etcd://h", "ttl-refresh"),
         ("-deregister never etcd://h", "always or on-success"),
         ("skydns2://h", "is no DNS name"),
-        ("zookeeper://h/x", "can write"),
+        ("consul://h --layout native", "a form of its own"),
         ("-internal=maybe etcd://h", "--internal"),
         ("--family ipv5", "ipv4, ipv6"),
         ("--prefer 10.0.0.0/99", "an address range"),

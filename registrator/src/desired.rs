@@ -512,9 +512,13 @@ fn write(
     let count = chosen.layouts.len() + chosen.own.len();
     let mut entries = Vec::with_capacity(count);
     let mut faults = Vec::new();
+    let mut left_out = Vec::new();
     for layout in &chosen.layouts {
         match layout.entries(record) {
-            Ok(found) => entries.extend(found),
+            Ok(found) => {
+                entries.extend(found);
+                left_out.extend(layout.left_out(record));
+            }
             Err(error) if count == 1 => return Err(error.to_string()),
             Err(error) => faults.push(format!("not below {}: {error}", layout.root())),
         }
@@ -541,6 +545,7 @@ fn write(
     }
     let keys = entries.iter().map(|entry| entry.key.clone()).collect();
     wanted.extend(entries.into_iter().map(|entry| (entry.key, entry.value)));
+    faults.append(&mut left_out);
     Ok((keys, faults))
 }
 

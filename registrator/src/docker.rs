@@ -6,6 +6,7 @@
 //! of 256 events lost, the list shows.
 
 mod inspect;
+mod transport;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{sleep, timeout};
 
 use crate::agent::{Input, Inspected, Summary, Token};
+use crate::config::EngineTls;
 use crate::container::{Container, NetworkMode};
 use crate::{listening, services};
 
@@ -62,6 +64,7 @@ const EVENTS: [&str; 12] = [
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
     host: Arc<str>,
+    tls: Option<Arc<EngineTls>>,
     /// The client, while there is one. Locked only to copy it.
     client: Arc<Mutex<Option<Docker>>>,
     /// Services that no container offers, from this file.
@@ -83,16 +86,24 @@ struct Known {
 const NO_ENGINE: &str = "none";
 
 impl Engine {
-    /// An engine at `host` (`unix://`, `tcp://` or `http://`) whose facts go to `facts`.
+    /// An engine at `host` (a URL, or `none`) whose facts go to `facts`.
     #[must_use]
     pub(crate) fn new(host: &str, facts: UnboundedSender<Input>) -> Self {
         Self {
             host: host.into(),
+            tls: None,
             client: Arc::new(Mutex::new(None)),
             services: None,
             known: Arc::default(),
             facts,
         }
+    }
+
+    /// With certificates for an engine that wants some.
+    #[must_use]
+    pub(crate) fn with_tls(mut self, tls: Option<&EngineTls>) -> Self {
+        self.tls = tls.cloned().map(Arc::new);
+        self
     }
 
     /// With the services that `file` lists.
@@ -345,7 +356,7 @@ impl Engine {
     }
 
     async fn connect(&self) -> Result<Docker, String> {
-        let client = Docker::connect_with_host(&self.host).map_err(|error| one_line(&error))?;
+        let client = transport::client(&self.host, self.tls.as_deref())?;
         ping(&client).await?;
         Ok(client)
     }

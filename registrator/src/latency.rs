@@ -50,6 +50,16 @@ impl Latency {
         self.last_ms = Some(ms);
     }
 
+    /// Adds what somebody else measured.
+    pub fn add(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        self.sum_ms += other.sum_ms;
+        self.max_ms = self.max_ms.max(other.max_ms);
+        self.last_ms = other.last_ms.or(self.last_ms);
+    }
+
     /// Counts per bucket in the order of [`BOUNDS_MS`]; the last is for what is slower than all.
     #[must_use]
     pub fn counts(&self) -> &[u64] {

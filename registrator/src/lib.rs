@@ -25,7 +25,7 @@ mod metrics;
 pub mod own_layout;
 pub mod plan;
 mod probe;
-mod registry;
+pub mod registry;
 mod run;
 pub mod scheme;
 pub mod services;

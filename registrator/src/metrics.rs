@@ -81,6 +81,18 @@ pub(crate) fn metrics(status: &Status, lease: Option<Duration>) -> String {
             counts.streams,
         ),
         (
+            "gaps_total",
+            "Times without an event stream.",
+            "counter",
+            counts.gaps,
+        ),
+        (
+            "overflows_total",
+            "Times the engine had forgotten events of a gap.",
+            "counter",
+            counts.overflows,
+        ),
+        (
             "lists_total",
             "Lists of all containers.",
             "counter",
@@ -122,6 +134,13 @@ pub(crate) fn metrics(status: &Status, lease: Option<Duration>) -> String {
         gauge(name, help, kind, value);
     }
     let seconds = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64();
+    let _ = writeln!(
+        text,
+        "# HELP muster_registrator_gap_seconds_total Time without an event stream.\n\
+         # TYPE muster_registrator_gap_seconds_total counter\n\
+         muster_registrator_gap_seconds_total {}",
+        Duration::from_millis(counts.gap_ms).as_secs_f64()
+    );
     let _ = writeln!(
         text,
         "# HELP muster_registrator_lease_remaining_seconds Until the keys go, when nobody keeps the lease alive; 0 without one.\n\
@@ -188,6 +207,9 @@ mod tests {
     fn buckets_are_cumulative() {
         let mut status = Status::default();
         status.actions.insert("die".into(), 2);
+        status.counts.gaps = 2;
+        status.counts.gap_ms = 1_250;
+        status.counts.overflows = 1;
         status.latency.record(3_500_000);
         status.latency.record(4_500_000);
         let text = metrics(&status, Some(Duration::from_millis(1_500)));
@@ -197,6 +219,9 @@ mod tests {
             "muster_registrator_start_to_key_seconds_bucket{le=\"+Inf\"} 2",
             "muster_registrator_start_to_key_seconds_count 2",
             "muster_registrator_ready 0",
+            "muster_registrator_gaps_total 2",
+            "muster_registrator_gap_seconds_total 1.25",
+            "muster_registrator_overflows_total 1",
             "muster_registrator_lease_remaining_seconds 1.5",
             "muster_registrator_events_by_action_total{action=\"die\"} 2",
         ] {

@@ -4,8 +4,10 @@
 //! `registry/backend.rs` is what it asks of each kind of registry.
 
 mod backend;
+pub mod consul;
 mod etcd;
 mod identity;
+mod zookeeper;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +23,7 @@ use crate::plan::Txn;
 pub(crate) use backend::Backend;
 use backend::{Opened, Outcome, Over, Session};
 pub(crate) use etcd::{Etcd, Presence};
+pub(crate) use zookeeper::ZooKeeper;
 
 /// 5 s: a registry with a leader answers within milliseconds; etcd itself gives up after 7 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,23 +5,25 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use registrator_catalog::layout::Layout;
 use store_client::connect::Connector;
 use store_client::lease::lease_id;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent as Machine, Effect, Input, Level, Now, Settings};
 use crate::api::{self, Ask};
-use crate::config::{Args, Config, StopPolicy};
+use crate::config::{self, Args, Config, StopPolicy};
 use crate::desired::{HostAddresses, Preference, Rules};
 use crate::docker::{Engine, rand_seed, wall_nanos};
 use crate::file_sd;
 use crate::host;
 use crate::journal::Journal;
 use crate::probe;
-use crate::registry::{Beats, Etcd, Order, Presence, Registry, Task};
+use crate::registry::consul::{ConsulKv, ConsulServices};
+use crate::registry::{Backend, Beats, Etcd, Order, Presence, Registry, Task, ZooKeeper};
 use crate::status::{Fault, Status, Work};
 use crate::verb;
 
@@ -65,30 +67,54 @@ impl Agent {
     /// Outside a tokio runtime.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let (publish, status) = watch::channel(Status::default());
-        let mut listening = None;
-        let (asks, asked) = mpsc::channel(ASKS_MAX);
-        let outside = Outside {
-            journal: Journal::default(),
-            beats: Beats::default(),
-            asked,
-        };
-        let api = match config.listen {
-            None => None,
-            Some(address) => {
-                let listener = listen(address).map_err(|source| StartError { address, source })?;
-                listening = listener.local_addr().ok();
-                let sources = api::Sources {
-                    status: status.clone(),
-                    journal: outside.journal.clone(),
-                    beats: outside.beats.clone(),
-                    asks,
-                };
-                Some(tokio::spawn(api::serve(listener, sources)))
-            }
-        };
         let stop = CancellationToken::new();
         let (policy, wish) = watch::channel(config.on_stop);
-        let main = tokio::spawn(run(config, publish, stop.clone(), wish, outside));
+        let listener = config.listen.map(|address| {
+            let listener = listen(address).map_err(|source| StartError { address, source })?;
+            let at = listener.local_addr().ok();
+            Ok((listener, at))
+        });
+        let listener = listener.transpose()?;
+        let mut sources = api::Sources {
+            status: status.clone(),
+            journal: Journal::default(),
+            beats: Vec::new(),
+            asks: Vec::new(),
+        };
+        let mut parts = JoinSet::new();
+        let mut pictures = Vec::new();
+        let engines = config.per_engine();
+        let alone = engines.len() == 1;
+        for part in engines {
+            let (asks, asked) = mpsc::channel(ASKS_MAX);
+            let part_publish = if alone {
+                publish.clone()
+            } else {
+                let (part_publish, picture) = watch::channel(Status::default());
+                pictures.push(picture);
+                part_publish
+            };
+            let outside = Outside {
+                journal: sources.journal.clone(),
+                beats: Beats::default(),
+                asked,
+            };
+            sources.beats.push(outside.beats.clone());
+            sources.asks.push(asks);
+            parts.spawn(run(part, part_publish, stop.clone(), wish.clone(), outside));
+        }
+        let watched = publish.subscribe();
+        let main = tokio::spawn(async move {
+            tokio::select! {
+                // Both are safe to cancel: they only show what the parts have published.
+                () = one_picture(pictures, publish) => {}
+                () = file_sd::keep(config.file_sd.as_deref(), watched) => {}
+                // Safe to cancel: it hands out the end of a part or nothing. All have ended when it is over.
+                () = async { while parts.join_next().await.is_some() {} } => {}
+            }
+        });
+        let listening = listener.as_ref().and_then(|(_, at)| *at);
+        let api = listener.map(|(listener, _)| tokio::spawn(api::serve(listener, sources)));
         Ok(Self {
             status,
             stop,
@@ -120,6 +146,26 @@ impl Agent {
             api.abort();
         }
         let _ = self.main.await;
+    }
+}
+
+/// Shows the pictures of several parts as one, for ever.
+async fn one_picture(mut parts: Vec<watch::Receiver<Status>>, publish: watch::Sender<Status>) {
+    if parts.is_empty() {
+        return std::future::pending().await;
+    }
+    loop {
+        let all: Vec<Status> = parts
+            .iter_mut()
+            .map(|part| part.borrow_and_update().clone())
+            .collect();
+        publish.send_replace(Status::of_all(all));
+        let changes = parts.iter_mut().map(|part| Box::pin(part.changed()));
+        let (change, ..) = futures::future::select_all(changes).await;
+        if change.is_err() {
+            // A part has ended, which they do together.
+            return std::future::pending().await;
+        }
     }
 }
 
@@ -155,8 +201,9 @@ async fn run(
 ) {
     let (facts, inbox) = mpsc::unbounded_channel();
     let (orders, todo) = mpsc::unbounded_channel();
-    let engine =
-        Engine::new(&config.docker_host, facts.clone()).with_services(config.services.as_deref());
+    let engine = Engine::new(&config.docker_host, facts.clone())
+        .with_tls(config.docker_tls.as_ref())
+        .with_services(config.services.as_deref());
     let node = match &config.node {
         Some(node) => node.clone(),
         None => {
@@ -168,11 +215,7 @@ async fn run(
         }
     };
     let id = config.node_id.as_deref().unwrap_or(&node);
-    let lease = lease_id(&format!("registrator/{id}"), config.ttl_seconds);
-    let connector = Connector::new(config.store.clone());
-    let presence = Presence::new(id, rand_seed(), config.takeover);
-    let terms = (lease, config.ttl_seconds);
-    let backend = Box::new(Etcd::new(connector, terms, presence));
+    let backend = backend(&config, id);
     let mut registry = Registry::new(backend, outside.beats, facts.clone(), todo);
     let rules = rules(&config, &node);
     let settings = Settings {
@@ -180,7 +223,6 @@ async fn run(
         seed: rand_seed(),
     };
     let machine = Machine::new(rules, settings);
-    let watched = publish.subscribe();
     let mut agent_loop = Loop {
         machine,
         engine: engine.clone(),
@@ -198,7 +240,6 @@ async fn run(
         // All are safe to cancel: what they had under way, a later session finds out.
         () = agent_loop.run(inbox, &publish) => {}
         () = engine.follow() => {}
-        () = file_sd::keep(config.file_sd.as_deref(), watched) => {}
         () = registry.run() => {}
         () = stop.cancelled() => {}
     }
@@ -209,6 +250,37 @@ async fn run(
         Ok(Err(error)) => tracing::warn!("{error}: keys go when their time is over"),
         Err(_) => {
             tracing::warn!("farewell to the store: no answer; keys go when their time is over");
+        }
+    }
+}
+
+/// The registry that the settings name, for the node with this id.
+fn backend(config: &Config, id: &str) -> Box<dyn Backend> {
+    let ttl = Duration::from_secs(u64::try_from(config.ttl_seconds).unwrap_or(0));
+    match &config.registry {
+        config::Registry::Etcd => {
+            let lease = lease_id(&format!("registrator/{id}"), config.ttl_seconds);
+            let connector = Connector::new(config.store.clone());
+            let presence = Presence::new(id, rand_seed(), config.takeover);
+            Box::new(Etcd::new(connector, (lease, config.ttl_seconds), presence))
+        }
+        config::Registry::Consul(options) => {
+            Box::new(ConsulServices::new(options.clone(), id, ttl))
+        }
+        config::Registry::ConsulKv(options) => {
+            let layouts = config.layouts.iter().map(Layout::root);
+            let own = config.own_layouts.iter().map(|own| own.root().to_owned());
+            let node = (id, rand_seed(), config.takeover);
+            Box::new(ConsulKv::new(
+                options.clone(),
+                node,
+                ttl,
+                layouts.chain(own).collect(),
+            ))
+        }
+        config::Registry::ZooKeeper(servers) => {
+            let node = (id, rand_seed(), config.takeover);
+            Box::new(ZooKeeper::new(servers, node, ttl))
         }
     }
 }

@@ -55,6 +55,35 @@ pub struct Work {
 }
 
 impl Status {
+    /// One picture of several engines' agents: what counts is added up, what has to hold holds for all of them.
+    #[must_use]
+    pub fn of_all(all: Vec<Self>) -> Self {
+        let mut all = all.into_iter();
+        let mut whole = all.next().unwrap_or_default();
+        for part in all {
+            whole.node = format!("{} {}", whole.node, part.node);
+            whole.engine = whole.engine.and(part.engine);
+            whole.store = whole.store.and(part.store);
+            whole.synced &= part.synced;
+            whole.pending += part.pending;
+            for (name, instances) in part.services {
+                whole.services.entry(name).or_default().extend(instances);
+            }
+            whole.records.extend(part.records);
+            whole.skipped.extend(part.skipped);
+            whole.faults.extend(part.faults);
+            whole.latency.add(&part.latency);
+            whole.counts = whole.counts.plus(part.counts);
+            for (action, count) in part.actions {
+                *whole.actions.entry(action).or_default() += count;
+            }
+            whole.work.facts += part.work.facts;
+            whole.work.nanos += part.work.nanos;
+            whole.start_to_key = whole.latency.summary();
+        }
+        whole
+    }
+
     /// Whether the registry holds what this agent would write, as far as the agent can know.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -69,6 +98,22 @@ pub struct Link {
     pub up: bool,
     /// Where to, or why not.
     pub detail: String,
+}
+
+impl Link {
+    /// Both ways; what is told is what is wrong, if something is.
+    fn and(self, other: Self) -> Self {
+        let detail = match (self.up, other.up) {
+            (true, false) => other.detail,
+            (false, true) => self.detail,
+            _ if self.detail == other.detail => self.detail,
+            _ => format!("{}; {}", self.detail, other.detail),
+        };
+        Self {
+            up: self.up && other.up,
+            detail,
+        }
+    }
 }
 
 /// One instance of a service.
@@ -121,6 +166,13 @@ pub struct Counts {
     pub lists: u64,
     /// Times the event stream was opened.
     pub streams: u64,
+    /// Times there was no event stream between two.
+    pub gaps: u64,
+    /// Milliseconds of all of them together.
+    pub gap_ms: u64,
+    /// Times the engine had forgotten events by the time they were asked for again; the list after each gap shows what
+    /// became of them.
+    pub overflows: u64,
     /// Transactions the store accepted.
     pub commits: u64,
     /// Keys put.
@@ -133,4 +185,69 @@ pub struct Counts {
     pub failures: u64,
     /// Sessions with the store, each with the lease granted or adopted.
     pub sessions: u64,
+}
+
+impl Counts {
+    /// Both together.
+    fn plus(self, other: Self) -> Self {
+        Self {
+            events: self.events + other.events,
+            inspects: self.inspects + other.inspects,
+            lists: self.lists + other.lists,
+            streams: self.streams + other.streams,
+            gaps: self.gaps + other.gaps,
+            gap_ms: self.gap_ms + other.gap_ms,
+            overflows: self.overflows + other.overflows,
+            commits: self.commits + other.commits,
+            puts: self.puts + other.puts,
+            deletes: self.deletes + other.deletes,
+            conflicts: self.conflicts + other.conflicts,
+            failures: self.failures + other.failures,
+            sessions: self.sessions + other.sessions,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_engines_are_ready_when_all_are() {
+        let part = |node: &str, up: bool| Status {
+            node: node.to_owned(),
+            engine: Link {
+                up,
+                detail: format!("engine of {node}"),
+            },
+            store: Link {
+                up: true,
+                detail: "the store".to_owned(),
+            },
+            synced: true,
+            counts: Counts {
+                events: 2,
+                gap_ms: 5,
+                ..Counts::default()
+            },
+            actions: BTreeMap::from([("die".to_owned(), 1)]),
+            ..Status::default()
+        };
+        let alone = Status::of_all(vec![part("a", true)]);
+        assert_eq!(alone, part("a", true));
+        let both = Status::of_all(vec![part("a", true), part("b", true)]);
+        assert!(both.is_ready());
+        assert_eq!(both.engine.detail, "engine of a; engine of b");
+        assert_eq!(
+            (both.counts.events, both.counts.gap_ms, both.actions["die"]),
+            (4, 10, 2)
+        );
+        let half = Status::of_all(vec![part("a", true), part("b", false), part("c", true)]);
+        assert!(!half.is_ready());
+        assert_eq!(
+            (half.node.as_str(), half.engine.detail.as_str()),
+            ("a b c", "engine of b")
+        );
+        assert_eq!(half.store.detail, "the store");
+    }
 }

@@ -43,6 +43,25 @@ fn cache() -> PathBuf {
         .unwrap_or_default()
 }
 
+/// The Consul that Debian 11 carried, which `scripts/deps.sh` fetches: the last one with a free licence in a
+/// distribution.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn consul() -> PathBuf {
+    present(cache().join("consul-1.8.7/consul"))
+}
+
+/// Debian's or Ubuntu's ZooKeeper (3.8 in Debian 12), a Java archive that knows what else it needs.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn zookeeper() -> PathBuf {
+    present(PathBuf::from("/usr/share/java/zookeeper.jar"))
+}
+
 /// Debian's or Ubuntu's `etcdctl` (3.4 in Debian 12).
 ///
 /// # Panics

@@ -2,9 +2,11 @@
 //! back for readers. A layout validates before it writes, because consumers often reject a whole
 //! prefix for one bad entry.
 
+mod consul;
 mod grpc;
 mod skydns;
 mod traefik;
+mod zookeeper;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -35,6 +37,10 @@ pub enum Kind {
     Grpc,
     /// `<prefix>/http/services/<service>/...`, for Traefik's etcd provider.
     Traefik,
+    /// `<id>` with what Consul's agent takes as a service; for that registry alone, has no prefix.
+    Consul,
+    /// `/<prefix>/<service>/<ip:port>` with a JSON value, as gliderlabs registrator writes it for ZooKeeper.
+    ZooKeeper,
 }
 
 /// One key with its value.
@@ -56,7 +62,11 @@ impl Layout {
     pub fn new(kind: Kind, prefix: &str) -> Self {
         let inner = prefix.trim_matches('/');
         let slash = match kind {
-            Kind::Native | Kind::Registrator | Kind::SkyDns if !inner.is_empty() => "/",
+            Kind::Native | Kind::Registrator | Kind::SkyDns | Kind::ZooKeeper
+                if !inner.is_empty() =>
+            {
+                "/"
+            }
             _ => "",
         };
         Self {
@@ -125,12 +135,17 @@ impl Layout {
             Kind::SkyDns => "skydns",
             Kind::Grpc => "grpc",
             Kind::Traefik => "traefik",
+            Kind::Consul => "consul",
+            Kind::ZooKeeper => "zookeeper",
         }
     }
 
-    /// What every key begins with, ending in a slash.
+    /// What every key begins with, ending in a slash; empty where keys are plain names.
     #[must_use]
     pub fn root(&self) -> String {
+        if self.kind == Kind::Consul {
+            return String::new();
+        }
         format!("{}/", self.prefix)
     }
 
@@ -148,6 +163,8 @@ impl Layout {
             Kind::SkyDns => return skydns::entries(&self.prefix, record),
             Kind::Grpc => return grpc::entries(&self.prefix, record),
             Kind::Traefik => return traefik::entries(&self.prefix, record),
+            Kind::Consul => return consul::entries(record),
+            Kind::ZooKeeper => return zookeeper::entries(&self.prefix, record),
             Kind::Native => {
                 check_segment("instance", &record.instance, false)?;
                 Entry {
@@ -166,6 +183,15 @@ impl Layout {
         Ok(vec![entry])
     }
 
+    /// What of the record has no place in its entries, in words for people; nothing for most layouts.
+    #[must_use]
+    pub fn left_out(&self, record: &Record) -> Vec<String> {
+        match self.kind {
+            Kind::Consul => consul::left_out(record),
+            _ => Vec::new(),
+        }
+    }
+
     /// Reads one entry of this layout back. Layouts with names of their own making give those:
     /// SkyDNS and gRPC the instance as id, Traefik the number of the server.
     ///
@@ -176,15 +202,19 @@ impl Layout {
             key: key.to_owned(),
             what,
         };
+        if self.kind == Kind::Consul {
+            return consul::read(key, value).ok_or_else(|| foreign("it is no service of Consul's"));
+        }
         let path = key
             .strip_prefix(self.prefix.as_str())
             .and_then(|rest| rest.strip_prefix('/'))
             .ok_or_else(|| foreign("the key lies outside the prefix"))?;
         let of_consumer = match self.kind {
-            Kind::Native | Kind::Registrator => None,
+            Kind::Native | Kind::Registrator | Kind::Consul => None,
             Kind::SkyDns => Some(skydns::read(path, value)),
             Kind::Grpc => Some(grpc::read(path, value)),
             Kind::Traefik => Some(traefik::read(path, value)),
+            Kind::ZooKeeper => Some(zookeeper::read(path, value)),
         };
         if let Some(found) = of_consumer {
             return found.ok_or_else(|| foreign("it is nothing this layout writes"));

@@ -114,11 +114,15 @@ impl Agent {
         }
     }
 
-    /// Takes every wanted key that is free, or whose owner does not want it any more.
+    /// Takes every wanted key that is free, or whose owner does not want it any more; waits for the others.
     pub(super) fn claim(&mut self, id: &str) {
         let Some(tracked) = self.containers.get(id) else {
             return;
         };
+        #[cfg(test)]
+        {
+            self.claims_tried += 1;
+        }
         let keys: Vec<String> = tracked.evaluation.wanted.keys().cloned().collect();
         let mut contested = BTreeSet::new();
         for key in keys {
@@ -143,13 +147,29 @@ impl Agent {
                 tracked.claims.insert(key);
             }
         }
-        if contested.is_empty() {
-            self.contenders.remove(id);
-        } else {
-            self.contenders.insert(id.to_owned());
+        self.wait_for(id, &contested);
+    }
+
+    /// Puts a container into the queues of those keys, and takes it out of all others.
+    fn wait_for(&mut self, id: &str, contested: &BTreeSet<String>) {
+        let Some(tracked) = self.containers.get_mut(id) else {
+            return;
+        };
+        let before = std::mem::take(&mut tracked.contested);
+        tracked.contested.clone_from(contested);
+        for key in contested.difference(&before) {
+            let waiting = self.contenders.entry(key.clone()).or_default();
+            waiting.insert(id.to_owned());
         }
-        if let Some(tracked) = self.containers.get_mut(id) {
-            tracked.contested = contested;
+        for key in before.difference(contested) {
+            if let Some(waiting) = self.contenders.get_mut(key) {
+                waiting.remove(id);
+                if waiting.is_empty() {
+                    self.contenders.remove(key);
+                }
+            }
+            // It may have been this container's turn, and it has stepped back.
+            self.wake(key);
         }
     }
 
@@ -294,16 +314,17 @@ impl Agent {
                 self.followers.remove(id);
             }
         }
-        if !free.is_empty() {
-            self.wake_contenders();
+        for key in &free {
+            self.wake(key);
         }
     }
 
-    /// Keys became free, or an owner that was busy is not any more: whoever waits may try again.
-    fn wake_contenders(&mut self) {
-        let waiting: Vec<String> = self.contenders.iter().cloned().collect();
-        for id in waiting {
-            self.queue_write(&id);
+    /// A key became free, or its owner is not busy any more: the first who waits for it may try. The others need not:
+    /// the next one's turn comes when that one lets go of it.
+    fn wake(&mut self, key: &str) {
+        let first = self.contenders.get(key).and_then(BTreeSet::first);
+        if let Some(first) = first.cloned() {
+            self.queue_write(&first);
         }
     }
 
@@ -357,7 +378,6 @@ impl Agent {
             }
         }
         self.queue_write(&flight.container);
-        self.wake_contenders();
     }
 
     pub(super) fn conflicted(
@@ -396,7 +416,6 @@ impl Agent {
             }
         }
         self.queue_write(&flight.container);
-        self.wake_contenders();
     }
 
     pub(super) fn commit_failed(
@@ -426,13 +445,15 @@ impl Agent {
             }
             self.retry_in(now, &flight.container, wait);
         }
-        self.wake_contenders();
     }
 
     fn land(&mut self, token: Token) -> Option<Flight> {
         let flight = self.flights.remove(&token)?;
         if let Some(tracked) = self.containers.get_mut(&flight.container) {
             tracked.commit = None;
+        }
+        for write in &flight.txn.writes {
+            self.wake(&write.key);
         }
         Some(flight)
     }

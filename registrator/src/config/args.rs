@@ -14,11 +14,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Registry as gliderlabs registrator takes it, as last word: etcd://host:port/prefix, etcdv3://…,
-    /// skydns2://host:port/domain; sets endpoints and layout
+    /// skydns2://host:port/domain, consul://host:port, consul-tls://…, consulkv://host:port/prefix,
+    /// zookeeper://host:port/base; sets registry and layout
     #[arg(long, value_name = "URI", hide = true)]
     pub registry: Option<String>,
-    /// Container engine: unix:///path, tcp://host:port or http://host:port; none for --services alone
-    /// [default: unix:///var/run/docker.sock]
+    /// Container engine: unix:///path, tcp://host:port, http(s)://host:port or ssh://[user@]host[:port];
+    /// several with commas, as NODE=URL where the engine's own name should not be its node's; none for
+    /// --services alone [default: unix:///var/run/docker.sock]
     #[arg(
         long,
         visible_alias = "docker",
@@ -26,6 +28,12 @@ pub struct Args {
         env = "DOCKER_HOST"
     )]
     pub docker_host: Option<String>,
+    /// TLS towards engines on tcp://, with the certificates in --docker-cert-path
+    #[arg(long, value_name = "1", env = "DOCKER_TLS_VERIFY")]
+    pub docker_tls_verify: Option<String>,
+    /// Folder with ca.pem, cert.pem and key.pem for engines [default: ~/.docker]
+    #[arg(long, value_name = "FOLDER", env = "DOCKER_CERT_PATH")]
+    pub docker_cert_path: Option<PathBuf>,
     /// Store members, with commas [default: http://127.0.0.1:2379]
     #[arg(long, value_name = "URLS")]
     pub endpoints: Option<String>,
@@ -158,6 +166,24 @@ pub struct Args {
     /// drain, maintenance: longest wait [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub timeout: Option<String>,
+    /// Token for Consul's access control
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "CONSUL_HTTP_TOKEN",
+        hide_env_values = true,
+        hide = true
+    )]
+    pub consul_token: Option<String>,
+    /// Certificates that may have signed Consul's (PEM); --cacert goes before
+    #[arg(long, value_name = "FILE", env = "CONSUL_CACERT", hide = true)]
+    pub consul_cacert: Option<PathBuf>,
+    /// Our certificate towards Consul (PEM); --cert goes before
+    #[arg(long, value_name = "FILE", env = "CONSUL_CLIENT_CERT", hide = true)]
+    pub consul_cert: Option<PathBuf>,
+    /// Key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", env = "CONSUL_CLIENT_KEY", hide = true)]
+    pub consul_key: Option<PathBuf>,
     // What follows is upstream's and has nothing left to do here; docs/registrator.md says why.
     /// Upstream's.
     #[arg(long, hide = true)]

@@ -7,7 +7,7 @@ use registrator_catalog::overrides::{self, Overrides};
 use registrator_catalog::timestamp;
 use store_client::connect::Connector;
 
-use crate::config::Config;
+use crate::config::{Config, Registry};
 use crate::container::{Container, NetworkMode, Run};
 use crate::desired::{Evaluation, Rules, evaluate, labelled_ports};
 use crate::docker::{Engine, wall_nanos};
@@ -23,8 +23,9 @@ impl Look {
     /// Connects to the engine.
     pub(super) async fn new(config: &Config) -> Result<Self, String> {
         let (facts, _) = tokio::sync::mpsc::unbounded_channel();
-        let engine =
-            Engine::new(&config.docker_host, facts).with_services(config.services.as_deref());
+        let engine = Engine::new(&config.docker_host, facts)
+            .with_tls(config.docker_tls.as_ref())
+            .with_services(config.services.as_deref());
         let name = engine
             .once()
             .await
@@ -96,6 +97,9 @@ impl Look {
 
 /// A connection to the store.
 pub(super) async fn store(config: &Config) -> Result<Client, String> {
+    if config.registry != Registry::Etcd {
+        return Err("the registry does not speak etcd's protocol, which this verb reads; the running agent answers at --listen".to_owned());
+    }
     let mut connector = Connector::new(config.store.clone());
     let connection = connector
         .connect()

@@ -132,7 +132,7 @@ pub(super) async fn list(config: &Config, json: bool) -> Done {
 /// Every event, until interrupted.
 pub(super) async fn events(config: &Config, json: bool) -> Done {
     let (facts, mut inbox) = tokio::sync::mpsc::unbounded_channel();
-    let engine = Engine::new(&config.docker_host, facts);
+    let engine = Engine::new(&config.docker_host, facts).with_tls(config.docker_tls.as_ref());
     let show = async {
         while let Some(fact) = inbox.recv().await {
             match fact {
@@ -167,7 +167,10 @@ pub(super) async fn doctor(config: &Config, json: bool) -> Done {
     let mut lines: Vec<(&str, Result<String, String>)> = Vec::new();
     let looked = Look::new(config).await;
     let (facts, _) = tokio::sync::mpsc::unbounded_channel();
-    let version = Engine::new(&config.docker_host, facts).version().await;
+    let version = Engine::new(&config.docker_host, facts)
+        .with_tls(config.docker_tls.as_ref())
+        .version()
+        .await;
     lines.push((
         "engine",
         version.map(|version| format!("{} at {}", version, config.docker_host)),

@@ -1,10 +1,14 @@
 //! The agent against a real Docker engine and a real etcd: whatever happens to containers, to the
 //! agent or to the store, the keys come to say what runs.
 
+mod consul;
+mod engines;
+mod fake;
 mod health;
 mod layouts;
 mod network;
 mod scene;
+mod zookeeper;
 
 use std::time::Duration;
 

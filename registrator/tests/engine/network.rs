@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's own harness")]
 
+use std::time::Instant;
+
 use end_to_end::{port, wait};
 
 use crate::scene::{Container, GENTLE, Running, Scene};
@@ -151,17 +153,21 @@ fn a_store_that_is_away_while_a_container_with_two_ports_starts() {
     let _agent = agent.ready();
 }
 
+/// As many as a slow machine starts within seconds; `MUSTER_CROWD=300` asks for more and prints how long it took.
+const CROWD_DEFAULT: usize = 24;
+
 #[test]
 fn many_at_once_with_busy_health_checks() {
-    const MANY: usize = 24;
+    let many = std::env::var("MUSTER_CROWD").map_or(CROWD_DEFAULT, |text| text.parse().unwrap());
     let scene = Scene::new();
     let agent = scene.agent().ready();
     let checked = ["--health-cmd", "true", "--health-interval", "200ms"];
+    let begun = Instant::now();
     let containers: Vec<Container> = std::thread::scope(|scope| {
         let starting: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
-                    (0..MANY / 4)
+                    (0..many / 4)
                         .map(|_| scene.container(&checked, GENTLE))
                         .collect::<Vec<_>>()
                 })
@@ -172,8 +178,16 @@ fn many_at_once_with_busy_health_checks() {
             .flat_map(|all| all.join().unwrap())
             .collect()
     });
+    let started = begun.elapsed();
     scene.becomes(&containers.iter().collect::<Vec<_>>());
-    assert_eq!(agent.status().counts.conflicts, 0);
+    let status = agent.status();
+    println!(
+        "{many} containers: the engine took {started:?}, all registered {:?} after the first, {} overflows, {} gaps",
+        begun.elapsed(),
+        status.counts.overflows,
+        status.counts.gaps
+    );
+    assert_eq!(status.counts.conflicts, 0);
     // All at once again, in the other direction.
     let ids: Vec<&str> = containers
         .iter()
@@ -181,4 +195,42 @@ fn many_at_once_with_busy_health_checks() {
         .collect();
     scene.engine.run(&[&["kill"], &ids[..]].concat()).unwrap();
     scene.becomes(&[]);
+}
+
+#[test]
+fn a_port_that_is_published_for_ipv6_alone() {
+    let scene = Scene::new();
+    let mut config = scene.config();
+    config.internal = false;
+    config.ips = vec!["10.9.9.9".parse().unwrap(), "fd00:9::9".parse().unwrap()];
+    let agent = Running::start(config).ready();
+    let container = scene.container(&["--publish=[::]:0:80"], GENTLE);
+    address_becomes(&scene, Some("fd00:9::9"));
+    let published =
+        container.inspect(r#"{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}"#);
+    let record: serde_json::Value = serde_json::from_str(&scene.keys()[0].1).unwrap();
+    assert_eq!(record["port"].to_string(), published.trim());
+    assert_eq!(record["addresses"].as_array().unwrap().len(), 1, "{record}");
+    drop(container);
+    address_becomes(&scene, None);
+    agent.kill();
+
+    // A host that has no such address offers nothing, rather than an address that leads elsewhere.
+    let mut config = scene.config();
+    config.internal = false;
+    config.ips = vec!["10.9.9.9".parse().unwrap()];
+    let agent = Running::start(config).ready();
+    let _container = scene.container(&["--publish=[::]:0:80"], GENTLE);
+    wait::until("the port to be left out", wait::LONG, || {
+        let skipped = agent.status().skipped;
+        let told = skipped
+            .iter()
+            .any(|one| one.why.contains("another address family"));
+        if told {
+            Ok(())
+        } else {
+            Err(format!("{skipped:?}"))
+        }
+    });
+    assert_eq!(scene.keys(), []);
 }

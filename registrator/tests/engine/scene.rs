@@ -11,7 +11,7 @@ use end_to_end::docker::{Engine, OWNER_LABEL};
 use end_to_end::store::{Maker, Store};
 use end_to_end::{programs, wait};
 use etcd_client::{Client, GetOptions, WatchOptions};
-use registrator::{Agent, Config, Status, StopPolicy};
+use registrator::{Agent, Args, Config, Status, StopPolicy};
 use store_client::endpoint::Endpoint;
 use tokio::runtime::Runtime;
 
@@ -60,6 +60,19 @@ impl Scene {
         config
     }
 
+    /// Settings of an agent that writes to another registry, as upstream names it.
+    pub(crate) fn config_for(&self, registry: &str) -> Config {
+        let args = Args {
+            registry: Some(registry.to_owned()),
+            docker_host: Some(self.engine.address()),
+            node: Some(self.service.clone()),
+            ttl: Some("10s".to_owned()),
+            internal: true,
+            ..Args::default()
+        };
+        Config::resolve(&args).unwrap_or_else(|error| panic!("{registry}: {error}"))
+    }
+
     pub(crate) fn agent(&self) -> Running {
         Running::start(self.config())
     }
@@ -98,6 +111,17 @@ impl Scene {
             .kvs()
             .iter()
             .map(|kv| (text(kv.key()), text(kv.value())))
+            .collect()
+    }
+
+    /// The leases in the store.
+    pub(crate) fn leases(&self) -> Vec<i64> {
+        let mut client = self.client.clone();
+        let answer = self.runtime.block_on(client.leases()).unwrap();
+        answer
+            .leases()
+            .iter()
+            .map(etcd_client::LeaseStatus::id)
             .collect()
     }
 

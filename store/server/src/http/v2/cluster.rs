@@ -1,4 +1,4 @@
-//! `/v2/members`, `/v2/machines` and `/v2/stats`.
+//! `/v2/members`, `/v2/machines`, `/v2/stats` and what can be said of `/v2/auth`.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -54,12 +54,16 @@ pub(super) async fn serve(
         }
         "/stats/self" => about_self(api).await,
         "/stats/leader" => about_followers(api),
-        _ => unknown(),
+        "/auth/enable" if reads => {
+            let enabled = api.handle.auth_view().enabled();
+            value(StatusCode::OK, &json!({ "enabled": enabled }))
+        }
+        rest if rest.starts_with("/auth/") => message(
+            StatusCode::NOT_IMPLEMENTED,
+            "muster: users and roles are those of version 3: change them with etcdctl, ETCDCTL_API=3",
+        ),
+        _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
     }
-}
-
-pub(super) fn unknown() -> Response<Body> {
-    text(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
 async fn all(api: &Api) -> Result<Vec<MemberInfo>, Response<Body>> {
@@ -276,10 +280,10 @@ fn moment(at: SystemTime) -> String {
     Term { ends_ms, refresh }.moment()
 }
 
-pub(super) fn value(status: StatusCode, value: &Value) -> Response<Body> {
+fn value(status: StatusCode, value: &Value) -> Response<Body> {
     response(status, JSON, Bytes::from(value.to_string()))
 }
 
-pub(super) fn message(status: StatusCode, line: &str) -> Response<Body> {
+fn message(status: StatusCode, line: &str) -> Response<Body> {
     value(status, &json!({ "message": line }))
 }
