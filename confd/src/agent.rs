@@ -27,7 +27,7 @@ use store_client::mirror::{Change, Event, Snapshot};
 
 pub use self::report::{Phase, Report, Step};
 use self::unit::{Next, Unit};
-use crate::plan::{Book, ContentHash};
+use crate::plan::{Book, ContentHash, Generation};
 use crate::reads::ReadSet;
 use crate::resource::Resource;
 
@@ -271,6 +271,28 @@ impl Machine {
             Input::Tick => {}
         }
         self.start_passes(now, effects);
+    }
+
+    /// Goes back to older content because a person says so: to the generation of this number, or the one before. What is
+    /// in place now is not applied again until keys, template or resource give other content.
+    ///
+    /// # Errors
+    /// Why that cannot be.
+    pub fn go_back(
+        &mut self,
+        name: &str,
+        to: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Generation, String> {
+        let unit = self
+            .units
+            .get_mut(name)
+            .ok_or_else(|| format!("there is no resource {name:?}"))?;
+        let pass = self.passes + 1;
+        let (good, order) = unit.go_back(pass, to, &self.book)?;
+        self.passes = pass;
+        effects.push(order(name.to_owned(), pass));
+        Ok(good)
     }
 
     /// When [`Input::Tick`] is due, if at all.

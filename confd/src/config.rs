@@ -15,6 +15,7 @@ use crate::backends::Files;
 use crate::defaults::{Defaults, PrefixRule};
 use crate::duration;
 use crate::glob::Glob;
+use crate::verb::{Request, Verb};
 
 /// Where the store is looked for unless told otherwise.
 pub const ENDPOINTS_DEFAULT: &str = "http://127.0.0.1:2379";
@@ -28,6 +29,18 @@ pub const INTERVAL_DEFAULT: Duration = Duration::from_secs(600);
 /// Command line of confd.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
+    /// Something else than running: what is asked
+    #[arg(value_enum)]
+    pub verb: Option<Verb>,
+    /// The resource it is asked about [default: all of them]
+    #[arg(value_name = "NAME", conflicts_with = "resource")]
+    pub subject: Option<PathBuf>,
+    /// With render: also which key at which revision was read by which line; with --listen how the agent there stands
+    #[arg(long)]
+    pub explain: bool,
+    /// With rollback: the generation to go back to, as history shows it [default: the one before]
+    #[arg(long, value_name = "GENERATION")]
+    pub to: Option<u64>,
     /// Store members, separated by commas [default: http://127.0.0.1:2379]
     #[arg(
         long,
@@ -156,6 +169,8 @@ pub struct Config {
     pub defaults: Defaults,
     /// Only the resource of this name.
     pub only: Option<String>,
+    /// Something else than running.
+    pub request: Option<Request>,
     /// Say what is wrong with the resources and end.
     pub check_config: bool,
     /// With `onetime`, begin nothing more once a resource failed.
@@ -188,6 +203,7 @@ impl Config {
             confdir: confdir.into(),
             defaults: Defaults::default(),
             only: None,
+            request: None,
             check_config: false,
             fail_fast: false,
             keep_stage_file: false,
@@ -358,6 +374,11 @@ impl Args {
                 )?,
             },
             only: self.only(),
+            request: self.verb.map(|verb| Request {
+                verb,
+                explain: self.explain,
+                to: self.to,
+            }),
             check_config: self.check_config,
             fail_fast: self.fail_fast()?,
             keep_stage_file: self.keep_stage_file,
@@ -369,7 +390,7 @@ impl Args {
             state_dir: Some(state_dir.unwrap_or_else(|| STATE_DIR_DEFAULT.into())),
             listen,
             log_level: or(&self.log_level, file.text("log-level")?)
-                .unwrap_or_else(|| "info".to_owned()),
+                .unwrap_or_else(|| if self.verb.is_some() { "warn" } else { "info" }.to_owned()),
         })
     }
 
@@ -440,7 +461,8 @@ impl Args {
 
     /// A name as it is; of a file, what stands behind `conf.d/`, without the ending.
     fn only(&self) -> Option<String> {
-        let given = self.resource.as_ref()?.to_string_lossy().into_owned();
+        let given = self.resource.as_ref().or(self.subject.as_ref())?;
+        let given = given.to_string_lossy().into_owned();
         let name = given
             .rsplit_once("conf.d/")
             .map_or(given.as_str(), |(_, name)| name);

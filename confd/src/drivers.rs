@@ -44,7 +44,7 @@ async fn perform(
             action,
             socket,
         } => http::docker(label, action, socket).await,
-        Driver::Http { url, method } => http::ask(method, url).await,
+        Driver::Http { url, method } => http::ask(method, url).await.map(drop),
         Driver::Nginx(settings) => process::nginx(settings, resource).await,
         Driver::HaproxyMaster { socket } => haproxy::master(socket).await,
         Driver::HaproxyRuntime { socket, master } => {
@@ -75,7 +75,7 @@ pub(crate) async fn verify(resource: &Resource, url: &str) -> Result<(), Fault> 
     let asking = async {
         loop {
             match http::ask("GET", url).await {
-                Ok(()) => return,
+                Ok(_) => return,
                 Err(fault) => last = fault,
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -85,6 +85,14 @@ pub(crate) async fn verify(resource: &Resource, url: &str) -> Result<(), Fault> 
         Ok(()) => Ok(()),
         Err(_) => Err(last),
     }
+}
+
+/// What an address answers.
+///
+/// # Errors
+/// It does not, or not with a status of 200 to 299.
+pub(crate) async fn fetch(url: &str) -> Result<String, Fault> {
+    http::ask("GET", url).await
 }
 
 /// Between two looks at a service that is on its way. 20 ms: a new generation of workers needs about that.

@@ -4,6 +4,8 @@
 /// A parsed pattern.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Glob {
+    /// As it was written.
+    pattern: String,
     parts: Vec<Part>,
 }
 
@@ -51,7 +53,15 @@ impl Glob {
         }
         // Two stars in a row say what one says.
         parts.dedup_by(|a, b| *a == Part::Many && *b == Part::Many);
-        Ok(Self { parts })
+        Ok(Self {
+            pattern: pattern.to_owned(),
+            parts,
+        })
+    }
+
+    /// The pattern as it was written.
+    pub fn text(&self) -> &str {
+        &self.pattern
     }
 
     /// True if the whole of `text` matches.

@@ -206,14 +206,48 @@ impl Book {
             .copied()
     }
 
-    /// The service did not take `bad` and runs on `good` again.
-    pub fn roll_back(&mut self, dest: &Path, bad: ContentHash, good: Generation) {
+    /// What is not wanted any more, and what to put in its place: the generation of this number, or the newest that does
+    /// not stand there. What was taken back before stays unwanted, for it is what the keys give.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn way_back(
+        &self,
+        dest: &Path,
+        to: Option<u64>,
+    ) -> Result<(ContentHash, Generation), String> {
+        let record = self.records.get(dest);
+        let there = record.and_then(|record| Some((record, record.applied?)));
+        let (record, there) = there.ok_or("nothing was put in place yet")?;
+        let other = |good: &&Generation| good.hash != there;
+        let mut good = record.good.iter().rev();
+        let found = match to {
+            None => good.find(other),
+            Some(number) => good.find(|good| good.number == number),
+        };
+        match found {
+            None => Err("there is no such generation".to_owned()),
+            Some(good) if good.hash == there => Err("it is in place already".to_owned()),
+            Some(good) => {
+                let unwanted = record.bad.filter(|bad| *bad != good.hash);
+                Ok((unwanted.unwrap_or(there), *good))
+            }
+        }
+    }
+
+    /// The service does not run on `bad`, which it did not take or which a person took back, but on `good` again. What a
+    /// person took back can be gone back to.
+    pub fn roll_back(&mut self, dest: &Path, bad: ContentHash, good: Generation, by_hand: bool) {
         let record = self.records.entry(dest.to_owned()).or_default();
         record.applied = Some(good.hash);
         record.reloaded = Some(good.hash);
         record.revision = good.revision;
         record.bad = Some(bad);
-        record.good.retain(|one| one.hash != bad);
+        // The last one is what is gone back to next.
+        record
+            .good
+            .retain(|one| one.hash != good.hash && (by_hand || one.hash != bad));
+        record.good.push(good);
         self.version += 1;
     }
 
@@ -296,6 +330,36 @@ mod tests {
             "back to a after a crash: nothing is proven"
         );
         assert_eq!(book.record(dest).map(|record| record.generation), Some(2));
+    }
+
+    #[test]
+    fn the_way_back_keeps_what_the_keys_give_away() {
+        let dest = Path::new("/d");
+        let mut book = Book::default();
+        assert!(book.way_back(dest, None).is_err());
+        for (revision, text) in [(1, "one"), (2, "two"), (3, "three")] {
+            book.begin(dest, hash(text), revision);
+            book.settle(dest, hash(text), revision);
+        }
+        assert!(book.way_back(dest, Some(3)).is_err(), "it is there");
+        assert!(book.way_back(dest, Some(4)).is_err(), "there is none");
+        // By hand from number to number: expected to be bad then.
+        for (to, bad, place) in [
+            (None, "three", "two"),
+            (Some(1), "three", "one"),
+            (None, "three", "two"),
+            (Some(3), "two", "three"),
+        ] {
+            let (unwanted, good) = book.way_back(dest, to).unwrap();
+            assert_eq!((unwanted, good.hash), (hash(bad), hash(place)), "{to:?}");
+            book.roll_back(dest, unwanted, good, true);
+            assert!(book.is_bad(dest, hash(bad)));
+            // The agent, looking again, finds the same.
+            if place != "three" {
+                let again = book.last_good(dest, hash(bad));
+                assert_eq!(again.map(|good| good.hash), Some(hash(place)));
+            }
+        }
     }
 
     #[test]

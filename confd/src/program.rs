@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::{Args, Config};
 use crate::faults::chain;
 use crate::run::{self, Agent};
+use crate::verb;
 
 /// It could not start.
 const FAILED: u8 = 1;
@@ -29,6 +30,9 @@ pub async fn main(args: Args) -> ExitCode {
 
 /// As [`main`], with a configuration already checked.
 pub async fn run(config: Config) -> ExitCode {
+    if let Some(request) = &config.request {
+        return verb::run(request, &config).await;
+    }
     if config.check_config {
         return check(&config);
     }

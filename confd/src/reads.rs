@@ -22,7 +22,29 @@ pub struct ReadSet {
     trees: BTreeSet<String>,
 }
 
+/// One of the things a render has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read<'a> {
+    /// A key, present or not.
+    Key(&'a str),
+    /// The keys of a pattern.
+    Pattern(&'a Glob),
+    /// The names below a path.
+    Names(&'a str),
+    /// Everything below a path.
+    Tree(&'a str),
+}
+
 impl ReadSet {
+    /// All of it, in order.
+    pub fn entries(&self) -> impl Iterator<Item = Read<'_>> {
+        let keys = self.exact.iter().map(|path| Read::Key(path));
+        let patterns = self.globs.iter().map(Read::Pattern);
+        let names = self.names.iter().map(|path| Read::Names(path));
+        let trees = self.trees.iter().map(|path| Read::Tree(path));
+        keys.chain(patterns).chain(names).chain(trees)
+    }
+
     /// One key was read, or found absent.
     pub fn exact(&mut self, path: &str) {
         self.exact.insert(path.to_owned());

@@ -4,10 +4,11 @@
 //! never waits for any of them. Task, connection and status server share one thread of their own: a change goes through
 //! three tasks, and waking another thread for each costs more than all their work.
 
-mod copies;
+pub(crate) mod copies;
 mod jobs;
 mod notice;
-mod services;
+pub(crate) mod requests;
+pub(crate) mod services;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 use self::jobs::{Answer, Jobs};
 use self::notice::Notice;
+use self::requests::{GoBack, Requests};
 use crate::agent::{Effect, Fault, Input, Machine, Options, Report};
 use crate::backends::{Backend, Environment, Source, Store};
 use crate::confdir::{self, Units};
@@ -97,14 +99,7 @@ impl Agent {
     /// # Errors
     /// See [`StartError`]. Faulty resources are no error: they are in the status, the others run.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let backend: Box<dyn Backend> = match &config.backend {
-            BackendKind::Store(connect) => Box::new(Store {
-                connect: connect.clone(),
-                seed: seed(unix_time()),
-            }),
-            BackendKind::Environment => Box::new(Environment::new(environment())),
-            BackendKind::Files(files) => Box::new(files.clone()),
-        };
+        let backend = backend(&config);
         Self::start_with(config, backend).await
     }
 
@@ -194,6 +189,28 @@ pub(crate) fn load(config: &Config) -> Result<Units, confdir::ConfdirError> {
     Ok(units)
 }
 
+/// The backend that the configuration asks for.
+pub(crate) fn backend(config: &Config) -> Box<dyn Backend> {
+    match &config.backend {
+        BackendKind::Store(connect) => Box::new(Store {
+            connect: connect.clone(),
+            seed: seed(unix_time()),
+        }),
+        BackendKind::Environment => Box::new(Environment::new(environment())),
+        BackendKind::Files(files) => Box::new(files.clone()),
+    }
+}
+
+/// What templates can see of this machine.
+pub(crate) fn globals() -> Globals {
+    Globals {
+        env: Arc::new(environment().collect()),
+        hostname: hostname(),
+        outside: Arc::new(outside::Machine),
+        ..Globals::default()
+    }
+}
+
 struct Runner {
     config: Config,
     machine: Machine,
@@ -235,19 +252,13 @@ impl Runner {
             resync: config.interval,
             seed: seed(started_unix),
         };
-        let globals = Globals {
-            env: Arc::new(environment().collect()),
-            hostname: hostname(),
-            outside: Arc::new(outside::Machine),
-            ..Globals::default()
-        };
         Self {
             machine: Machine::new(options, book),
             jobs: Jobs::new(
                 Arc::new(disk::OsDisk),
                 Arc::new(state),
                 generations,
-                globals,
+                globals(),
                 config.keep_stage_file,
             ),
             backend,
@@ -276,6 +287,12 @@ impl Runner {
             Notice::watch(&self.config.confdir)
         };
         self.problems.extend(notice.problem());
+        let mut requests = match &self.config.state_dir {
+            Some(state) if !self.config.onetime && !self.config.noop => {
+                Requests::listen(state).await
+            }
+            _ => Requests::none(),
+        };
         loop {
             for effect in effects.drain(..) {
                 self.jobs.perform(effect);
@@ -296,6 +313,11 @@ impl Runner {
                 () = notice.changed() => {
                     notice.refresh();
                     self.reload(&mut effects).await;
+                }
+                // A request stays in the channel until received.
+                asked = requests.next() => {
+                    // Fails only if nobody waits any more.
+                    let _ = asked.answer.send(self.go_back(&asked.request, &mut effects));
                 }
                 // The newest value is read by `publish`.
                 Ok(()) = self.source_status.changed() => {}
@@ -364,6 +386,16 @@ impl Runner {
             },
             effects,
         );
+    }
+
+    fn go_back(&mut self, request: &GoBack, effects: &mut Vec<Effect>) -> Result<String, String> {
+        let good = self.machine.go_back(&request.name, request.to, effects)?;
+        tracing::info!(
+            resource = request.name,
+            generation = good.number,
+            "going back, as asked"
+        );
+        Ok(format!("going back to generation {}", good.number))
     }
 
     async fn reload(&mut self, effects: &mut Vec<Effect>) {
@@ -470,6 +502,7 @@ impl Runner {
                 since_unix_ms: unix_ms(since),
             }),
             load_fault: report.load_fault.map(problem),
+            because: report.because,
             attempts: report.attempts,
             applied: report.applied,
             reloaded: report.reloaded,

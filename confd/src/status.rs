@@ -52,6 +52,8 @@ pub struct Resource {
     pub stale: Option<Stale>,
     /// A newer version of the resource or template that cannot be used.
     pub load_fault: Option<Problem>,
+    /// Why the last pass ran.
+    pub because: String,
     /// Failed passes since the last good one.
     pub attempts: u32,
     /// SHA-256 of the content put in place last.
@@ -269,6 +271,7 @@ mod tests {
                 since_unix_ms: 1,
             }),
             load_fault: None,
+            because: "/a changed at revision 7".to_owned(),
             attempts: 3,
             applied: None,
             reloaded: None,

@@ -89,6 +89,8 @@ pub struct Report {
     pub stale: Option<(Step, Fault, Duration)>,
     /// A newer version of the resource or its templates that cannot be used; the older one is in force.
     pub load_fault: Option<Fault>,
+    /// Why the last pass ran.
+    pub because: String,
     /// Failed passes since the last good one.
     pub attempts: u32,
     /// When the next pass is due.
@@ -132,6 +134,7 @@ impl Report {
             revision: 0,
             stale: None,
             load_fault: Some(fault),
+            because: String::new(),
             attempts: 0,
             due: None,
             succeeded: None,

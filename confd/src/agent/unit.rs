@@ -67,6 +67,8 @@ pub(super) struct Unit {
     running: Option<ContentHash>,
     /// Why the content under way is being taken back.
     refused: Option<(Step, Fault)>,
+    /// It is a person who takes it back.
+    by_hand: bool,
     /// The service took neither new nor old content last: going back helps nothing until it has taken one.
     in_vain: bool,
     /// No pass begins before: the reload of the last one is not long enough ago.
@@ -74,6 +76,10 @@ pub(super) struct Unit {
     resync: Duration,
     resync_at: Option<Duration>,
     stale: Option<(Step, Fault, Duration)>,
+    /// The change that began the quiet period: its path and revision.
+    woken_by: Option<(String, i64)>,
+    /// Why the last pass ran.
+    because: String,
     load_fault: Option<Fault>,
     /// A newer version, loaded while a pass is under way; taken over when it ends.
     next: Option<Loaded>,
@@ -126,11 +132,14 @@ impl Unit {
             retry_at: None,
             running: None,
             refused: None,
+            by_hand: false,
             in_vain: false,
             gate: None,
             resync: options.resync,
             resync_at: None,
             stale: None,
+            woken_by: None,
+            because: String::new(),
             load_fault: None,
             next: None,
             removed: false,
@@ -195,6 +204,7 @@ impl Unit {
     fn end(&mut self, now: Duration, book: &mut Book) {
         self.at = At::Idle;
         self.refused = None;
+        self.by_hand = false;
         if let Some(next) = self.next.take().filter(|next| next.version != self.version) {
             self.take_over(now, next, book);
         }
@@ -211,6 +221,7 @@ impl Unit {
             scope,
             reads,
             unseen,
+            woken_by,
             ..
         } = self;
         let Some(reads) = reads else { return };
@@ -223,6 +234,9 @@ impl Unit {
             };
             matters |= reads.matches(path, kind) || unseen.len() >= UNSEEN_MAX;
             if matters {
+                let entry = change.after.as_ref().or(change.before.as_ref());
+                let revision = entry.map_or(0, |entry| entry.mod_revision);
+                woken_by.get_or_insert_with(|| (path.to_owned(), revision));
                 break;
             }
             if rendering {
@@ -239,6 +253,7 @@ impl Unit {
         if self.resync_at.is_some_and(|at| at <= now) {
             self.thorough = true;
         }
+        self.because = self.reason(now);
         self.pass = pass;
         self.running = None;
         self.at = At::Render;
@@ -251,6 +266,18 @@ impl Unit {
         // Until this render has told what it reads, every change is kept for its decision.
         self.reads.get_or_insert_default();
         self.counts.passes += 1;
+    }
+
+    /// Why a pass begins now.
+    fn reason(&mut self, now: Duration) -> String {
+        let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        match self.woken_by.take() {
+            _ if self.urgent.is_some() => "the resource or its template was loaded".to_owned(),
+            Some((path, revision)) => format!("{path} changed at revision {revision}"),
+            None if due(self.retry_at) => "the pass before failed".to_owned(),
+            None if due(self.quiet.due()) => "keys changed during the pass before".to_owned(),
+            None => "file and keys are compared now and then".to_owned(),
+        }
     }
 
     /// A step of the current pass ended.
@@ -473,6 +500,7 @@ impl Unit {
             revision,
             stale: self.stale.clone(),
             load_fault: self.load_fault.clone(),
+            because: self.because.clone(),
             attempts: self.backoff.failures(),
             due: self.due(),
             succeeded: self.succeeded.map(|(at, _)| at),

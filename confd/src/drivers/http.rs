@@ -37,8 +37,8 @@ impl Answer {
     }
 }
 
-/// A request that must be answered with a status of 200 to 299.
-pub(super) async fn ask(method: &str, url: &str) -> Result<(), Fault> {
+/// A request that must be answered with a status of 200 to 299; what it says.
+pub(super) async fn ask(method: &str, url: &str) -> Result<String, Fault> {
     let failed = |cause: String| {
         hinted(
             format!("{method} {url}: {cause}"),
@@ -54,7 +54,7 @@ pub(super) async fn ask(method: &str, url: &str) -> Result<(), Fault> {
         .await
         .map_err(failed)?;
     match answer.status {
-        200..=299 => Ok(()),
+        200..=299 => Ok(answer.body),
         status => Err(fault(format!(
             "{method} {url}: status {status}: {}",
             answer.said()

@@ -29,7 +29,8 @@ pub(super) fn keep(disk: &dyn Disk, generations: &Generations, path: &Path) -> O
     }
 }
 
-pub(super) fn restore(
+/// Puts a copy in place; true if it stood there already.
+pub(crate) fn restore(
     disk: &dyn Disk,
     generations: &Generations,
     resource: &Resource,

@@ -343,7 +343,10 @@ impl Jobs {
 
     /// The version that the pass under way uses.
     fn resource(&self, name: &str) -> Option<Arc<Resource>> {
-        self.jobs.get(name).map(|job| job.unit.resource.clone())
+        let unit = self.jobs.get(name).map(|job| &job.unit);
+        // Going back may come before the first pass.
+        let unit = unit.or_else(|| self.units.get(name))?;
+        Some(unit.resource.clone())
     }
 
     fn blocking(

@@ -10,7 +10,7 @@ use crate::drivers;
 use crate::resource::Resource;
 
 /// What a step came to, and what a failed command said.
-pub(super) type Outcome = (Result<(), Fault>, String);
+pub(crate) type Outcome = (Result<(), Fault>, String);
 
 async fn run(what: &'static str, command: &str, limit: Duration) -> Outcome {
     let result = command::run(what, command, limit).await;
@@ -22,7 +22,7 @@ async fn run(what: &'static str, command: &str, limit: Duration) -> Outcome {
 const DONE: Outcome = (Ok(()), String::new());
 
 /// Runs `check_cmd` on the staged file.
-pub(super) async fn check(resource: &Resource, staged: &Path) -> Outcome {
+pub(crate) async fn check(resource: &Resource, staged: &Path) -> Outcome {
     let Some(command) = &resource.check_cmd else {
         return DONE;
     };
@@ -31,7 +31,7 @@ pub(super) async fn check(resource: &Resource, staged: &Path) -> Outcome {
 }
 
 /// Tells the service; `running` is the content it is proven to run on.
-pub(super) async fn reload(resource: &Resource, running: Option<Arc<[u8]>>) -> Outcome {
+pub(crate) async fn reload(resource: &Resource, running: Option<Arc<[u8]>>) -> Outcome {
     match (&resource.reload, &resource.reload_cmd) {
         (Some(driver), _) => {
             let result = drivers::reload(resource, driver, running).await;
@@ -47,7 +47,7 @@ pub(super) async fn reload(resource: &Resource, running: Option<Arc<[u8]>>) -> O
 }
 
 /// Sees that the service runs on what is in place.
-pub(super) async fn verify(resource: &Resource) -> Outcome {
+pub(crate) async fn verify(resource: &Resource) -> Outcome {
     if let Some(command) = &resource.verify_cmd {
         let command = command::expand(command, &resource.dest, &resource.dest);
         let outcome = run("verify_cmd", &command, resource.reload_cmd_timeout).await;

@@ -9,10 +9,7 @@ use super::{At, Next, Unit};
 use crate::agent::{Effect, Fault, Step};
 use crate::plan::{Book, ContentHash, Generation};
 
-fn put_back_effect(
-    good: Generation,
-    book: Option<Arc<Book>>,
-) -> Box<dyn FnOnce(String, u64) -> Effect> {
+fn put_back_effect(good: Generation, book: Option<Arc<Book>>) -> Order {
     let content = good.hash;
     Box::new(move |name, pass| Effect::Restore {
         name,
@@ -22,7 +19,38 @@ fn put_back_effect(
     })
 }
 
+/// An order that lacks the name and the pass.
+pub(in crate::agent) type Order = Box<dyn FnOnce(String, u64) -> Effect>;
+
 impl Unit {
+    /// A person wants older content.
+    pub(in crate::agent) fn go_back(
+        &mut self,
+        pass: u64,
+        to: Option<u64>,
+        book: &Book,
+    ) -> Result<(Generation, Order), String> {
+        if self.is_busy() {
+            return Err("a pass is under way; ask again when it has ended".to_owned());
+        }
+        let dest = &self.resource.dest;
+        let (bad, good) = book.way_back(dest, to)?;
+        let mut doubted = book.clone();
+        doubted.doubt(dest);
+        let fault = Fault {
+            message: "taken back by hand".to_owned(),
+            hint: None,
+        };
+        self.refused = Some((Step::Restore, fault));
+        self.by_hand = true;
+        self.because = "a person asked".to_owned();
+        self.pass = pass;
+        self.retry_at = None;
+        self.stale = None;
+        self.at = At::Restore(bad, good);
+        Ok((good, put_back_effect(good, Some(Arc::new(doubted)))))
+    }
+
     /// The service did not take the content: back to what it ran on, if that is known and may help.
     pub(super) fn refused(
         &mut self,
@@ -109,7 +137,8 @@ impl Unit {
             if let Err(fault) = result {
                 return self.failed(now, Step::Reload, fault, book);
             }
-            book.roll_back(&self.resource.dest, bad, good);
+            // Nothing new was learned of it: what a person took back can still be gone back to.
+            book.roll_back(&self.resource.dest, bad, good, true);
             self.still_refused(now, book);
             return Next::Save;
         };
@@ -129,7 +158,7 @@ impl Unit {
                 .to_owned()
         });
         self.counts.rolled_back += 1;
-        book.roll_back(&self.resource.dest, bad, good);
+        book.roll_back(&self.resource.dest, bad, good, self.by_hand);
         let since = self.stale.as_ref().map_or(now, |(_, _, since)| *since);
         self.stale = Some((step, fault, since));
         self.still_refused(now, book);

@@ -1,0 +1,232 @@
+//! What people ask of confd beside running it, as they type it: diff, render, lint, test, history, rollback. Keys come
+//! from a file, so no store is needed.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use end_to_end::confdir::Confdir;
+use end_to_end::process::{Process, Signal};
+use end_to_end::wait;
+
+const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
+
+struct Setup {
+    confdir: Confdir,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let setup = Self {
+            confdir: Confdir::new(),
+        };
+        setup.keys("one");
+        let template =
+            "name {{ getv(key='/name') }}\nurl db://shop:{{ getv(key='/db/password') }}@db\n";
+        let more = "reload_cmd: \"true\"\ncheck_cmd: \"true\"";
+        setup.confdir.add("web", "/name, /db", template, more);
+        setup
+    }
+
+    fn keys(&self, name: &str) {
+        let text = format!("name: {name}\ndb: {{password: hunter-{name}}}\n");
+        self.confdir.write("keys.yaml", &text);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.confdir.path().join(name)
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(MUSTER);
+        command
+            .arg("confd")
+            .args(line.split_whitespace())
+            .args(["--backend", "file", "--confdir"])
+            .arg(self.confdir.path())
+            .arg("--file")
+            .arg(self.path("keys.yaml"))
+            .arg("--state-dir")
+            .arg(self.path("state"));
+        command
+    }
+
+    /// Exit status and what it said on either channel.
+    #[track_caller]
+    fn asked(&self, line: &str) -> (Option<i32>, String) {
+        let output: Output = self.command(line).output().expect("muster runs");
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), text)
+    }
+
+    #[track_caller]
+    fn applied(&self, name: &str) {
+        self.keys(name);
+        let (code, text) = self.asked("--onetime");
+        assert_eq!(code, Some(0), "{text}");
+    }
+
+    fn file(name: &str) -> String {
+        format!("name {name}\nurl db://shop:hunter-{name}@db\n")
+    }
+}
+
+#[test]
+fn diff_shows_what_would_change_without_secrets() {
+    let setup = Setup::new();
+    setup.applied("one");
+    assert_eq!(setup.asked("diff"), (Some(0), String::new()));
+    setup.keys("two");
+    let (code, text) = setup.asked("diff web");
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.contains("-name one\n") && text.contains("+name two\n"),
+        "{text}"
+    );
+    assert!(text.contains("+url db://shop:[redacted]@db"), "{text}");
+    assert!(!text.contains("hunter"), "{text}");
+    assert_eq!(setup.confdir.rendered("web"), Some(Setup::file("one")));
+    setup.confdir.write("templates/web.tera", "{{ nope(");
+    let (code, text) = setup.asked("diff");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("web.tera:1"), "{text}");
+    let (code, text) = setup.asked("diff nosuch");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("there is no resource"), "{text}");
+}
+
+#[test]
+fn render_tells_where_each_value_comes_from() {
+    let setup = Setup::new();
+    assert_eq!(setup.asked("render web"), (Some(0), Setup::file("one")));
+    let (code, text) = setup.asked("render web --explain");
+    assert_eq!(code, Some(0), "{text}");
+    let row = |key: &str| {
+        let line = text.lines().find(|line| line.trim_start().starts_with(key));
+        line.unwrap_or_else(|| panic!("{text}"))
+            .split_whitespace()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(row("/name"), ["/name", "one", "1", "/name", "web.tera:1"]);
+    assert_eq!(row("/db/password")[1], "[redacted]");
+    assert_eq!(row("/db/password")[4], "web.tera:2");
+    assert!(!text.contains("hunter"), "{text}");
+}
+
+#[test]
+fn render_asks_the_running_agent_how_it_stands() {
+    let setup = Setup::new();
+    let port = end_to_end::port::free();
+    let line = format!("--watch --listen 127.0.0.1:{port}");
+    let agent = Process::spawn("confd", &mut setup.command(&line));
+    setup.confdir.becomes("web", &Setup::file("one"));
+    setup.keys("two");
+    setup.confdir.becomes("web", &Setup::file("two"));
+    wait::until("the agent to have done with it", wait::LONG, || {
+        let (_, text) = setup.asked(&format!("render web --explain --listen 127.0.0.1:{port}"));
+        let told = text.contains("agent: current") && text.contains("changed at revision");
+        told.then_some(()).ok_or(text)
+    });
+    drop(agent);
+}
+
+#[test]
+fn lint_finds_faults_and_doubts_without_keys() {
+    let setup = Setup::new();
+    let (code, text) = setup.asked("lint");
+    assert_eq!(
+        (code, text.as_str()),
+        (Some(0), "1 resources: 0 faults, 0 doubts\n")
+    );
+    setup.confdir.write(
+        "templates/web.tera",
+        "{{ getv(key='/name') }}\n{{ getv(key='/elsewhere') }}\n",
+    );
+    setup.confdir.add("bad", "/x", "{% if %}", "");
+    let (code, text) = setup.asked("lint");
+    assert_eq!(code, Some(1), "{text}");
+    for line in [
+        "web: fault: web.tera:2: getv reads /elsewhere, which is not within keys",
+        "web: doubt: keys has /db, which no template reads",
+        "bad: fault: template bad.tera:1",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn fixtures_hold_or_show_the_difference() {
+    let setup = Setup::new();
+    std::fs::create_dir(setup.path("tests")).expect("a folder");
+    let fixture = |expected: &str| {
+        let keys = "{/name: x, /db/password: y}";
+        setup.confdir.write(
+            "tests/web.yaml",
+            &format!(
+                "- {{resource: web, keys: {keys}, expect: \"{expected}\"}}\n\
+                 - {{resource: web, keys: {keys}, contains: [\"name x\"], lacks: [\"name y\"]}}\n\
+                 - {{resource: web, name: no name, fails: does not exist}}\n"
+            ),
+        );
+        setup.asked("test")
+    };
+    let passed = (Some(0), "3 passed, 0 failed\n".to_owned());
+    assert_eq!(fixture("name x\\nurl db://shop:y@db\\n"), passed);
+    let (code, text) = fixture("name z\\nurl db://shop:y@db\\n");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("-name z\n+name x\n"), "{text}");
+    assert!(text.contains("2 passed, 1 failed"), "{text}");
+}
+
+#[test]
+fn what_was_in_place_is_listed_and_comes_back() {
+    let setup = Setup::new();
+    for name in ["one", "two", "three"] {
+        setup.applied(name);
+    }
+    let (code, text) = setup.asked("history web");
+    assert_eq!(code, Some(0), "{text}");
+    let generations: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("generation"))
+        .collect();
+    assert_eq!(generations.len(), 3, "{text}");
+    assert!(generations[0].contains("   3  ") && generations[0].ends_with("in place, running"));
+    // Nobody runs: it is done here, and the next life keeps to it while the keys stay.
+    let (code, text) = setup.asked("rollback web");
+    assert_eq!(
+        (code, text.as_str()),
+        (Some(0), "web: back at generation 2\n")
+    );
+    assert_eq!(setup.confdir.rendered("web"), Some(Setup::file("two")));
+    let _ = setup.asked("--onetime");
+    assert_eq!(setup.confdir.rendered("web"), Some(Setup::file("two")));
+    // An agent runs: it is asked, also for what was taken back.
+    let mut agent = Process::spawn("confd", &mut setup.command("--watch --interval 1s"));
+    wait::until("the agent to listen", wait::LONG, || {
+        let socket = std::os::unix::net::UnixStream::connect(setup.path("state/agent.sock"));
+        socket.map(drop).map_err(|error| error.to_string())
+    });
+    for (to, name) in [(1, "one"), (3, "three"), (1, "one")] {
+        wait::until("the agent to go back", wait::LONG, || {
+            // A pass may be under way.
+            match setup.asked(&format!("rollback web --to {to}")) {
+                (Some(0), text) if text.contains("going back to") => Ok(()),
+                (_, text) => Err(text),
+            }
+        });
+        setup.confdir.becomes("web", &Setup::file(name));
+        setup.confdir.stays(
+            "web",
+            &Setup::file(name),
+            std::time::Duration::from_millis(1500),
+        );
+    }
+    let (code, text) = setup.asked("rollback web --to 77");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("no such generation"), "{text}");
+    setup.keys("four");
+    setup.confdir.becomes("web", &Setup::file("four"));
+    agent.signal(Signal::TERM);
+    assert!(agent.wait_exit(wait::LONG).success());
+}
