@@ -13,6 +13,7 @@ mod lease;
 mod lock;
 mod member;
 mod mirror;
+mod recipes;
 mod role;
 mod snapshot;
 mod txn;
@@ -77,6 +78,9 @@ pub enum Command {
     Lock(lock::Lock),
     /// Take part in an election, or watch who leads
     Elect(elect::Elect),
+    /// What a store is used for
+    #[command(flatten)]
+    Recipe(recipes::Recipe),
     /// Hand the lead to another member
     MoveLeader(leader::MoveLeader),
     /// Go back to an older version
@@ -117,6 +121,7 @@ pub(crate) async fn run(command: Command, globals: &Globals) -> Result<(), Failu
         Command::Role(role) => role.run(globals, &printer).await,
         Command::Lock(lock) => lock.run(globals, &printer).await,
         Command::Elect(elect) => elect.run(globals, &printer).await,
+        Command::Recipe(recipe) => recipe.run(globals, &printer).await,
         Command::MoveLeader(leader) => leader.run(globals, &printer).await,
         Command::Downgrade(downgrade) => downgrade.run(globals, &printer).await,
         Command::MakeMirror(mirror) => mirror.run(globals).await,

@@ -131,6 +131,11 @@ impl Target {
         })
     }
 
+    /// Where it is.
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Host and port, as they stand in a URL.
     pub(crate) fn authority(&self) -> &str {
         &self.authority

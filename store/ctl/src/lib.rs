@@ -15,6 +15,7 @@ mod login;
 
 mod progress;
 mod prompt;
+mod recipe;
 mod secure;
 mod session;
 mod spelling;
