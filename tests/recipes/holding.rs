@@ -7,14 +7,14 @@ use end_to_end::cluster::Cluster;
 use end_to_end::process::{Process, Signal};
 use end_to_end::wait;
 
-use super::{MUSTER, Scene, WHILE_HELD, ctl_at, ends_well, lines, number, on_both};
+use super::{MORTAL, MUSTER, Scene, WHILE_HELD, ctl_at, ends_well, lines, number, on_both};
 
 /// Both kinds of lock.
 const KINDS: [&[&str]; 2] = [&["lock"], &["lock", "--exclusive"]];
 
 fn lock(scene: &Scene, kind: &[&str], more: &[&str]) -> Process {
     let mut words = kind.to_vec();
-    words.extend(["--ttl", "2"]);
+    words.extend(["--ttl", MORTAL]);
     words.extend(more);
     scene.spawn(&words)
 }
@@ -152,7 +152,7 @@ fn a_leader_leads_until_it_resigns_or_dies() {
         let campaign = |name: &str| {
             let script = format!("echo {name} leads; {WHILE_HELD}");
             scene.spawn(&[
-                "elect", "--ttl", "2", "job", name, "--", "sh", "-c", &script,
+                "elect", "--ttl", MORTAL, "job", name, "--", "sh", "-c", &script,
             ])
         };
         let mut observer = scene.spawn(&["elect", "-l", "job"]);

@@ -1,7 +1,9 @@
 //! The recipes with real processes: holders that are killed, stores that restart or lose their leader in the middle,
 //! several that want the same. Each runs against our store and against a real etcd, as they are to work with either.
 
+mod coordination;
 mod holding;
+mod layouts;
 mod queues;
 mod services;
 
@@ -18,20 +20,28 @@ const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
 const WHILE_HELD: &str =
     "echo holding $MUSTER_FENCING_TOKEN; while kill -0 $PPID 2>/dev/null; do sleep 0.05; done";
 
+/// Seconds that the lease of those lives that are killed: long enough for a machine that is busy with other things to keep
+/// it, short enough to wait for its end.
+const MORTAL: &str = "4";
+
 /// A store and a folder for what commands write.
 struct Scene {
     store: Store,
     folder: tempfile::TempDir,
 }
 
-/// Plays `act` on a store of ours, then on a real etcd.
-fn on_both(act: impl Fn(&mut Scene)) {
-    for maker in [Maker::Muster(PathBuf::from(MUSTER)), Maker::Etcd] {
-        act(&mut Scene {
-            store: Store::start(maker),
-            folder: tempfile::tempdir().unwrap(),
-        });
-    }
+/// Plays `act` on a store of ours and on a real etcd, side by side: most of it is waiting.
+fn on_both(act: impl Fn(&mut Scene) + Sync) {
+    std::thread::scope(|scope| {
+        for maker in [Maker::Muster(PathBuf::from(MUSTER)), Maker::Etcd] {
+            scope.spawn(|| {
+                act(&mut Scene {
+                    store: Store::start(maker),
+                    folder: tempfile::tempdir().expect("temporary folder"),
+                });
+            });
+        }
+    });
 }
 
 /// `muster ctl` with these endpoints and words.
@@ -55,8 +65,12 @@ impl Scene {
 
     /// Runs it to its end.
     fn said(&self, words: &[&str]) -> Said {
-        let output = self.ctl(words).stdin(Stdio::null()).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let output = self
+            .ctl(words)
+            .stdin(Stdio::null())
+            .output()
+            .expect("muster runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         let (out, err) = (text(output.stdout), text(output.stderr));
         (output.status.code().unwrap_or(-1), out, err)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use end_to_end::process::{Process, Signal};
 use end_to_end::wait;
 
-use super::{Scene, WHILE_HELD, ends_well, lines, number, on_both};
+use super::{MORTAL, Scene, WHILE_HELD, ends_well, lines, number, on_both};
 
 fn push(scene: &Scene, queue: &str, values: impl IntoIterator<Item = String>) {
     for value in values {
@@ -72,7 +72,7 @@ fn an_item_comes_back_when_its_consumer_dies() {
     on_both(|scene| {
         push(scene, "q", ["first".to_owned(), "second".to_owned()]);
         let words = [
-            "queue", "pop", "q", "--ttl", "2", "--", "sh", "-c", WHILE_HELD,
+            "queue", "pop", "q", "--ttl", MORTAL, "--", "sh", "-c", WHILE_HELD,
         ];
         let mut mortal = scene.spawn(&words);
         let token = number(&mut mortal, "holding");

@@ -9,7 +9,7 @@ use end_to_end::process::Signal;
 use end_to_end::wait;
 use serde_json::Value;
 
-use super::{Scene, WHILE_HELD, ends_well, on_both};
+use super::{MORTAL, Scene, WHILE_HELD, ends_well, on_both};
 
 /// What registers an instance of `web`.
 fn web<'a>(port: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -20,7 +20,7 @@ fn web<'a>(port: &'a str, more: &[&'a str]) -> Vec<&'a str> {
         "--address",
         "10.0.0.1",
         "--ttl",
-        "2",
+        MORTAL,
         "--port",
         port,
     ];

@@ -82,6 +82,17 @@ pub fn id(number: i64, name: Option<&Name>) -> String {
     }
 }
 
+/// Whether this is an id: other keys may stand beside the items, such as the one by which version 2 of etcd's API knows the
+/// directory.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    let digits = text.get(..DIGITS).unwrap_or_default();
+    let rest = text.get(DIGITS..).unwrap_or_default();
+    digits.bytes().all(|byte| byte.is_ascii_digit())
+        && digits.len() == DIGITS
+        && (rest.is_empty() || rest.starts_with('-'))
+}
+
 /// The name in an id; `None` for one without.
 #[must_use]
 pub fn name(id: &str) -> Option<&str> {
@@ -117,6 +128,10 @@ mod tests {
         );
         assert_eq!((name(&named), name(&id(42, None))), (Some("go"), None));
         assert_eq!(name("short"), None);
+        assert!(is_id(&named) && is_id(&id(42, None)));
+        for other in ["", "42", "0000000000000000004x", "00000000000000000042x"] {
+            assert!(!is_id(other), "{other:?}");
+        }
         assert!(id(42, None) < named && named < id(43, None) && id(99, None) < id(100, None));
         assert_eq!(id(i64::MAX, None).len(), DIGITS);
     }

@@ -1,6 +1,10 @@
 //! The recipes that are no commands of etcdctl: each a command of its own, on the layout that `docs/recipes.md` tells.
 
 mod balance;
+mod barrier;
+mod monitor;
+mod progress;
+mod publish;
 mod queue;
 mod service;
 
@@ -22,6 +26,19 @@ pub enum Recipe {
     /// Items in order, each worked on by one consumer: push, pop, work, list
     #[command(subcommand)]
     Queue(Box<queue::Queue>),
+    /// Put a value for all to see
+    Publish(publish::Publish),
+    /// Read a value and follow it, with a command for each change
+    Subscribe(publish::Subscribe),
+    /// Who is alive in a group: join, list, watch
+    #[command(subcommand)]
+    Monitor(monitor::Monitor),
+    /// How tasks stand: run, report, show, watch
+    #[command(subcommand)]
+    Progress(Box<progress::Progress>),
+    /// Wait for one another: hold, set, release, wait, enter
+    #[command(subcommand)]
+    Barrier(barrier::Barrier),
 }
 
 impl Recipe {
@@ -30,6 +47,11 @@ impl Recipe {
             Self::Service(service) => service.run(globals, printer).await,
             Self::Balance(balance) => balance.run(globals, printer).await,
             Self::Queue(queue) => queue.run(globals, printer).await,
+            Self::Publish(publish) => publish.run(globals, printer).await,
+            Self::Subscribe(subscribe) => subscribe.run(globals, printer).await,
+            Self::Monitor(monitor) => monitor.run(globals, printer).await,
+            Self::Progress(progress) => progress.run(globals, printer).await,
+            Self::Barrier(barrier) => barrier.run(globals, printer).await,
         }
     }
 }

@@ -5,10 +5,8 @@
 mod taking;
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::{Args, Subcommand};
 use store_client::mirror::KeyRange;
 use store_proto::mvccpb::KeyValue;
@@ -135,15 +133,7 @@ impl Which {
 
 impl Push {
     async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let value = match self.value {
-            Some(value) => Bytes::from(value),
-            None => {
-                let mut value = Vec::new();
-                let read = std::io::stdin().lock().read_to_end(&mut value);
-                read.map_err(|cause| Failure::io(format!("read stdin: {cause}")))?;
-                value.into()
-            }
-        };
+        let value = super::publish::value(self.value)?;
         let keys = self.which.keys();
         let link = Link::open(globals).await?;
         // The next revision is the number. Nobody may have one as high: then others have pushed meanwhile.
@@ -206,12 +196,16 @@ async fn list(which: &Which, globals: &Globals, json: bool) -> Result<(), Failur
         [],
     );
     let answer = link.txn(Patience::Short, request).await?;
+    let items = keys.items();
     let claims = ask::found(&answer, 1);
     let claims = claims.iter().map(|kv| (behind(&keys.claims(), kv), kv));
     let claims: BTreeMap<&str, &KeyValue> = claims.collect();
     let mut rows = Vec::new();
     for item in ask::found(&answer, 0) {
-        let id = behind(&keys.items(), item);
+        let id = behind(&items, item);
+        if !queue::is_id(id) {
+            continue;
+        }
         let claim = claims.get(id);
         let worker = claim.map(|claim| String::from_utf8_lossy(&claim.value).into_owned());
         if json {

@@ -159,6 +159,7 @@ impl Take {
             let (found, claimed) = (ask::found(&answer, 0), ask::found(&answer, 1));
             let more = ask::range_of(&answer, 0).is_some_and(|range| range.more);
             let ids = found.iter().map(|kv| behind(&items, kv));
+            let ids = ids.filter(|id| queue::is_id(id));
             let claimed = claimed.iter().map(|kv| behind(&claims, kv)).collect();
             let condition = ask::key_of(&answer, 2);
             if let (Some(condition), None) = (condition, ask::key_of(&answer, 3)) {
@@ -315,7 +316,8 @@ fn may_take(keys: &Keys, snapshot: &Snapshot) -> bool {
     let ids = |prefix: &str| {
         let found = snapshot.prefix(prefix.as_bytes());
         let id = |key: &Bytes| String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
-        found.map(|(key, _)| id(key)).collect::<Vec<String>>()
+        let ids = found.map(|(key, _)| id(key)).filter(|id| queue::is_id(id));
+        ids.collect::<Vec<String>>()
     };
     let (items, claims) = (ids(&items), ids(&claims));
     let claims: BTreeSet<&str> = claims.iter().map(String::as_str).collect();
