@@ -1,8 +1,10 @@
 //! A Consul agent of the test's own, a server and its only client in one, which forgets everything when it ends.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::authority::Pair;
 use crate::process::Process;
 use crate::{http, port, programs, wait};
 
@@ -11,7 +13,16 @@ pub struct Consul {
     http: u16,
     serf: u16,
     server: u16,
+    /// Settings beside the flags, and what its access control lets in.
+    guard: Option<Guard>,
     process: Option<Process>,
+}
+
+/// What keeps strangers out.
+struct Guard {
+    settings: PathBuf,
+    https: u16,
+    token: String,
 }
 
 impl Consul {
@@ -22,14 +33,66 @@ impl Consul {
     #[track_caller]
     #[must_use]
     pub fn start() -> Self {
-        let mut consul = Self {
+        let mut consul = Self::prepare();
+        consul.restart();
+        consul
+    }
+
+    fn prepare() -> Self {
+        Self {
             http: port::free(),
             serf: port::free(),
             server: port::free(),
+            guard: None,
             process: None,
-        };
+        }
+    }
+
+    /// A started agent that lets nobody change anything without `token`, and has a port besides that speaks TLS with
+    /// whoever shows a certificate of the authority.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    #[track_caller]
+    #[must_use]
+    pub fn guarded(folder: &Path, authority: &Path, own: &Pair, token: &str) -> Self {
+        let https = port::free();
+        let (certificate, key) = (own.certificate.display(), own.key.display());
+        let settings = format!(
+            r#"{{"ports":{{"https":{https}}},"cert_file":"{certificate}","key_file":"{key}","ca_file":"{}",
+            "verify_incoming_https":true,"acl":{{"enabled":true,"default_policy":"deny",
+            "tokens":{{"master":"{token}","agent":"{token}"}}}}}}"#,
+            authority.display()
+        );
+        let path = folder.join("consul.json");
+        std::fs::write(&path, settings).expect("write its settings");
+        let mut consul = Self::prepare();
+        consul.guard = Some(Guard {
+            settings: path,
+            https,
+            token: token.to_owned(),
+        });
         consul.restart();
         consul
+    }
+
+    /// Where it speaks TLS.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn secure_address(&self) -> SocketAddr {
+        let guard = self.guard.as_ref().expect("a guarded one");
+        ([127, 0, 0, 1], guard.https).into()
+    }
+
+    /// The path with the token it takes to see everything.
+    fn allowed(&self, path: &str) -> String {
+        match &self.guard {
+            Some(guard) if path.contains('?') => format!("{path}&token={}", guard.token),
+            Some(guard) => format!("{path}?token={}", guard.token),
+            None => path.to_owned(),
+        }
     }
 
     /// Where its HTTP API is.
@@ -45,7 +108,7 @@ impl Consul {
     #[track_caller]
     #[must_use]
     pub fn get(&self, path: &str) -> String {
-        match http::get(self.address(), path) {
+        match http::get(self.address(), &self.allowed(path)) {
             Ok(answer) if answer.status == 404 => String::new(),
             Ok(answer) => {
                 assert_eq!(answer.status, 200, "{path}: {}", answer.body);
@@ -89,14 +152,18 @@ impl Consul {
             .arg(format!("-http-port={}", self.http))
             .arg(format!("-serf-lan-port={}", self.serf))
             .arg(format!("-server-port={}", self.server));
+        if let Some(guard) = &self.guard {
+            command.arg("-config-file").arg(&guard.settings);
+        }
         let address = self.address();
+        let nodes = self.allowed("/v1/catalog/nodes");
         let process = self.process.insert(Process::spawn("consul", &mut command));
         wait::until("Consul to have a leader", wait::LONG * 3, || {
             if let Some(status) = process.exited() {
                 return Ok(Err(format!("consul ended: {status}\n{}", process.tail())));
             }
             // Without the node itself in the catalog no session can be had.
-            match http::get(address, "/v1/catalog/nodes") {
+            match http::get(address, &nodes) {
                 Ok(answer) if answer.body.contains("\"test\"") => Ok(Ok(())),
                 other => Err(format!("{other:?}")),
             }

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use end_to_end::authority::{Authority, Holder};
 use end_to_end::consul::Consul;
 use end_to_end::wait;
-use registrator::{Config, StopPolicy};
+use registrator::{Args, Config, StopPolicy};
 use serde_json::Value;
 
 use crate::scene::{GENTLE, Running, Scene};
@@ -111,6 +112,49 @@ fn what_consul_refuses_is_told_and_touches_nobody_else() {
             Err(format!("{faults:?}"))
         }
     });
+}
+
+#[test]
+fn a_consul_that_lets_in_whom_it_knows() {
+    const TOKEN: &str = "0b1e5f1c-6a0e-4f5b-9a60-0d9f2c3a4b5c";
+    let scene = Scene::new();
+    let folder = tempfile::tempdir().unwrap();
+    let mut authority = Authority::new(folder.path(), "ca");
+    let own = authority.issue("server", Holder::default());
+    let client = authority.issue("client", Holder::default());
+    let ca = folder.path().join("ca.pem");
+    let consul = Consul::guarded(folder.path(), &ca, &own, TOKEN);
+    let _container = scene.container(&[], GENTLE);
+    let with = |scheme: &str, token: &str| {
+        let args = Args {
+            consul_token: Some(token.to_owned()),
+            cacert: Some(ca.clone()),
+            cert: Some(client.certificate.clone()),
+            key: Some(client.key.clone()),
+            ..scene.args_for(&format!("{scheme}://{}", consul.secure_address()))
+        };
+        Config::resolve(&args).unwrap()
+    };
+    // With a certificate and without the right token it may connect, and is told so.
+    let stranger = Running::start(with("consul-tls", "0b1e5f1c-0000-0000-0000-0d9f2c3a4b5c"));
+    wait::until("the stranger to be refused", wait::LONG, || {
+        let status = stranger.status();
+        let told = |text: &str| text.contains("403") || text.contains("ACL not found");
+        let refused = told(&status.store.detail) || status.faults.iter().any(|f| told(&f.text));
+        if refused {
+            Ok(())
+        } else {
+            Err(format!("{status:?}"))
+        }
+    });
+    becomes(&consul, &scene, 0);
+    stranger.kill();
+    let agent = Running::start(with("consul-tls", TOKEN)).ready();
+    becomes(&consul, &scene, 1);
+    agent.stop(StopPolicy::Revoke);
+    becomes(&consul, &scene, 0);
+    let agent = Running::start(with("consulkv-tls", TOKEN)).ready();
+    agent.stop(StopPolicy::Revoke);
 }
 
 #[test]

@@ -62,15 +62,20 @@ impl Scene {
 
     /// Settings of an agent that writes to another registry, as upstream names it.
     pub(crate) fn config_for(&self, registry: &str) -> Config {
-        let args = Args {
+        let resolved = Config::resolve(&self.args_for(registry));
+        resolved.unwrap_or_else(|error| panic!("{registry}: {error}"))
+    }
+
+    /// Flags of such an agent.
+    pub(crate) fn args_for(&self, registry: &str) -> Args {
+        Args {
             registry: Some(registry.to_owned()),
             docker_host: Some(self.engine.address()),
             node: Some(self.service.clone()),
             ttl: Some("10s".to_owned()),
             internal: true,
             ..Args::default()
-        };
-        Config::resolve(&args).unwrap_or_else(|error| panic!("{registry}: {error}"))
+        }
     }
 
     pub(crate) fn agent(&self) -> Running {
