@@ -3,6 +3,7 @@
 
 mod auth;
 mod clients;
+mod figures;
 mod sequences;
 mod view;
 

@@ -77,6 +77,8 @@ impl Histogram {
 pub struct Counters {
     /// Id of the leader, 0 = none (`etcd_server_has_leader`, `etcd_server_is_leader`).
     pub leader: Number,
+    /// Since when it has led as far as this member knows, in milliseconds since 1970 by this member's clock.
+    pub leader_since_ms: Number,
     /// Raft term.
     pub term: Number,
     /// 1 while this member does not vote (`etcd_server_is_learner`).

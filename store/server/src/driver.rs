@@ -10,7 +10,7 @@ pub(crate) mod outbox;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use store_machine::auth::Auth;
 use store_member::answer::{Failure, Header};
@@ -278,6 +278,11 @@ impl Driver {
         let led = counts.leader != 0;
         if led != (counters.leader.get() != 0) {
             counters.delays.note_leader(led, Instant::now());
+        }
+        if counts.leader != counters.leader.get() {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            let ms = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
+            counters.leader_since_ms.set(ms);
         }
         counters.leader.set(counts.leader);
         counters.term.set(counts.term);

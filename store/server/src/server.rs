@@ -211,6 +211,7 @@ impl Server {
                 hosts: config.hosts.clone(),
                 origins: config.origins.clone(),
                 gateway: config.gateway,
+                v2: config.v2,
             },
             reflection: config.reflection.then(Reflection::new).flatten(),
             slow_call: config.slow_call,

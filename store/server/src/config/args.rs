@@ -344,6 +344,11 @@ pub struct Args {
           default_missing_value = "true", value_parser = go_bool, help_heading = "Operation")]
     pub enable_grpc_gateway: bool,
 
+    /// Serve the API of etcd 2, a view on the same keys, at /v2/.
+    #[arg(long, value_name = "BOOL", default_value = "true", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Operation")]
+    pub enable_v2: bool,
+
     /// Tell whoever asks over gRPC which services and messages there are (reflection).
     #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Operation")]

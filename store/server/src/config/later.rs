@@ -66,7 +66,6 @@ pub(super) const LATER: &[Later] = &[
     moot_switch("txn-mode-write-with-shared-buffer"),
     switch("force-new-cluster", "false"),
     // Clients
-    moot_switch("enable-v2"),
     value("enable-v2v3", ""),
     // Peers and discovery
     moot("raft-read-timeout"),

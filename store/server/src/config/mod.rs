@@ -155,6 +155,8 @@ pub struct Config {
     pub origins: Option<Vec<String>>,
     /// JSON over HTTP is served for every gRPC method.
     pub gateway: bool,
+    /// The API of etcd 2 is served.
+    pub v2: bool,
     /// The protos are told to whoever asks.
     pub reflection: bool,
     /// Calls that take longer are logged.
@@ -285,6 +287,7 @@ impl Config {
             hosts: words_but_all(&args.host_whitelist),
             origins: words_but_all(&args.cors),
             gateway: args.enable_grpc_gateway,
+            v2: args.enable_v2,
             reflection: args.enable_grpc_reflection,
             slow_call: args.warning_unary_request_duration,
             slow_apply: args.warning_apply_duration,

@@ -14,7 +14,7 @@ use super::text;
 use crate::body::Body;
 use crate::connection::Way;
 
-/// What `--host-whitelist`, `--cors` and `--enable-grpc-gateway` say.
+/// What `--host-whitelist`, `--cors`, `--enable-grpc-gateway` and `--enable-v2` say.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Access {
     /// `None` = any.
@@ -23,6 +23,8 @@ pub(crate) struct Access {
     pub(crate) origins: Option<Vec<String>>,
     /// JSON is served for gRPC methods.
     pub(crate) gateway: bool,
+    /// The API of etcd 2 is served.
+    pub(crate) v2: bool,
 }
 
 impl Access {

@@ -54,7 +54,8 @@ fn is_served(api: &Api, way: Way, path: &str) -> bool {
         // Whoever looks after the store finds it at any port of it.
         Serves::Grpc => watches_over || path == "/version",
         Serves::All | Serves::Http => {
-            api.access.gateway || !(path.starts_with("/v3/") || path.starts_with("/v3beta/"))
+            let of_gateway = path.starts_with("/v3/") || path.starts_with("/v3beta/");
+            (api.access.gateway || !of_gateway) && (api.access.v2 || !path.starts_with("/v2/"))
         }
     }
 }

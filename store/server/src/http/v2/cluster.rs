@@ -1,7 +1,7 @@
 //! `/v2/members`, `/v2/machines`, `/v2/stats` and what can be said of `/v2/auth`.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -28,7 +28,7 @@ struct PeerUrls {
     urls: Vec<String>,
 }
 
-/// Answers what stands behind `/v2`, apart from keys.
+/// Answers what stands behind `/v2`, apart from keys and `/v2/auth`.
 pub(super) async fn serve(
     api: &Arc<Api>,
     rest: &str,
@@ -44,8 +44,9 @@ pub(super) async fn serve(
     }
     let reads = is_read(request.method());
     match rest {
-        "/machines" | "/stats/self" | "/stats/store" | "/stats/leader" if !reads => {
-            not_allowed("GET,HEAD")
+        "/machines" if !reads => not_allowed("GET,HEAD"),
+        "/stats/self" | "/stats/store" | "/stats/leader" if request.method() != Method::GET => {
+            not_allowed("GET")
         }
         "/machines" => machines(api).await,
         "/stats/store" => {
@@ -90,12 +91,13 @@ async fn members(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let method = request.method().clone();
-    let allowed = match id {
-        "" => "GET,HEAD,POST",
-        "leader" => "GET,HEAD",
-        _ => "GET,HEAD,PUT,DELETE",
+    // Told alike whether or not a member is named, as etcd does.
+    let allowed = "GET,POST,DELETE,PUT";
+    let fits = match id {
+        "" => method != Method::PUT && method != Method::DELETE,
+        _ => method != Method::POST,
     };
-    if !allowed.split(',').any(|one| one == method.as_str()) {
+    if !fits || !allowed.split(',').any(|one| one == method.as_str()) {
         return not_allowed(allowed);
     }
     if is_read(&method) {
@@ -211,35 +213,31 @@ async fn about_self(api: &Api) -> Response<Body> {
     };
     let (own, leader) = (api.handle.member_id(), api.handle.counters().leader.get());
     let name = members.iter().find(|member| member.id == own);
-    let peers = api.handle.counters().peers();
-    let sum = |figure: fn(&crate::counters::PeerCounters) -> u64| -> u64 {
-        peers.iter().map(|(_, peer)| figure(peer)).sum()
-    };
     let state = if own == leader {
         "StateLeader"
     } else {
         "StateFollower"
     };
-    let (started, up) = (moment(api.started), elapsed(api.started));
+    let since = api.handle.counters().leader_since_ms.get();
+    let since = UNIX_EPOCH + Duration::from_millis(since);
+    let led_for = since.elapsed().unwrap_or_default();
     value(
         StatusCode::OK,
         &json!({
             "name": name.map_or("", |member| member.name.as_str()),
             "id": format!("{own:x}"),
             "state": state,
-            "startTime": started,
+            "startTime": moment(api.started),
             "leaderInfo": {
                 "leader": format!("{leader:x}"),
-                "uptime": format!("{}s", up.as_secs()),
-                "startTime": started,
+                "uptime": format!("{}.{:03}s", led_for.as_secs(), led_for.subsec_millis()),
+                "startTime": moment(since),
             },
-            "recvAppendRequestCnt": sum(|peer| peer.received_bytes.get().min(1)),
-            "sendAppendRequestCnt": sum(|peer| peer.round_trip.count()),
         }),
     )
 }
 
-/// How fast the others answer. The longest, the shortest and the spread are not kept.
+/// How fast the others answer. The last, the longest, the shortest and the spread are not kept, so they are not shown.
 fn about_followers(api: &Api) -> Response<Body> {
     let (own, counters) = (api.handle.member_id(), api.handle.counters());
     if counters.leader.get() != own {
@@ -248,13 +246,7 @@ fn about_followers(api: &Api) -> Response<Body> {
     let followers = counters.peers().into_iter().map(|(id, peer)| {
         let count = peer.round_trip.count();
         let average = peer.round_trip.sum_us() as f64 / 1000.0 / count.max(1) as f64;
-        let latency = json!({
-            "current": average,
-            "average": average,
-            "standardDeviation": 0.0,
-            "minimum": average,
-            "maximum": average,
-        });
+        let latency = json!({ "average": average });
         let counts = json!({ "fail": peer.sent_failures.get(), "success": count });
         (
             format!("{id:x}"),
@@ -269,12 +261,8 @@ fn about_followers(api: &Api) -> Response<Body> {
     )
 }
 
-fn elapsed(since: SystemTime) -> Duration {
-    since.elapsed().unwrap_or_default()
-}
-
 fn moment(at: SystemTime) -> String {
-    let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let ends_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     let refresh = false;
     Term { ends_ms, refresh }.moment()
