@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use end_to_end::http::Response;
 use serde::Serialize;
 use serde_json::Value;
 use tonic::{Code, Status};
@@ -28,7 +29,12 @@ const OWN: &str = "own";
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
     Said(Value),
-    Refused { code: Code, text: String },
+    /// `http` is the status of a refusal over the JSON gateway.
+    Refused {
+        code: Code,
+        text: String,
+        http: Option<u16>,
+    },
 }
 
 impl Answer {
@@ -39,7 +45,33 @@ impl Answer {
             Err(status) => Self::Refused {
                 code: status.code(),
                 text: status.message().to_owned(),
+                http: None,
             },
+        }
+    }
+
+    /// From what the JSON gateway gave.
+    pub(crate) fn of_json(response: &Response) -> Self {
+        let mut body = serde_json::from_str(&response.body).unwrap_or(Value::Null);
+        if response.status == 200 {
+            tidy(&mut body);
+            return Self::Said(body);
+        }
+        // Under `message` and `error`, of which the latter is all there was in old times.
+        let text = body["error"].as_str().unwrap_or(&response.body).to_owned();
+        let code = body["code"].as_i64().and_then(|code| code.try_into().ok());
+        Self::Refused {
+            code: Code::from_i32(code.unwrap_or(-1)),
+            text,
+            http: Some(response.status),
+        }
+    }
+
+    /// The revision of the key of whoever has won a campaign.
+    pub(crate) fn elected(&self) -> Option<i64> {
+        match self {
+            Self::Said(value) => value["leader"]["rev"].as_str()?.parse().ok(),
+            Self::Refused { .. } => None,
         }
     }
 
@@ -77,7 +109,16 @@ impl fmt::Display for Answer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Said(value) => write!(out, "{value}"),
-            Self::Refused { code, text } => write!(out, "{code:?}: {text}"),
+            Self::Refused {
+                code,
+                text,
+                http: None,
+            } => write!(out, "{code:?}: {text}"),
+            Self::Refused {
+                code,
+                text,
+                http: Some(status),
+            } => write!(out, "{code:?} ({status}): {text}"),
         }
     }
 }
@@ -104,10 +145,12 @@ fn tidy(value: &mut Value) {
             for (name, field) in fields.iter_mut() {
                 match name.as_str() {
                     // Of a header, of an alarm, of a status.
-                    "cluster_id" | "member_id" | "raft_term" | "memberID" | "token" | "leader"
+                    "cluster_id" | "member_id" | "raft_term" | "memberID" | "token"
                     | "raftTerm" | "raftIndex" | "raftAppliedIndex" => {
                         *field = OWN.into();
                     }
+                    // An id in a status, somebody's proof in an election.
+                    "leader" if !field.is_object() => *field = OWN.into(),
                     // Of a server, not of a key.
                     "version" if field.as_str().is_some_and(|text| text.contains('.')) => {
                         *field = OWN.into();

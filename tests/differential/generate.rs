@@ -2,6 +2,8 @@
 
 mod auth;
 mod keys;
+mod text;
+mod turns;
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
@@ -17,6 +19,8 @@ const LEASES: [i64; 5] = [7, 77, 0x7777_7777, i64::MAX, -4];
 const NO_LEASE: i64 = 404;
 /// Watch streams side by side.
 const STREAMS: usize = 2;
+/// Of the steps that can be said in JSON, so many are.
+const OVER_JSON_PERCENT: u32 = 25;
 /// Steps of a sequence.
 const STEPS: std::ops::Range<usize> = 40..90;
 
@@ -53,6 +57,9 @@ pub(crate) fn sequence(seed: u64, series: Series) -> Vec<Operation> {
     while operations.len() < steps {
         generator.step(&mut operations);
     }
+    for operation in &mut operations {
+        operation.over_json = generator.odds(OVER_JSON_PERCENT);
+    }
     operations
 }
 
@@ -88,13 +95,13 @@ impl Generator {
 
     /// One step, or a few that belong together.
     fn step(&mut self, operations: &mut Vec<Operation>) {
-        // Weights: keys, watches, leases, auth, cluster and maintenance.
-        let weights: [u32; 5] = match self.theme {
-            Theme::Keys => [90, 0, 4, 0, 6],
-            Theme::Watches => [60, 36, 4, 0, 0],
-            Theme::Leases => [40, 8, 50, 0, 2],
-            Theme::Auth => [40, 6, 8, 44, 2],
-            Theme::All => [54, 20, 18, 0, 8],
+        // Weights: keys, watches, leases, auth, cluster and maintenance, locks and elections, JSON written by hand.
+        let weights: [u32; 7] = match self.theme {
+            Theme::Keys => [80, 0, 4, 0, 6, 0, 10],
+            Theme::Watches => [60, 36, 4, 0, 0, 0, 0],
+            Theme::Leases => [25, 8, 35, 0, 2, 30, 0],
+            Theme::Auth => [40, 6, 8, 44, 2, 0, 0],
+            Theme::All => [44, 16, 18, 0, 8, 10, 4],
         };
         let mut lot = self.chance.random_range(0..weights.iter().sum());
         let kind = weights
@@ -110,7 +117,9 @@ impl Generator {
             1 => self.watch(),
             2 => return self.lease(operations),
             3 => self.auth(),
-            _ => self.maintenance(),
+            4 => self.maintenance(),
+            5 => self.turn(),
+            _ => self.text(),
         };
         operations.push(self.by_somebody(act));
     }
@@ -135,7 +144,7 @@ impl Generator {
             ]),
             _ => None,
         };
-        Operation { user, act }
+        Operation::new(user, act)
     }
 
     /// A revision to read or begin at: mostly none, else about the edges of what there is.
@@ -188,15 +197,10 @@ impl Generator {
                 operations.push(self.by_somebody(grant));
                 let user = operations.last().and_then(|operation| operation.user);
                 if self.odds(8) {
-                    operations.push(Operation {
-                        user,
-                        act: Act::Expire(id),
-                    });
+                    operations.push(Operation::new(user, Act::Expire(id)));
                 }
-                operations.push(Operation {
-                    user,
-                    act: Act::Revoke(pb::LeaseRevokeRequest { id }),
-                });
+                let revoke = Act::Revoke(pb::LeaseRevokeRequest { id });
+                operations.push(Operation::new(user, revoke));
                 return;
             }
             45..60 => Act::Revoke(pb::LeaseRevokeRequest { id }),
@@ -215,7 +219,11 @@ impl Generator {
         let stream = self.chance.random_range(0..STREAMS);
         let request = match self.chance.random_range(0..100) {
             0..70 => {
-                let (key, range_end) = self.range_of_keys();
+                let (key, mut range_end) = self.range_of_keys();
+                if matches!(self.theme, Theme::Auth) && range_end == [0] {
+                    // Whoever may read the first key may watch all behind it in 3.4 and 3.5.1.
+                    range_end.clear();
+                }
                 let filters = match self.chance.random_range(0..10) {
                     0 => vec![0],
                     1 => vec![1],

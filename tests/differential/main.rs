@@ -20,7 +20,7 @@ use end_to_end::store::Maker;
 use crate::excuse::Series;
 use crate::pair::Pair;
 
-/// 40: about ten seconds, the two series side by side on two idle cores.
+/// 40: about twenty seconds on two idle cores, a minute on busy ones; the two series run side by side.
 const SEEDS: Range<u64> = 0..40;
 const SEEDS_VARIABLE: &str = "DIFFERENTIAL_SEEDS";
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use store_proto::etcdserverpb as pb;
+use store_proto::{etcdserverpb as pb, v3electionpb as election, v3lockpb as lock};
 
 use crate::answer::Answer;
 use crate::peer::Caller;
@@ -14,7 +14,9 @@ use crate::peer::Caller;
 pub(crate) const CURRENT: i64 = 1 << 41;
 /// `COMPACTED + n` stands for the n-th revision after the one compacted last.
 pub(crate) const COMPACTED: i64 = 1 << 42;
-/// As far from the two as a relative revision may lie: far more than a sequence has steps.
+/// Stands for the revision of the campaign won last.
+pub(crate) const ELECTED: i64 = 1 << 43;
+/// As far from the first two as a relative revision may lie: far more than a sequence has steps.
 const REACH: i64 = 1000;
 
 /// What relative revisions count from.
@@ -24,6 +26,8 @@ pub(crate) struct Reached {
     pub(crate) current: i64,
     /// The revision compacted last.
     pub(crate) compacted: i64,
+    /// That of the key of whoever won a campaign last.
+    pub(crate) elected: i64,
 }
 
 /// A step: who does what.
@@ -32,10 +36,26 @@ pub(crate) struct Operation {
     /// Whose token goes along, if that user has logged in; `None` sends none.
     pub(crate) user: Option<&'static str>,
     pub(crate) act: Act,
+    /// Over the JSON gateway, if it can be said there; else over gRPC.
+    pub(crate) over_json: bool,
+}
+
+impl Operation {
+    /// Over gRPC.
+    pub(crate) fn new(user: Option<&'static str>, act: Act) -> Self {
+        Self {
+            user,
+            act,
+            over_json: false,
+        }
+    }
 }
 
 impl fmt::Debug for Operation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.over_json {
+            out.write_str("JSON ")?;
+        }
         match self.user {
             Some(user) => write!(out, "{user}: {:?}", self.act),
             None => self.act.fmt(out),
@@ -44,11 +64,11 @@ impl fmt::Debug for Operation {
 }
 
 macro_rules! acts {
-    ($($name:ident($request:ident) -> $response:ident $path:literal;)*) => {
+    ($($name:ident($request:ty) -> $response:ty, $path:literal, $json:literal;)*) => {
         /// What is done.
         #[derive(Clone)]
         pub(crate) enum Act {
-            $($name(pb::$request),)*
+            $($name($request),)*
             /// Authenticates and keeps the token.
             Login { name: &'static str, password: &'static str },
             /// One message on a keep-alive stream, and its answer.
@@ -57,6 +77,8 @@ macro_rules! acts {
             Watch { stream: usize, request: pb::watch_request::RequestUnion },
             /// Waits until a lease has ended by itself.
             Expire(i64),
+            /// Text for the JSON gateway as somebody may write it.
+            Json { path: &'static str, body: String },
         }
 
         impl fmt::Debug for Act {
@@ -67,6 +89,7 @@ macro_rules! acts {
                     Act::KeepAlive(lease) => write!(out, "KeepAlive {lease}"),
                     Act::Watch { stream, request } => write!(out, "Watch[{stream}] {request:?}"),
                     Act::Expire(lease) => write!(out, "Expire {lease}"),
+                    Act::Json { path, body } => write!(out, "{path} {body}"),
                 }
             }
         }
@@ -75,9 +98,21 @@ macro_rules! acts {
         pub(crate) async fn unary(caller: &Caller, act: Act) -> Option<Answer> {
             match act {
                 $(Act::$name(request) => {
-                    let path = concat!("/etcdserverpb.", $path);
-                    Some(caller.call::<_, pb::$response>(path, request).await)
+                    Some(caller.call::<_, $response>(concat!("/", $path), request).await)
                 })*
+                _ => None,
+            }
+        }
+
+        /// Sends such a step over the JSON gateway; `None` for the others, and for what has no words in JSON (a choice
+        /// no version of the protocol has).
+        pub(crate) async fn over_json(caller: &Caller, act: &Act) -> Option<Answer> {
+            match act {
+                $(Act::$name(request) => {
+                    let body = serde_json::to_string(request).ok()?;
+                    Some(caller.post(concat!("/v3/", $json), body).await)
+                })*
+                Act::Json { path, body } => Some(caller.post(path, body.clone()).await),
                 _ => None,
             }
         }
@@ -85,42 +120,48 @@ macro_rules! acts {
 }
 
 acts! {
-    Range(RangeRequest) -> RangeResponse "KV/Range";
-    Put(PutRequest) -> PutResponse "KV/Put";
-    Delete(DeleteRangeRequest) -> DeleteRangeResponse "KV/DeleteRange";
-    Txn(TxnRequest) -> TxnResponse "KV/Txn";
-    Compact(CompactionRequest) -> CompactionResponse "KV/Compact";
-    Grant(LeaseGrantRequest) -> LeaseGrantResponse "Lease/LeaseGrant";
-    Revoke(LeaseRevokeRequest) -> LeaseRevokeResponse "Lease/LeaseRevoke";
-    TimeToLive(LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse "Lease/LeaseTimeToLive";
-    Leases(LeaseLeasesRequest) -> LeaseLeasesResponse "Lease/LeaseLeases";
-    MemberAdd(MemberAddRequest) -> MemberAddResponse "Cluster/MemberAdd";
-    MemberRemove(MemberRemoveRequest) -> MemberRemoveResponse "Cluster/MemberRemove";
-    MemberUpdate(MemberUpdateRequest) -> MemberUpdateResponse "Cluster/MemberUpdate";
-    MemberList(MemberListRequest) -> MemberListResponse "Cluster/MemberList";
-    MemberPromote(MemberPromoteRequest) -> MemberPromoteResponse "Cluster/MemberPromote";
-    Alarm(AlarmRequest) -> AlarmResponse "Maintenance/Alarm";
-    Status(StatusRequest) -> StatusResponse "Maintenance/Status";
-    Defragment(DefragmentRequest) -> DefragmentResponse "Maintenance/Defragment";
-    Hash(HashRequest) -> HashResponse "Maintenance/Hash";
-    HashKv(HashKvRequest) -> HashKvResponse "Maintenance/HashKV";
-    MoveLeader(MoveLeaderRequest) -> MoveLeaderResponse "Maintenance/MoveLeader";
-    AuthEnable(AuthEnableRequest) -> AuthEnableResponse "Auth/AuthEnable";
-    AuthDisable(AuthDisableRequest) -> AuthDisableResponse "Auth/AuthDisable";
-    AuthStatus(AuthStatusRequest) -> AuthStatusResponse "Auth/AuthStatus";
-    UserAdd(AuthUserAddRequest) -> AuthUserAddResponse "Auth/UserAdd";
-    UserGet(AuthUserGetRequest) -> AuthUserGetResponse "Auth/UserGet";
-    UserList(AuthUserListRequest) -> AuthUserListResponse "Auth/UserList";
-    UserDelete(AuthUserDeleteRequest) -> AuthUserDeleteResponse "Auth/UserDelete";
-    ChangePassword(AuthUserChangePasswordRequest) -> AuthUserChangePasswordResponse "Auth/UserChangePassword";
-    GrantRole(AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse "Auth/UserGrantRole";
-    RevokeRole(AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse "Auth/UserRevokeRole";
-    RoleAdd(AuthRoleAddRequest) -> AuthRoleAddResponse "Auth/RoleAdd";
-    RoleGet(AuthRoleGetRequest) -> AuthRoleGetResponse "Auth/RoleGet";
-    RoleList(AuthRoleListRequest) -> AuthRoleListResponse "Auth/RoleList";
-    RoleDelete(AuthRoleDeleteRequest) -> AuthRoleDeleteResponse "Auth/RoleDelete";
-    GrantPermission(AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse "Auth/RoleGrantPermission";
-    RevokePermission(AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse "Auth/RoleRevokePermission";
+    Range(pb::RangeRequest) -> pb::RangeResponse, "etcdserverpb.KV/Range", "kv/range";
+    Put(pb::PutRequest) -> pb::PutResponse, "etcdserverpb.KV/Put", "kv/put";
+    Delete(pb::DeleteRangeRequest) -> pb::DeleteRangeResponse, "etcdserverpb.KV/DeleteRange", "kv/deleterange";
+    Txn(pb::TxnRequest) -> pb::TxnResponse, "etcdserverpb.KV/Txn", "kv/txn";
+    Compact(pb::CompactionRequest) -> pb::CompactionResponse, "etcdserverpb.KV/Compact", "kv/compaction";
+    Grant(pb::LeaseGrantRequest) -> pb::LeaseGrantResponse, "etcdserverpb.Lease/LeaseGrant", "lease/grant";
+    Revoke(pb::LeaseRevokeRequest) -> pb::LeaseRevokeResponse, "etcdserverpb.Lease/LeaseRevoke", "lease/revoke";
+    TimeToLive(pb::LeaseTimeToLiveRequest) -> pb::LeaseTimeToLiveResponse, "etcdserverpb.Lease/LeaseTimeToLive", "lease/timetolive";
+    Leases(pb::LeaseLeasesRequest) -> pb::LeaseLeasesResponse, "etcdserverpb.Lease/LeaseLeases", "lease/leases";
+    MemberAdd(pb::MemberAddRequest) -> pb::MemberAddResponse, "etcdserverpb.Cluster/MemberAdd", "cluster/member/add";
+    MemberRemove(pb::MemberRemoveRequest) -> pb::MemberRemoveResponse, "etcdserverpb.Cluster/MemberRemove", "cluster/member/remove";
+    MemberUpdate(pb::MemberUpdateRequest) -> pb::MemberUpdateResponse, "etcdserverpb.Cluster/MemberUpdate", "cluster/member/update";
+    MemberList(pb::MemberListRequest) -> pb::MemberListResponse, "etcdserverpb.Cluster/MemberList", "cluster/member/list";
+    MemberPromote(pb::MemberPromoteRequest) -> pb::MemberPromoteResponse, "etcdserverpb.Cluster/MemberPromote", "cluster/member/promote";
+    Alarm(pb::AlarmRequest) -> pb::AlarmResponse, "etcdserverpb.Maintenance/Alarm", "maintenance/alarm";
+    Status(pb::StatusRequest) -> pb::StatusResponse, "etcdserverpb.Maintenance/Status", "maintenance/status";
+    Defragment(pb::DefragmentRequest) -> pb::DefragmentResponse, "etcdserverpb.Maintenance/Defragment", "maintenance/defragment";
+    Hash(pb::HashRequest) -> pb::HashResponse, "etcdserverpb.Maintenance/Hash", "maintenance/hash";
+    HashKv(pb::HashKvRequest) -> pb::HashKvResponse, "etcdserverpb.Maintenance/HashKV", "maintenance/hashkv";
+    MoveLeader(pb::MoveLeaderRequest) -> pb::MoveLeaderResponse, "etcdserverpb.Maintenance/MoveLeader", "maintenance/transfer-leadership";
+    AuthEnable(pb::AuthEnableRequest) -> pb::AuthEnableResponse, "etcdserverpb.Auth/AuthEnable", "auth/enable";
+    AuthDisable(pb::AuthDisableRequest) -> pb::AuthDisableResponse, "etcdserverpb.Auth/AuthDisable", "auth/disable";
+    AuthStatus(pb::AuthStatusRequest) -> pb::AuthStatusResponse, "etcdserverpb.Auth/AuthStatus", "auth/status";
+    UserAdd(pb::AuthUserAddRequest) -> pb::AuthUserAddResponse, "etcdserverpb.Auth/UserAdd", "auth/user/add";
+    UserGet(pb::AuthUserGetRequest) -> pb::AuthUserGetResponse, "etcdserverpb.Auth/UserGet", "auth/user/get";
+    UserList(pb::AuthUserListRequest) -> pb::AuthUserListResponse, "etcdserverpb.Auth/UserList", "auth/user/list";
+    UserDelete(pb::AuthUserDeleteRequest) -> pb::AuthUserDeleteResponse, "etcdserverpb.Auth/UserDelete", "auth/user/delete";
+    ChangePassword(pb::AuthUserChangePasswordRequest) -> pb::AuthUserChangePasswordResponse, "etcdserverpb.Auth/UserChangePassword", "auth/user/changepw";
+    GrantRole(pb::AuthUserGrantRoleRequest) -> pb::AuthUserGrantRoleResponse, "etcdserverpb.Auth/UserGrantRole", "auth/user/grant";
+    RevokeRole(pb::AuthUserRevokeRoleRequest) -> pb::AuthUserRevokeRoleResponse, "etcdserverpb.Auth/UserRevokeRole", "auth/user/revoke";
+    RoleAdd(pb::AuthRoleAddRequest) -> pb::AuthRoleAddResponse, "etcdserverpb.Auth/RoleAdd", "auth/role/add";
+    RoleGet(pb::AuthRoleGetRequest) -> pb::AuthRoleGetResponse, "etcdserverpb.Auth/RoleGet", "auth/role/get";
+    RoleList(pb::AuthRoleListRequest) -> pb::AuthRoleListResponse, "etcdserverpb.Auth/RoleList", "auth/role/list";
+    RoleDelete(pb::AuthRoleDeleteRequest) -> pb::AuthRoleDeleteResponse, "etcdserverpb.Auth/RoleDelete", "auth/role/delete";
+    GrantPermission(pb::AuthRoleGrantPermissionRequest) -> pb::AuthRoleGrantPermissionResponse, "etcdserverpb.Auth/RoleGrantPermission", "auth/role/grant";
+    RevokePermission(pb::AuthRoleRevokePermissionRequest) -> pb::AuthRoleRevokePermissionResponse, "etcdserverpb.Auth/RoleRevokePermission", "auth/role/revoke";
+    Lock(lock::LockRequest) -> lock::LockResponse, "v3lockpb.Lock/Lock", "lock/lock";
+    Unlock(lock::UnlockRequest) -> lock::UnlockResponse, "v3lockpb.Lock/Unlock", "lock/unlock";
+    Campaign(election::CampaignRequest) -> election::CampaignResponse, "v3electionpb.Election/Campaign", "election/campaign";
+    Proclaim(election::ProclaimRequest) -> election::ProclaimResponse, "v3electionpb.Election/Proclaim", "election/proclaim";
+    Leader(election::LeaderRequest) -> election::LeaderResponse, "v3electionpb.Election/Leader", "election/leader";
+    Resign(election::ResignRequest) -> election::ResignResponse, "v3electionpb.Election/Resign", "election/resign";
 }
 
 impl Reached {
@@ -136,6 +177,12 @@ impl Reached {
                 request: pb::watch_request::RequestUnion::CreateRequest(create),
                 ..
             } => self.absolute(&mut create.start_revision),
+            Act::Proclaim(election::ProclaimRequest { leader, .. })
+            | Act::Resign(election::ResignRequest { leader }) => {
+                if let Some(leader) = leader.as_mut().filter(|leader| leader.rev == ELECTED) {
+                    leader.rev = self.elected;
+                }
+            }
             _ => {}
         }
         operation

@@ -79,7 +79,7 @@ impl Pair {
             theirs,
             reached: Reached {
                 current: 1,
-                compacted: 0,
+                ..Reached::default()
             },
         }
     }
@@ -109,6 +109,9 @@ impl Pair {
         }
         if let (Act::Compact(compact), true) = (&resolved.act, theirs.granted()) {
             self.reached.compacted = compact.revision;
+        }
+        if let (Act::Campaign(_), Some(revision)) = (&resolved.act, theirs.elected()) {
+            self.reached.elected = revision;
         }
         if ours == theirs || excuse::of(&resolved.act, &ours, &theirs).is_some() {
             return Ok(());
@@ -168,13 +171,11 @@ impl Pair {
 
     /// Writes the key every stream watches, if the sequence's state lets it, and gives the revision.
     async fn guard(&mut self) -> Option<i64> {
-        let put = Operation {
-            user: Some("root"),
-            act: Act::Put(pb::PutRequest {
-                key: GUARD.into(),
-                ..Default::default()
-            }),
-        };
+        let put = Act::Put(pb::PutRequest {
+            key: GUARD.into(),
+            ..Default::default()
+        });
+        let put = Operation::new(Some("root"), put);
         let (ours, theirs) = futures::join!(self.ours.take(put.clone()), self.theirs.take(put));
         let revision = ours.revision().and(theirs.revision())?;
         self.reached.current = revision;

@@ -1,8 +1,10 @@
 //! A server under comparison: the process, the tokens its users hold, and its open watch streams.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use end_to_end::http;
 use end_to_end::store::{Maker, Store};
 use prost::Message;
 use serde::Serialize;
@@ -31,6 +33,7 @@ const POLL: Duration = Duration::from_millis(2);
 #[derive(Clone)]
 pub(crate) struct Caller {
     channel: Channel,
+    address: SocketAddr,
     token: Option<String>,
 }
 
@@ -78,11 +81,28 @@ impl Caller {
     {
         Answer::of(self.raw::<Q, A>(path, message).await)
     }
+
+    /// The same over the JSON gateway.
+    pub(crate) async fn post(&self, path: &'static str, body: String) -> Answer {
+        let address = self.address;
+        let token = self.token.as_deref();
+        let token = token.map(|token| format!("Authorization: {token}\r\n"));
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{}Content-Length: {}\r\n\r\n{body}",
+            token.unwrap_or_default(),
+            body.len()
+        );
+        let asked = tokio::task::spawn_blocking(move || http::request(address, &request));
+        match asked.await.unwrap_or_else(|cause| panic!("{cause}")) {
+            Ok(response) => Answer::of_json(&response),
+            Err(cause) => panic!("{path}: {cause}"),
+        }
+    }
 }
 
 /// One of the two.
 pub(crate) struct Peer {
-    _store: Store,
+    store: Store,
     channel: Channel,
     tokens: BTreeMap<&'static str, String>,
     streams: BTreeMap<usize, Stream>,
@@ -103,7 +123,7 @@ impl Peer {
             .await
             .unwrap_or_else(|cause| panic!("connect to {}: {cause}", store.endpoint()));
         Self {
-            _store: store,
+            store,
             channel,
             tokens: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -113,6 +133,7 @@ impl Peer {
     fn caller(&self, user: Option<&str>) -> Caller {
         Caller {
             channel: self.channel.clone(),
+            address: ([127, 0, 0, 1], self.store.port()).into(),
             token: user.and_then(|user| self.tokens.get(user).cloned()),
         }
     }
@@ -120,6 +141,11 @@ impl Peer {
     /// Takes one step and says what came of it.
     pub(crate) async fn take(&mut self, operation: Operation) -> Answer {
         let caller = self.caller(operation.user);
+        if (operation.over_json || matches!(operation.act, Act::Json { .. }))
+            && let Some(answer) = operation::over_json(&caller, &operation.act).await
+        {
+            return answer;
+        }
         match operation.act {
             Act::Login { name, password } => self.login(name, password).await,
             Act::KeepAlive(lease) => keep_alive(&caller, lease).await,

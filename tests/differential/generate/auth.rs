@@ -18,7 +18,7 @@ const HASHED: &str =
 impl Generator {
     /// Users that may do something, and the gate shut.
     pub(super) fn enable_auth(&mut self, operations: &mut Vec<Operation>) {
-        let mut push = |act| operations.push(Operation { user: None, act });
+        let mut push = |act| operations.push(Operation::new(None, act));
         for (name, password) in [
             ("root", ROOT_PASSWORD),
             ("alice", PASSWORDS[0]),

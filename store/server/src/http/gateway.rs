@@ -5,6 +5,7 @@
 
 mod call;
 mod objects;
+mod text;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use hyper::body::Incoming;
 use tonic::{Code, Status};
 
 use self::call::Arrived;
-use super::{not_found, problem, text};
+use super::{not_found, problem};
 use crate::api::Api;
 use crate::body::Body;
 use crate::caller::Caller;
@@ -112,7 +113,7 @@ fn certificate(api: &Api, request: &Request<Incoming>) -> Option<Response<Body>>
     let caller = Caller::of_request(request.extensions());
     let named = caller.is_some_and(|caller| caller.common_name.is_some());
     (named && api.handle.auth_view().enabled()).then(|| {
-        text(
+        super::text(
             StatusCode::BAD_REQUEST,
             "CommonName of client sending a request against gateway will be ignored and not used as expected\n",
         )

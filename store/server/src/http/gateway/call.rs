@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tonic::Status;
 
 use super::objects::Objects;
-use super::{http_status, malformed, refused};
+use super::{http_status, malformed, refused, text};
 use crate::api::Api;
 use crate::auth::Admission;
 use crate::body::Body;
@@ -96,7 +96,7 @@ impl Arrived {
         if self.method == Method::Txn {
             crowd::check_json(&body, self.api.limits.txn_ops_max)?;
         }
-        serde_json::from_slice(&body).map_err(malformed)
+        text::message(&body).map_err(malformed)
     }
 }
 

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tonic::Status;
 
-use super::malformed;
+use super::{malformed, text};
 use crate::grpc::errors::ApiError;
 
 /// Finds where objects end, in bytes that come in pieces; looks at each byte once.
@@ -65,7 +65,7 @@ pub(super) struct Objects<M> {
     message: PhantomData<fn() -> M>,
 }
 
-impl<M: DeserializeOwned + Send + 'static> Objects<M> {
+impl<M: DeserializeOwned + Default + Send + 'static> Objects<M> {
     /// The objects in a body.
     pub(super) fn new(body: Incoming, bytes_max: usize) -> Self {
         Self {
@@ -117,7 +117,7 @@ impl<M: DeserializeOwned + Send + 'static> Objects<M> {
         }
         if let Some(end) = self.splitter.end(&self.bytes) {
             let object = self.bytes.split_to(end);
-            let message = serde_json::from_slice(&object);
+            let message = text::message(&object);
             return message.map(Some).map_err(malformed);
         }
         if self.bytes.len() > self.bytes_max {
