@@ -49,6 +49,33 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// Whether this process may speak for `node` in place of `other`, which has not said good-bye: when it is known to
+    /// have ended, or when `takeover` says so, once. Where that cannot be seen from here, what the other one holds goes
+    /// with its session, so there is nothing to do but wait.
+    ///
+    /// # Errors
+    /// Who speaks for the node.
+    pub(super) fn follow(
+        &self,
+        other: &Self,
+        node: &str,
+        takeover: &mut bool,
+    ) -> Result<(), String> {
+        if std::mem::take(takeover) {
+            tracing::warn!("taking over from process {} on {}", other.pid, other.host);
+            return Ok(());
+        }
+        if other.has_ended(self) == Some(true) {
+            return Ok(());
+        }
+        Err(format!(
+            "another agent speaks for node {node}: process {} on {}",
+            other.pid, other.host
+        ))
+    }
+}
+
 /// When a process started: field 22 of its `stat` (proc(5)), counted behind the name, which may hold blanks.
 fn started_at(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

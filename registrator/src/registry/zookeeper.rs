@@ -92,7 +92,12 @@ impl ZooKeeper {
             Ok((value, stat)) => {
                 let other: Option<Identity> = serde_json::from_slice(&value).ok();
                 if let Some(other) = other.filter(|other| *other != self.own) {
-                    self.await_end(&other, session)?;
+                    let own = &self.own;
+                    own.follow(&other, &self.node_id, &mut self.takeover)
+                        .map_err(|why| Over {
+                            why,
+                            wait: session.client.session_timeout() / 3,
+                        })?;
                 }
                 Some(stat)
             }
@@ -117,25 +122,6 @@ impl ZooKeeper {
             Ok(_) => Err("another agent came at the same time".to_owned().into()),
             Err(error) => Err(told(&error).into()),
         }
-    }
-
-    /// Whether another agent has to be believed alive.
-    fn await_end(&mut self, other: &Identity, session: &ZooKeeperSession) -> Result<(), Over> {
-        if std::mem::take(&mut self.takeover) {
-            tracing::warn!("taking over from process {} on {}", other.pid, other.host);
-            return Ok(());
-        }
-        if other.has_ended(&self.own) == Some(true) {
-            return Ok(());
-        }
-        // One that cannot be seen from here: its node goes with its session.
-        Err(Over {
-            why: format!(
-                "another agent speaks for node {}: process {} on {}",
-                self.node_id, other.pid, other.host
-            ),
-            wait: session.client.session_timeout() / 3,
-        })
     }
 }
 

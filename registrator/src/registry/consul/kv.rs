@@ -70,7 +70,12 @@ impl ConsulKv {
             Some(found) => {
                 let other: Option<Identity> = serde_json::from_slice(&found.value()).ok();
                 if let Some(other) = other.filter(|other| *other != self.own) {
-                    self.await_end(&other)?;
+                    let own = &self.own;
+                    own.follow(&other, &self.node_id, &mut self.takeover)
+                        .map_err(|why| Over {
+                            why,
+                            wait: self.ttl / 3,
+                        })?;
                 }
                 (found.session.clone(), found.modify_index)
             }
@@ -94,25 +99,6 @@ impl ConsulKv {
             session: Arc::new(session),
             overrides: None,
             held,
-        })
-    }
-
-    /// Whether another agent has to be believed alive.
-    fn await_end(&mut self, other: &Identity) -> Result<(), Over> {
-        if std::mem::take(&mut self.takeover) {
-            tracing::warn!("taking over from process {} on {}", other.pid, other.host);
-            return Ok(());
-        }
-        if other.has_ended(&self.own) == Some(true) {
-            return Ok(());
-        }
-        // One that cannot be seen from here: its key goes with its session.
-        Err(Over {
-            why: format!(
-                "another agent speaks for node {}: process {} on {}",
-                self.node_id, other.pid, other.host
-            ),
-            wait: self.ttl / 3,
         })
     }
 
