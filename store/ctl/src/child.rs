@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::failure::Failure;
 use crate::prompt;
@@ -97,7 +97,8 @@ impl Job<'_> {
         }
         let copied = copy(&mut child, self.lines);
         let mut lost = std::pin::pin!(lost);
-        let mut told = false;
+        // When it is ended, once it was told to end; further signals do not put that off.
+        let mut end: Option<Instant> = None;
         let status = loop {
             // Each is safe to cancel: waiting for a child again continues, the others hold no state.
             tokio::select! {
@@ -107,11 +108,11 @@ impl Job<'_> {
                         send(&child, signal, is_person);
                     }
                 }
-                () = &mut lost, if !told => {
-                    told = true;
+                () = &mut lost, if end.is_none() => {
+                    end = Some(Instant::now() + self.grace);
                     send(&child, Signal::TERM, is_person);
                 }
-                () = sleep(self.grace), if told => {
+                () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
                     send(&child, Signal::KILL, is_person);
                     break child.wait().await;
                 }
