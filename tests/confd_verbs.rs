@@ -179,6 +179,35 @@ fn fixtures_hold_or_show_the_difference() {
 }
 
 #[test]
+fn a_guard_keeps_servers_until_a_person_accepts_their_loss() {
+    let setup = Setup::new();
+    let template = "upstream shop {\n{% for one in getvs(pattern='/servers/*') %}\n  server {{ one | must_hostport }};\n\
+        {% endfor %}\n}\n";
+    let more = "guard: {lose_max: 50%}";
+    setup.confdir.add("web", "/servers", template, more);
+    let keys = |count: u8| {
+        let servers: Vec<String> = (1..=count)
+            .map(|number| format!("'10.0.0.{number}:80'"))
+            .collect();
+        let text = format!("servers: [{}]\nname: x\n", servers.join(", "));
+        setup.confdir.write("keys.yaml", &text);
+        let (code, text) = setup.asked("--onetime");
+        let file = setup.confdir.rendered("web").unwrap_or_default();
+        (code, file.matches("server ").count(), text)
+    };
+    for (count, code, left) in [(4, 0, 4), (2, 0, 2), (0, 1, 2), (4, 0, 4), (1, 1, 4)] {
+        let (status, now, text) = keys(count);
+        assert_eq!((status, now), (Some(code), left), "{count}: {text}");
+        let told = text.contains("of its") && text.contains("--accept-loss");
+        assert_eq!(told, code == 1, "{text}");
+    }
+    let (code, text) = setup.asked("--onetime --accept-loss");
+    assert_eq!(code, Some(0), "{text}");
+    let file = setup.confdir.rendered("web").unwrap_or_default();
+    assert_eq!(file.matches("server ").count(), 1, "{file}");
+}
+
+#[test]
 fn what_was_in_place_is_listed_and_comes_back() {
     let setup = Setup::new();
     for name in ["one", "two", "three"] {

@@ -89,6 +89,9 @@ pub struct Args {
     /// Leave a staged file that did not pass its check where it is, to be looked at
     #[arg(long, env = "CONFD_KEEP_STAGE_FILE")]
     pub keep_stage_file: bool,
+    /// Let a group of servers lose more than a guard allows
+    #[arg(long)]
+    pub accept_loss: bool,
     /// Read resources and templates, say what is wrong with them, and exit: 0, or 1 if something is
     #[arg(long, env = "CONFD_CHECK_CONFIG")]
     pub check_config: bool,
@@ -175,6 +178,8 @@ pub struct Config {
     pub check_config: bool,
     /// With `onetime`, begin nothing more once a resource failed.
     pub fail_fast: bool,
+    /// Guards against the loss of servers let everything pass.
+    pub accept_loss: bool,
     /// Leave staged files that were not used.
     pub keep_stage_file: bool,
     /// One pass per resource, then end.
@@ -206,6 +211,7 @@ impl Config {
             request: None,
             check_config: false,
             fail_fast: false,
+            accept_loss: false,
             keep_stage_file: false,
             onetime: false,
             noop: false,
@@ -381,6 +387,7 @@ impl Args {
             }),
             check_config: self.check_config,
             fail_fast: self.fail_fast()?,
+            accept_loss: self.accept_loss,
             keep_stage_file: self.keep_stage_file,
             onetime: self.onetime,
             noop: self.noop || file.flag("noop")?,

@@ -7,15 +7,16 @@ mod functions;
 mod gotmpl;
 mod lines;
 mod outside;
+mod quote;
 mod tera;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub(crate) use self::filters::shell_quote;
 pub use self::gotmpl::GoTemplates;
 pub use self::outside::{Nowhere, Outside};
+pub(crate) use self::quote::shell_quote;
 pub use self::tera::Tera;
 use crate::reads::ReadSet;
 use crate::tree::Reader;

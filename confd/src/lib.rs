@@ -32,6 +32,7 @@ pub mod files;
 pub mod format;
 mod generations;
 pub mod glob;
+pub mod guard;
 mod outside;
 pub mod plan;
 mod program;

@@ -5,6 +5,7 @@
 //! its own fault and nobody else's.
 
 mod fields;
+mod guards;
 mod reloads;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use self::fields::Fields;
 use crate::defaults::Defaults;
 use crate::engine::EngineName;
 use crate::format::Format;
+use crate::guard::Guard;
 use crate::reload::Driver;
 
 /// One file to keep.
@@ -62,6 +64,8 @@ pub struct Resource {
     pub quiet_max: Duration,
     /// Shortest time between two reloads; what changes meanwhile waits for its end and goes into one.
     pub min_reload_interval: Duration,
+    /// What a group of servers may lose at once.
+    pub guard: Option<Guard>,
     /// What the rendered text must parse as.
     pub output_format: Option<Format>,
     /// Lines that hold only block tags leave nothing in the output.
@@ -154,6 +158,7 @@ const KEYS: &[&str] = &[
     "quiet_max",
     "debounce",
     "min_reload_interval",
+    "guard",
     "output_format",
     "trim_blocks",
     "vars",

@@ -260,6 +260,7 @@ impl Runner {
                 generations,
                 globals(),
                 config.keep_stage_file,
+                config.accept_loss,
             ),
             backend,
             config,

@@ -1,6 +1,4 @@
-//! Filters of templates: small text helpers, and quoting for the program that will read the file.
-//! Values come from the store, where anybody who may write a key writes a piece of the configuration; a quoting filter
-//! makes a value one argument or refuses it, never something that begins a new directive.
+//! Filters of templates: small text helpers, and those of `quote.rs` under their names for Tera.
 
 #![expect(
     clippy::needless_pass_by_value,
@@ -14,6 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use tera::{Error, Kwargs, Map, State, Tera, TeraResult, Value};
 
 use super::functions::{check, hinted, parsed};
+use super::quote::{self, QUOTES, Refusal};
 use super::text;
 
 /// Names of all filters, ours and the usual ones of Tera, to guess what a misspelt one means.
@@ -34,6 +33,13 @@ pub(super) const NAMES: &[&str] = &[
     "shell_quote",
     "yaml_quote",
     "toml_quote",
+    "json_quote",
+    "must_port",
+    "must_ip",
+    "must_host",
+    "must_hostport",
+    "must_word",
+    "must_match",
     "default",
     "upper",
     "lower",
@@ -79,11 +85,13 @@ pub(super) fn register(tera: &mut Tera) {
     tera.register_filter("unique", unique);
     tera.register_filter("group_by", group_by);
     tera.register_filter("must_int", must_int);
-    tera.register_filter("nginx_quote", nginx_quote);
-    tera.register_filter("haproxy_arg", haproxy_arg);
-    tera.register_filter("shell_quote", shell_quote_filter);
-    tera.register_filter("yaml_quote", yaml_quote);
-    tera.register_filter("toml_quote", toml_quote);
+    tera.register_filter("must_match", must_match);
+    for (name, quote) in QUOTES {
+        tera.register_filter(*name, move |value: Value, kwargs: Kwargs, _: &State| {
+            check(name, &kwargs, &[])?;
+            quote(&value.to_string()).map_err(refused)
+        });
+    }
 }
 
 fn base(path: &str, kwargs: Kwargs, _: &State) -> TeraResult<String> {
@@ -215,129 +223,18 @@ fn group_by(list: &[Value], kwargs: Kwargs, _: &State) -> TeraResult<Value> {
 fn must_int(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<i64> {
     check("must_int", &kwargs, &["min", "max"])?;
     let (min, max) = (kwargs.get::<i64>("min")?, kwargs.get::<i64>("max")?);
-    let Ok(number) = value.to_string().trim().parse::<i64>() else {
-        return Err(Error::message(format!(
-            "{:?} is not a whole number",
-            value.to_string()
-        )));
-    };
-    match (min, max) {
-        (Some(min), _) if number < min => {
-            Err(Error::message(format!("{number} is less than {min}")))
-        }
-        (_, Some(max)) if number > max => {
-            Err(Error::message(format!("{number} is more than {max}")))
-        }
-        _ => Ok(number),
+    quote::must_int(&value.to_string(), min, max).map_err(refused)
+}
+
+fn must_match(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<String> {
+    check("must_match", &kwargs, &["pat"])?;
+    let pattern: &str = kwargs.must_get("pat")?;
+    quote::must_match(&value.to_string(), pattern).map_err(refused)
+}
+
+fn refused(refusal: Refusal) -> Error {
+    match refusal.hint {
+        Some(hint) => hinted(refusal.message, hint),
+        None => Error::message(refusal.message),
     }
-}
-
-/// True for text that no configuration language of the filters below reads as anything but one word.
-fn is_plain(text: &str, extra: &str) -> bool {
-    !text.is_empty()
-        && text.chars().all(|char| {
-            char.is_ascii_alphanumeric() || "-_./:@%+".contains(char) || extra.contains(char)
-        })
-}
-
-/// One nginx parameter: bare if plain, else in double quotes. nginx cannot escape `$`, so a value with one is refused
-/// where it would become a variable.
-fn nginx_quote(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<String> {
-    check("nginx_quote", &kwargs, &[])?;
-    let text = value.to_string();
-    if is_plain(&text, "=,~^*") {
-        return Ok(text);
-    }
-    if text.contains('$') {
-        return Err(hinted(
-            format!("{text:?} cannot be an nginx parameter: it holds $"),
-            "nginx would read a variable there and has no way to escape it",
-        ));
-    }
-    let mut quoted = String::from("\"");
-    for char in text.chars() {
-        match char {
-            '"' | '\\' => quoted.extend(['\\', char]),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            char if char.is_control() => return Err(control(&text, "an nginx parameter")),
-            char => quoted.push(char),
-        }
-    }
-    quoted.push('"');
-    Ok(quoted)
-}
-
-/// One haproxy argument: bare if plain, else in single quotes, where haproxy expands nothing. Its lines cannot hold a
-/// line break in any form.
-fn haproxy_arg(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<String> {
-    check("haproxy_arg", &kwargs, &[])?;
-    let text = value.to_string();
-    if text.chars().any(char::is_control) {
-        return Err(control(&text, "a haproxy argument"));
-    }
-    Ok(if is_plain(&text, "=,*()") {
-        text
-    } else {
-        single_quoted(&text)
-    })
-}
-
-/// One word for a POSIX shell.
-///
-/// # Errors
-/// A NUL, which no argument can hold.
-pub(crate) fn shell_quote(text: &str) -> Option<String> {
-    if text.contains('\0') {
-        return None;
-    }
-    Some(if is_plain(text, "=,") {
-        text.to_owned()
-    } else {
-        single_quoted(text)
-    })
-}
-
-fn shell_quote_filter(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<String> {
-    check("shell_quote", &kwargs, &[])?;
-    let text = value.to_string();
-    shell_quote(&text).ok_or_else(|| control(&text, "a shell word"))
-}
-
-fn yaml_quote(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<String> {
-    check("yaml_quote", &kwargs, &[])?;
-    Ok(double_quoted(&value.to_string()))
-}
-
-fn toml_quote(value: &Value, kwargs: Kwargs, _: &State) -> TeraResult<String> {
-    check("toml_quote", &kwargs, &[])?;
-    Ok(double_quoted(&value.to_string()))
-}
-
-/// A string that JSON, YAML and TOML all read as the same text.
-fn double_quoted(text: &str) -> String {
-    let quoted = serde_json::Value::from(text).to_string();
-    // JSON allows these bare, TOML and YAML do not.
-    quoted
-        .chars()
-        .fold(String::with_capacity(quoted.len()), |mut out, char| {
-            match char {
-                '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
-                    out.push_str(&format!("\\u{:04x}", u32::from(char)));
-                }
-                char => out.push(char),
-            }
-            out
-        })
-}
-
-fn single_quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-fn control(text: &str, what: &str) -> Error {
-    Error::message(format!(
-        "{text:?} cannot be {what}: it holds a control character"
-    ))
 }

@@ -8,6 +8,7 @@ mod blocks;
 mod display;
 mod functions;
 mod json;
+mod quotes;
 mod source;
 
 use std::cell::RefCell;
@@ -141,7 +142,10 @@ fn compile(
 
 /// Every function of a template, ready to be called.
 fn all_functions() -> FuncMap {
-    let tables = functions::FUNCTIONS.iter().chain(additions::FUNCTIONS);
+    let tables = functions::FUNCTIONS
+        .iter()
+        .chain(additions::FUNCTIONS)
+        .chain(quotes::FUNCTIONS);
     let mut map: FuncMap = tables
         .map(|function| (function.name.to_owned(), callable(*function)))
         .collect();

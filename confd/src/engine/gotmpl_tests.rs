@@ -94,6 +94,26 @@ fn shown(error: &TemplateError) -> String {
 /// Go's spelling, Tera's (empty where Tera has a tag or an operator for it), and what both give.
 const BOTH: &[(&str, &str, &str)] = &[
     (
+        r#"{{nginxQuote "a b;"}} {{nginxQuote "a"}} {{haproxyArg "it's $x"}} {{shellQuote "a;b'c"}}"#,
+        "{{ 'a b;' | nginx_quote }} {{ 'a' | nginx_quote }} {{ \"it's $x\" | haproxy_arg }} {{ \"a;b'c\" | shell_quote }}",
+        r#""a b;" a 'it'\''s $x' 'a;b'\''c'"#,
+    ),
+    (
+        r#"{{yamlQuote "a\"b\n"}} {{jsonQuote (getv "/json" | len)}} {{tomlQuote "x"}}"#,
+        "{{ 'a\"b\n' | yaml_quote }} {{ getv(key='/json') | length | json_quote }} {{ 'x' | toml_quote }}",
+        r#""a\"b\n" "52" "x""#,
+    ),
+    (
+        r#"{{mustPort "80"}} {{mustIP "::1"}} {{mustHost "a_b.c"}} {{mustHostPort "[::1]:80"}} {{mustWord "a-b"}}"#,
+        "{{ '80' | must_port }} {{ '::1' | must_ip }} {{ 'a_b.c' | must_host }} {{ '[::1]:80' | must_hostport }} {{ 'a-b' | must_word }}",
+        "80 ::1 a_b.c [::1]:80 a-b",
+    ),
+    (
+        r#"{{mustInt (getv "/a/x") 1 9}} {{add (mustInt "7") 1}} {{mustMatch "v[0-9]+" "v12"}}"#,
+        "{{ getv(key='/a/x') | must_int(min=1, max=9) }} {{ ('7' | must_int) + 1 }} {{ 'v12' | must_match(pat='v[0-9]+') }}",
+        "2 8 v12",
+    ),
+    (
         r#"{{exists "/a/x"}} {{exists "/a"}}"#,
         "{{ exists(key='/a/x') }} {{ exists(key='/a') }}",
         "true false",

@@ -118,6 +118,10 @@ fn functions_and_filters() {
             "{{ 'a\"b\n' | yaml_quote }} {{ 'x' | toml_quote }}",
             r#""a\"b\n" "x""#,
         ),
+        (
+            "{{ 'a\"b' | json_quote }} {{ 80 | must_port }} {{ 'web:80' | must_hostport }} {{ 'v1' | must_match(pat='v[0-9]') }}",
+            r#""a\"b" 80 web:80 v1"#,
+        ),
         ("{{ ['b', 'a', 'b'] | unique | join(sep=' ') }}", "b a"),
         (
             "{% for p in gets(pattern='/a/*') | unique(attribute='key') %}{{ p.value }}{% endfor %}",
@@ -174,6 +178,10 @@ fn faults_while_rendering_have_their_place_and_a_hint() {
             "{{ 'a$b' | nginx_quote }}",
             "t.tera:1:12: \"a$b\" cannot be an nginx parameter: it holds $ \
              | nginx would read a variable there and has no way to escape it",
+        ),
+        (
+            "{{ '10.0.0.1; x' | must_ip }}",
+            "t.tera:1:20: \"10.0.0.1; x\" is no IP address",
         ),
         (
             "{{ 'a\nb' | haproxy_arg }}",

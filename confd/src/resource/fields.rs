@@ -64,6 +64,7 @@ impl Fields<'_> {
             quiet_min,
             quiet_max,
             min_reload_interval: self.duration("min_reload_interval")?.unwrap_or_default(),
+            guard: self.guard()?,
             output_format: self.output_format()?,
             trim_blocks: self.flag("trim_blocks")?.unwrap_or(true),
             vars: self.vars()?,

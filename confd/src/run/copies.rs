@@ -16,6 +16,24 @@ pub(super) fn goes_back(resource: &Resource) -> bool {
     compares || resource.rollback && resource.is_served()
 }
 
+/// Whether a guard lets the text take the place of what stands there.
+pub(super) fn guarded(disk: &dyn Disk, resource: &Resource, text: &str) -> Result<(), Fault> {
+    // Where nothing stands, or something that is no text, nothing is lost.
+    let old = resource.guard.and_then(|_| disk.read(&resource.dest).ok());
+    let old = old.and_then(|bytes| String::from_utf8(bytes).ok());
+    let objection = resource.guard.zip(old);
+    match objection.and_then(|(guard, old)| guard.objection(&old, text)) {
+        None => Ok(()),
+        Some(objection) => Err(Fault {
+            message: format!("guard: {objection}; the old file stays in force"),
+            hint: Some(format!(
+                "if that is meant: confd --onetime --accept-loss --resource {}",
+                resource.name
+            )),
+        }),
+    }
+}
+
 /// Keeps what stands there. Without a copy there is nothing to go back to, which is no reason to stop.
 pub(super) fn keep(disk: &dyn Disk, generations: &Generations, path: &Path) -> Option<ContentHash> {
     let content = disk.read(path).ok()?;

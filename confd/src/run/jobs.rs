@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::copies::{goes_back, keep, restore};
+use super::copies::{goes_back, guarded, keep, restore};
 use super::services::{self, Outcome};
 use crate::agent::{Done, Effect, Fault, Output, Replaced};
 use crate::confdir::{Unit, Units};
@@ -55,6 +55,8 @@ pub(super) struct Jobs {
     globals: Arc<Globals>,
     /// Staged files that are not used stay where they are.
     keep_staged: bool,
+    /// Guards let everything pass.
+    accepts_loss: bool,
     /// Newest good version of each resource.
     units: BTreeMap<String, Unit>,
     jobs: BTreeMap<String, Job>,
@@ -77,6 +79,7 @@ impl Jobs {
         generations: Generations,
         globals: Globals,
         keep_staged: bool,
+        accepts_loss: bool,
     ) -> Self {
         let (tell, answers) = mpsc::channel(ANSWERS_MAX);
         Self {
@@ -85,6 +88,7 @@ impl Jobs {
             generations: Arc::new(generations),
             globals: Arc::new(globals),
             keep_staged,
+            accepts_loss,
             units: BTreeMap::new(),
             jobs: BTreeMap::new(),
             tell,
@@ -177,7 +181,13 @@ impl Jobs {
                     return self.impossible(name, pass, "stage");
                 };
                 let disk = self.disk.clone();
+                let accepts = self.accepts_loss;
                 self.blocking(name, pass, move || {
+                    if let Err(fault) = guarded(&*disk, &resource, &text)
+                        && !accepts
+                    {
+                        return (Done::Staged(Err(fault)), None);
+                    }
                     match files::stage(&*disk, &resource, text.as_bytes()) {
                         Ok(Staging::Same) => (Done::Staged(Ok(true)), None),
                         Ok(Staging::Staged(staged)) => (Done::Staged(Ok(false)), Some(staged)),
