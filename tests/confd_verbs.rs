@@ -179,6 +179,44 @@ fn fixtures_hold_or_show_the_difference() {
 }
 
 #[test]
+fn dev_shows_each_edit_and_changes_nothing() {
+    let setup = Setup::new();
+    setup.applied("one");
+    let mut dev = Process::spawn("confd dev", &mut setup.command("dev web"));
+    setup.keys("two");
+    dev.wait_line("+name two", wait::LONG);
+    setup.confdir.write(
+        "templates/web.tera",
+        "title {{ getv(key='/name') }}\npassword {{ getv(key='/db/password') }}\n",
+    );
+    dev.wait_line("+title two", wait::LONG);
+    dev.wait_line("+password [redacted]", wait::LONG);
+    setup.confdir.write("templates/web.tera", "{{ nope(");
+    dev.wait_line("web.tera:1", wait::LONG);
+    assert_eq!(setup.confdir.rendered("web"), Some(Setup::file("one")));
+    // What only the old file knew, in a line that is gone, nobody can tell from text.
+    assert!(!dev.tail().contains("hunter-two"), "{}", dev.tail());
+}
+
+#[test]
+fn doctor_tells_what_is_different() {
+    let setup = Setup::new();
+    setup
+        .confdir
+        .add("old", "/name", "x", "mode: \"644\"\nowner: \"0\"");
+    let (code, text) = setup.asked("doctor");
+    assert_eq!(code, Some(0), "{text}");
+    for part in [
+        "flags win over",
+        "conf.d/old.yaml",
+        "owner is set here",
+        "mode 644 is octal",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
 fn a_guard_keeps_servers_until_a_person_accepts_their_loss() {
     let setup = Setup::new();
     let template = "upstream shop {\n{% for one in getvs(pattern='/servers/*') %}\n  server {{ one | must_hostport }};\n\

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::{Args, Config};
 use crate::faults::chain;
 use crate::run::{self, Agent};
-use crate::verb;
+use crate::verb::{self, Verb};
 
 /// It could not start.
 const FAILED: u8 = 1;
@@ -30,9 +30,11 @@ pub async fn main(args: Args) -> ExitCode {
 
 /// As [`main`], with a configuration already checked.
 pub async fn run(config: Config) -> ExitCode {
-    if let Some(request) = &config.request {
-        return verb::run(request, &config).await;
-    }
+    let config = match &config.request {
+        Some(request) if request.verb == Verb::Dev => verb::preview(config),
+        Some(request) => return verb::run(request, &config).await,
+        None => config,
+    };
     if config.check_config {
         return check(&config);
     }

@@ -7,6 +7,7 @@
 pub(crate) mod copies;
 mod jobs;
 mod notice;
+pub(crate) mod preview;
 pub(crate) mod requests;
 pub(crate) mod services;
 
@@ -261,6 +262,7 @@ impl Runner {
                 globals(),
                 config.keep_stage_file,
                 config.accept_loss,
+                config.noop,
             ),
             backend,
             config,

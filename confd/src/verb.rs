@@ -3,6 +3,7 @@
 
 mod cases;
 mod difference;
+mod doctor;
 mod history;
 mod lint;
 mod rendering;
@@ -16,7 +17,6 @@ use crate::confdir::{Unit, Units};
 use crate::config::Config;
 use crate::engine::Globals;
 use crate::faults::chain;
-use crate::redact::Secrets;
 use crate::render::render;
 use crate::run;
 use crate::tree::Scope;
@@ -34,6 +34,10 @@ pub enum Verb {
     Test,
     /// Show which contents services were proven to run on
     History,
+    /// Say what of a set-up behaves differently here than under the original confd, and why
+    Doctor,
+    /// Show what would change whenever keys, templates or resources are saved, and change nothing
+    Dev,
     /// Put older content back, and keep it until keys, template or resource change
     Rollback,
 }
@@ -54,6 +58,17 @@ const FAILED: u8 = 1;
 /// A file would change.
 const PENDING: u8 = 2;
 
+/// The configuration of an agent that shows what it would change and leaves no trace.
+pub(crate) fn preview(config: Config) -> Config {
+    Config {
+        noop: true,
+        onetime: false,
+        state_dir: None,
+        request: None,
+        ..config
+    }
+}
+
 /// Does what was asked and gives the exit status.
 pub(crate) async fn run(request: &Request, config: &Config) -> ExitCode {
     let result = match request.verb {
@@ -61,6 +76,9 @@ pub(crate) async fn run(request: &Request, config: &Config) -> ExitCode {
         Verb::Render => rendering::run(config, request.explain).await,
         Verb::Lint => lint::run(config),
         Verb::Test => cases::run(config),
+        Verb::Doctor => doctor::run(config),
+        // It is the agent itself, see `preview`.
+        Verb::Dev => Ok(0),
         Verb::History => history::run(config),
         Verb::Rollback => history::roll_back(config, request.to).await,
     };
@@ -124,16 +142,6 @@ fn scope(unit: &Unit) -> Scope {
 
 fn rendered(unit: &Unit, snapshot: &Snapshot, globals: &Globals) -> Output {
     render(&unit.resource, &*unit.template, snapshot.clone(), globals)
-}
-
-/// The secrets among the keys a resource may see.
-fn secrets(unit: &Unit, snapshot: &Snapshot) -> Secrets {
-    let scope = scope(unit);
-    let pairs = snapshot.iter().filter_map(|(key, entry)| {
-        let value = std::str::from_utf8(&entry.value).ok()?;
-        Some((scope.path(key)?, value))
-    });
-    Secrets::of(pairs)
 }
 
 /// Writes the answer in one piece; a reader that went away has heard enough.

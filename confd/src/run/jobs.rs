@@ -2,13 +2,14 @@
 //! processes. Each pass keeps the version of the resource it began with.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use store_client::mirror::Snapshot;
 use tokio::sync::mpsc;
 
 use super::copies::{goes_back, guarded, keep, restore};
+use super::preview::show_difference;
 use super::services::{self, Outcome};
 use crate::agent::{Done, Effect, Fault, Output, Replaced};
 use crate::confdir::{Unit, Units};
@@ -45,6 +46,8 @@ pub(super) struct Answer {
 /// A pass under way.
 struct Job {
     unit: Unit,
+    /// The keys, where differences are shown.
+    snapshot: Option<Snapshot>,
     staged: Option<Staged>,
 }
 
@@ -57,6 +60,8 @@ pub(super) struct Jobs {
     keep_staged: bool,
     /// Guards let everything pass.
     accepts_loss: bool,
+    /// Differences are shown, so what is secret in them must be known.
+    shows: bool,
     /// Newest good version of each resource.
     units: BTreeMap<String, Unit>,
     jobs: BTreeMap<String, Job>,
@@ -80,6 +85,7 @@ impl Jobs {
         globals: Globals,
         keep_staged: bool,
         accepts_loss: bool,
+        shows: bool,
     ) -> Self {
         let (tell, answers) = mpsc::channel(ANSWERS_MAX);
         Self {
@@ -89,6 +95,7 @@ impl Jobs {
             globals: Arc::new(globals),
             keep_staged,
             accepts_loss,
+            shows,
             units: BTreeMap::new(),
             jobs: BTreeMap::new(),
             tell,
@@ -162,6 +169,7 @@ impl Jobs {
                 };
                 let job = Job {
                     unit: unit.clone(),
+                    snapshot: self.shows.then(|| snapshot.clone()),
                     staged: None,
                 };
                 self.jobs.insert(name.clone(), job);
@@ -278,15 +286,15 @@ impl Jobs {
                 self.beside(name, pass, Done::Reloaded, reload);
             }
             Effect::Compare { name, pass, text } => {
-                let Some(resource) = self.resource(&name) else {
+                let job = self.jobs.get(&name);
+                let Some((unit, keys)) = job.map(|job| (job.unit.clone(), job.snapshot.clone()))
+                else {
                     return self.impossible(name, pass, "compare");
                 };
                 let disk = self.disk.clone();
                 self.blocking(name, pass, move || {
-                    (
-                        Done::Compared(show_difference(&*disk, &resource, &text)),
-                        None,
-                    )
+                    let shown = show_difference(&*disk, &unit, keys.as_ref(), &text);
+                    (Done::Compared(shown), None)
                 });
             }
             Effect::Discard { name } => {
@@ -454,20 +462,4 @@ fn save(state: &StateFile, book: &Book, unsaved: &Mutex<Option<String>>) {
         tracing::warn!("{problem}");
     }
     *last = problem;
-}
-
-fn show_difference(disk: &dyn Disk, resource: &Resource, text: &str) -> Result<bool, Fault> {
-    let difference = files::difference(disk, resource, text)?;
-    if let Some(difference) = &difference {
-        print_whole(&resource.dest, difference);
-    }
-    Ok(difference.is_some())
-}
-
-/// Writes a difference in one piece, so that those of several resources do not mix.
-fn print_whole(dest: &Path, difference: &str) {
-    use std::io::Write as _;
-    if let Err(error) = std::io::stdout().lock().write_all(difference.as_bytes()) {
-        tracing::warn!(dest = %dest.display(), %error, "difference could not be shown");
-    }
 }

@@ -11,6 +11,7 @@ use crate::agent::{Fault, Output};
 use crate::calls::{Call, calls};
 use crate::confdir::Unit;
 use crate::config::Config;
+use crate::run::preview::secrets;
 use crate::{drivers, explain, run};
 
 /// Prints each resource that is asked for.
@@ -43,7 +44,7 @@ pub(super) async fn run(config: &Config, explained: bool) -> Result<u8, Fault> {
         }
         match &output.result {
             // With an explanation it is looked at by people; without, it may be somebody's file.
-            Ok(text) if explained => super::say(&super::secrets(unit, &snapshot).hide(text)),
+            Ok(text) if explained => super::say(&secrets(unit, &snapshot).hide(text)),
             Ok(text) => super::say(text),
             Err(fault) => super::complain(fault),
         }
@@ -67,13 +68,13 @@ pub(super) fn calls_of(confdir: &Path, unit: &Unit) -> Vec<Call> {
 
 fn explanation(config: &Config, unit: &Unit, output: &Output, snapshot: &Snapshot) -> String {
     let calls = calls_of(&config.confdir, unit);
-    let secrets = super::secrets(unit, snapshot);
+    let hidden = secrets(unit, snapshot);
     let rows = explain::rows(
         &output.reads,
         &calls,
         snapshot,
         &super::scope(unit),
-        &secrets,
+        &hidden,
     );
     let mut cells = vec![["key", "value", "revision", "asked for", "read by"].map(str::to_owned)];
     for row in rows {
