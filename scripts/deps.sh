@@ -116,7 +116,7 @@ find_missing() {
     }
     have node || need "Node.js" nodejs
     clients_there || {
-        missing+=("Python and Node clients (PyPI: etcd3, etcd3-py, aetcd; npm: etcd3)")
+        missing+=("Python and Node clients (PyPI: etcd3, etcd3-py, aetcd, python-etcd; npm: etcd3, node-etcd)")
         pip_works || need "pip" python3 python3-pip
         have npm || need "npm" npm
     }
@@ -236,14 +236,14 @@ install_clients() {
     [ ! -f /etc/ssl/certs/ca-certificates.crt ] || authorities=(--cert /etc/ssl/certs/ca-certificates.crt)
     rm -rf "$new"
     mkdir -p "$new/node"
-    for name in etcd3 etcd3_py aetcd; do
+    for name in etcd3 etcd3_py aetcd python_etcd; do
         python3 -m pip install --quiet --disable-pip-version-check "${authorities[@]}" --no-deps --target "$new/$name" \
             -r "$CLIENT_PINS/$name.txt" >"$log" 2>&1 </dev/null ||
             { tail -n 20 "$log" >&2; fail "pip could not fetch the client $name" "tests/clients/$name.txt lists what it takes"; }
     done
     cp "$CLIENT_PINS/package.json" "$CLIENT_PINS/package-lock.json" "$new/node/"
     npm ci --ignore-scripts --no-audit --no-fund --prefix "$new/node" >"$log" 2>&1 </dev/null ||
-        { tail -n 20 "$log" >&2; fail "npm could not fetch the client etcd3" "tests/clients/package-lock.json lists what it takes"; }
+        { tail -n 20 "$log" >&2; fail "npm could not fetch the clients etcd3 and node-etcd" "tests/clients/package-lock.json lists what it takes"; }
     client_pins >"$new/pins"
     rm -rf "$CLIENTS"
     mv "$new" "$CLIENTS"

@@ -67,18 +67,25 @@ fn python_aetcd() {
     python("aetcd", "aetcd_client.py", store().port(), "");
 }
 
+/// Of etcd's API 2, and what version 3 writes at the same time.
+#[test]
+fn python_python_etcd() {
+    python("python_etcd", "python_etcd_client.py", store().port(), "");
+}
+
+fn node(script: &str, port: u16) {
+    run("node", "NODE_PATH", "node/node_modules", script, port, "");
+}
+
 #[test]
 fn node_etcd3() {
-    let store = store();
-    let port = store.port();
-    run(
-        "node",
-        "NODE_PATH",
-        "node/node_modules",
-        "etcd3_node.js",
-        port,
-        "",
-    );
+    node("etcd3_node.js", store().port());
+}
+
+/// Of etcd's API 2, and what version 3 writes at the same time.
+#[test]
+fn node_node_etcd() {
+    node("etcd_node.js", store().port());
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! `/a/b` is the key `/a/b`. A directory is whatever has keys below it; one that is made, so that it may be empty or
 //! have a time to live, also has the key with a slash at its end (`/a/`), which no path of version 2 can name. The index
 //! is the revision. `params.rs` reads requests, `look.rs` a path and what leads to it, `write.rs` decides, `tree.rs`
-//! lists, `event.rs` tells what watchers see, `term.rs` is times to live.
+//! lists, `event.rs` tells what watchers see, `term.rs` is times to live,
+//! `people.rs` users, `rights.rs` what roles allow.
 
 mod error;
 mod event;
@@ -13,6 +14,8 @@ mod nameless;
 mod node;
 mod params;
 mod path;
+pub mod people;
+mod rights;
 mod term;
 mod tree;
 mod write;

@@ -1,7 +1,8 @@
 //! The HTTP API of etcd 2, on the same keys as version 3: what requests mean is `store-v2`'s affair, here they are
-//! performed. `keys.rs` reads and writes, `watch.rs` waits, `cluster.rs` is members and figures, `books.rs` counts, `guest.rs` is
+//! performed. `keys.rs` reads and writes, `watch.rs` waits, `cluster.rs` is members and figures, `auth.rs` users and roles, `books.rs` counts, `guest.rs` is
 //! who calls.
 
+mod auth;
 mod books;
 mod cluster;
 mod guest;
@@ -36,6 +37,9 @@ pub(super) async fn serve(api: Arc<Api>, request: Request<Incoming>) -> Response
         "/keys" => keys::serve(&api, "/", request).await,
         rest if rest.starts_with("/keys/") => {
             keys::serve(&api, &rest["/keys".len()..], request).await
+        }
+        rest if rest.starts_with("/auth/") => {
+            auth::serve(&api, &rest["/auth".len()..], request).await
         }
         rest => cluster::serve(&api, rest, request).await,
     };

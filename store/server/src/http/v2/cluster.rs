@@ -1,4 +1,4 @@
-//! `/v2/members`, `/v2/machines`, `/v2/stats` and what can be said of `/v2/auth`.
+//! `/v2/members`, `/v2/machines` and `/v2/stats`.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -55,16 +55,12 @@ pub(super) async fn serve(
         }
         "/stats/self" => about_self(api).await,
         "/stats/leader" => about_followers(api),
-        "/auth/enable" if reads => {
-            let enabled = api.handle.auth_view().enabled();
-            value(StatusCode::OK, &json!({ "enabled": enabled }))
-        }
-        rest if rest.starts_with("/auth/") => message(
-            StatusCode::NOT_IMPLEMENTED,
-            "muster: users and roles are those of version 3: change them with etcdctl, ETCDCTL_API=3",
-        ),
-        _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
+        _ => unknown(),
     }
+}
+
+pub(super) fn unknown() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
 async fn all(api: &Api) -> Result<Vec<MemberInfo>, Response<Body>> {
@@ -268,10 +264,10 @@ fn moment(at: SystemTime) -> String {
     Term { ends_ms, refresh }.moment()
 }
 
-fn value(status: StatusCode, value: &Value) -> Response<Body> {
+pub(super) fn value(status: StatusCode, value: &Value) -> Response<Body> {
     response(status, JSON, Bytes::from(value.to_string()))
 }
 
-fn message(status: StatusCode, line: &str) -> Response<Body> {
+pub(super) fn message(status: StatusCode, line: &str) -> Response<Body> {
     value(status, &json!({ "message": line }))
 }

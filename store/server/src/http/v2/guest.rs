@@ -12,15 +12,13 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use store_machine::auth::{Actor, Auth, Need};
+use store_v2::people::GUEST;
 use store_v2::{Code, Error};
 
 use super::failed;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::handle::{Consistency, Handle};
-
-/// The role of those who do not say who they are.
-pub(super) const GUEST: &str = "guest";
 
 /// See the module.
 pub(super) struct Guest {
