@@ -3,6 +3,7 @@
 
 mod failure;
 mod logging;
+mod manual;
 mod name;
 mod up;
 
@@ -60,6 +61,19 @@ enum Command {
     /// Looks at a store and its machine, and says what to do about what it finds
     #[command(disable_help_flag = true)]
     Doctor(CtlWords),
+    /// Services and their instances, with health and age
+    #[command(disable_help_flag = true)]
+    Services(CtlWords),
+    /// Which registrators and confds live, how far each is, and which files fail
+    #[command(disable_help_flag = true)]
+    Agents(CtlWords),
+    /// The store at a glance: members, leader, room, history, alarms, leases near their end
+    #[command(disable_help_flag = true)]
+    Status(CtlWords),
+    /// Completions for a shell, of muster and of every name it answers to
+    Completions(manual::Completions),
+    /// Manual pages: one to standard output, or all of them into a folder
+    Man(manual::Man),
     /// Version of this program, and of the etcd whose behaviour its store has
     Version,
 }
@@ -139,6 +153,17 @@ fn run(
             Ok(runtime()?.block_on(store_proxy::grpc_proxy(proxy.words)))
         }
         Command::Doctor(doctor) => Ok(runtime()?.block_on(store_ctl::doctor::run(doctor.words))),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
+        Command::Services(services) => {
+            Ok(runtime()?.block_on(store_ctl::overview::services(services.words)))
+        }
+        Command::Agents(agents) => {
+            Ok(runtime()?.block_on(store_ctl::overview::agents(agents.words)))
+        }
+        Command::Status(status) => {
+            Ok(runtime()?.block_on(store_ctl::overview::status(status.words)))
+        }
         Command::Utl(utl) => Ok(store_utl::run(utl.words)),
         Command::Version => {
             println!("muster {}", env!("CARGO_PKG_VERSION"));

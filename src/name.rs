@@ -7,7 +7,7 @@ use std::path::Path;
 use store_server::program::Guise;
 
 /// Names muster answers to, and the subcommand each stands for.
-const NAMES: &[(&str, &str)] = &[
+pub(crate) const NAMES: &[(&str, &str)] = &[
     ("etcd", "store"),
     ("etcdctl", "ctl"),
     ("etcdutl", "utl"),
@@ -23,6 +23,9 @@ const PARTS: &[&str] = &[
     "registrator",
     "confd",
     "doctor",
+    "services",
+    "agents",
+    "status",
     "gateway",
     "grpc-proxy",
 ];

@@ -125,6 +125,14 @@ pub struct Args {
     /// Serve /livez, /readyz, /status and /metrics on this address
     #[arg(long, value_name = "HOST:PORT", env = "CONFD_LISTEN")]
     pub listen: Option<String>,
+    /// Say in the store how this agent is doing (key /muster/status/confd/<host>/<confdir>, under a lease; `muster agents`
+    /// shows it); not with --onetime or --noop [default: true]
+    #[arg(long, value_name = "BOOL", env = "CONFD_PUBLISH_STATUS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    pub publish_status: Option<bool>,
+    /// Name of this host in that key [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "CONFD_STATUS_NAME")]
+    pub status_name: Option<String>,
     /// User of the store
     #[arg(long, value_name = "NAME", env = "CONFD_USERNAME")]
     pub user: Option<String>,
@@ -198,10 +206,14 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Log level.
     pub log_level: String,
+    /// Whether the agent says in the store how it is doing, see [`registrator_catalog::agent`].
+    pub publish_status: bool,
+    /// Name of this host there; `None` takes the host's name.
+    pub status_name: Option<String>,
 }
 
 impl Config {
-    /// Defaults for these store members and this directory; state in memory, no status server.
+    /// Defaults for these store members and this directory; state in memory, no status server, no status in the store.
     pub fn new(endpoints: Vec<Endpoint>, confdir: impl Into<PathBuf>) -> Self {
         Self {
             backend: BackendKind::Store(connect::Options::new(endpoints)),
@@ -221,6 +233,8 @@ impl Config {
             state_dir: None,
             listen: None,
             log_level: "info".to_owned(),
+            publish_status: false,
+            status_name: None,
         }
     }
 }
@@ -398,6 +412,13 @@ impl Args {
             listen,
             log_level: or(&self.log_level, file.text("log-level")?)
                 .unwrap_or_else(|| if self.verb.is_some() { "warn" } else { "info" }.to_owned()),
+            publish_status: match self.publish_status {
+                _ if self.verb.is_some() => false,
+                Some(given) => given,
+                None => file.switch("publish_status")?.unwrap_or(true),
+            },
+            status_name: or(&self.status_name, file.text("status_name")?)
+                .filter(|name| !name.is_empty()),
         })
     }
 

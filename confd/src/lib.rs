@@ -14,6 +14,7 @@
 
 mod accounts;
 pub mod agent;
+mod announce;
 mod api;
 pub mod backends;
 pub mod calls;

@@ -26,6 +26,7 @@ use self::jobs::{Answer, Jobs};
 use self::notice::Notice;
 use self::requests::{GoBack, Requests};
 use crate::agent::{Effect, Fault, Input, Machine, Options, Report};
+use crate::announce::Announcement;
 use crate::backends::{Backend, Environment, Source, Store};
 use crate::confdir::{self, Units};
 use crate::config::{BackendKind, Config};
@@ -126,6 +127,9 @@ impl Agent {
         let (tell_begun, begun) = oneshot::channel();
         let live = move |runtime: Runtime| {
             runtime.block_on(async {
+                let status = tell.subscribe();
+                let started = unix_time();
+                let said = Announcement::start(&config, hostname(), started, status, seed(started));
                 let mut runner = Runner::new(config, backend, tell);
                 let mut effects = Vec::new();
                 runner.loaded(units, &mut effects);
@@ -133,6 +137,9 @@ impl Agent {
                 // Fails only if nobody waits for it.
                 let _ = tell_begun.send(());
                 runner.run(effects, listener, receive).await;
+                if let Some(said) = said {
+                    said.stop().await;
+                }
             });
             // A file operation that hangs must not hold up the end.
             runtime.shutdown_timeout(Duration::from_secs(1));

@@ -86,6 +86,8 @@ pub struct Config {
     pub file_sd: Option<PathBuf>,
     /// Whether to take the lease from a running agent with the same node id.
     pub takeover: bool,
+    /// Whether the agent says in the store how it is doing, see [`registrator_catalog::agent`].
+    pub publish_status: bool,
 }
 
 /// A kind of registry, and the way to it.
@@ -156,6 +158,7 @@ impl Config {
             services: None,
             file_sd: None,
             takeover: false,
+            publish_status: true,
         }
     }
 
@@ -316,6 +319,7 @@ impl Config {
             }
         }
         config.internal = args.internal || file.internal.unwrap_or(false);
+        config.publish_status = args.publish_status.or(file.publish_status).unwrap_or(true);
         config.admission = Admission {
             opt_in: args.opt_in || file.opt_in.unwrap_or(false),
             explicit: args.explicit || file.explicit.unwrap_or(false),

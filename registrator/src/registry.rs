@@ -3,6 +3,7 @@
 //! anything breaks, the agent is told, and the next session starts from what the registry really holds. Decides nothing.
 //! `registry/backend.rs` is what it asks of each kind of registry.
 
+mod announce;
 mod backend;
 pub mod consul;
 mod etcd;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use crate::agent::{Input, Token};
 use crate::docker::rand_seed;
 use crate::plan::Txn;
+pub(crate) use announce::Announce;
 pub(crate) use backend::Backend;
 use backend::{Opened, Outcome, Over, Session};
 pub(crate) use etcd::{Etcd, Presence};
@@ -55,6 +57,7 @@ pub(crate) enum Task {
 /// Keeps sessions with a registry, one after the other.
 pub(crate) struct Registry {
     backend: Box<dyn Backend>,
+    announce: Announce,
     beats: Beats,
     facts: UnboundedSender<Input>,
     orders: UnboundedReceiver<Order>,
@@ -90,12 +93,14 @@ impl Registry {
     #[must_use]
     pub(crate) fn new(
         backend: Box<dyn Backend>,
+        announce: Announce,
         beats: Beats,
         facts: UnboundedSender<Input>,
         orders: UnboundedReceiver<Order>,
     ) -> Self {
         Self {
             backend,
+            announce,
             beats,
             facts,
             orders,
@@ -142,6 +147,7 @@ impl Registry {
         if let Some(overrides) = opened.overrides {
             self.tell(overrides);
         }
+        self.announce.begin(&opened.held);
         let began = self.tell_leased(opened.held);
         let (beats, facts) = (self.beats.clone(), self.facts.clone());
         let mut hold = session.hold(&beats, &facts);
@@ -170,10 +176,19 @@ impl Registry {
                     }
                 }
                 Some(done) = tasks.join_next() => match done {
-                    Ok(Outcome::Done(fact)) => self.tell(fact),
+                    Ok(Outcome::Done(fact)) => {
+                        self.announce.heard(&fact);
+                        self.tell(fact);
+                    }
+                    Ok(Outcome::Said) => {}
+                    Ok(Outcome::Unsaid(why)) => self.announce.refused(&why),
                     Ok(Outcome::Over(why)) => return why,
                     Err(error) => return error.to_string(),
                 },
+                // Safe to cancel: it only waits.
+                value = self.announce.due() => {
+                    tasks.spawn(Arc::clone(&session).say(value));
+                }
                 // Safe to cancel: it is polled to its end, or dropped with the session.
                 why = &mut hold => return why,
             }

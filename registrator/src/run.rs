@@ -23,7 +23,7 @@ use crate::host;
 use crate::journal::Journal;
 use crate::probe;
 use crate::registry::consul::{ConsulKv, ConsulServices};
-use crate::registry::{Backend, Beats, Etcd, Order, Presence, Registry, Task, ZooKeeper};
+use crate::registry::{Announce, Backend, Beats, Etcd, Order, Presence, Registry, Task, ZooKeeper};
 use crate::status::{Fault, Status, Work};
 use crate::verb;
 
@@ -216,7 +216,8 @@ async fn run(
     };
     let id = config.node_id.as_deref().unwrap_or(&node);
     let backend = backend(&config, id);
-    let mut registry = Registry::new(backend, outside.beats, facts.clone(), todo);
+    let announce = Announce::new(publish.subscribe(), config.publish_status);
+    let mut registry = Registry::new(backend, announce, outside.beats, facts.clone(), todo);
     let rules = rules(&config, &node);
     let settings = Settings {
         resync_ms: u64::try_from(config.resync.as_millis()).unwrap_or(u64::MAX),

@@ -21,6 +21,8 @@ pub struct Status {
     pub store: Link,
     /// Whether every container that ran at the start has been looked at.
     pub synced: bool,
+    /// Containers that are looked after.
+    pub containers: usize,
     /// Containers whose keys in the store are not yet what they should be.
     pub pending: usize,
     /// What is registered or about to be, by name of the service.

@@ -30,6 +30,8 @@ const FILE_KEYS: &[&str] = &[
     "client_cakeys",
     "client_cert",
     "client_key",
+    "publish_status",
+    "status_name",
 ];
 
 /// `confd.toml`.
@@ -97,9 +99,13 @@ impl File {
     }
 
     pub(super) fn flag(&self, key: &str) -> Result<bool, ConfigError> {
+        Ok(self.switch(key)?.unwrap_or(false))
+    }
+
+    pub(super) fn switch(&self, key: &str) -> Result<Option<bool>, ConfigError> {
         match self.table.get(key) {
-            None => Ok(false),
-            Some(toml::Value::Boolean(flag)) => Ok(*flag),
+            None => Ok(None),
+            Some(toml::Value::Boolean(flag)) => Ok(Some(*flag)),
             Some(_) => Err(self.fault(key, "is neither true nor false")),
         }
     }

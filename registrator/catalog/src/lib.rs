@@ -2,6 +2,7 @@
 //! A type belongs here if both a writer and a reader of the registry must agree on it.
 //! Never knows Docker, the store or time: everything is a pure function of the record.
 
+pub mod agent;
 pub mod instance;
 pub mod layout;
 pub mod overrides;

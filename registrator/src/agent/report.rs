@@ -30,6 +30,7 @@ impl Agent {
                 },
             },
             synced: self.synced,
+            containers: self.containers.keys().filter(|id| !id.is_empty()).count(),
             pending: self
                 .containers
                 .values()

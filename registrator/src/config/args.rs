@@ -148,6 +148,10 @@ pub struct Args {
     /// Take the lease from a running agent with the same node id, which then stands by
     #[arg(long)]
     pub takeover: bool,
+    /// Say in the store how this agent is doing (key /muster/status/registrator/<node>, on its lease; `muster agents`
+    /// shows it) [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub publish_status: Option<bool>,
     /// Answers of verbs as JSON
     #[arg(long)]
     pub json: bool,

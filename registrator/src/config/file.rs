@@ -44,9 +44,10 @@ pub(super) struct File {
     pub(super) file_sd: Option<PathBuf>,
     pub(super) layout_template: Vec<String>,
     pub(super) services: Option<PathBuf>,
+    pub(super) publish_status: Option<bool>,
 }
 
-pub(super) const NAMES: [&str; 34] = [
+pub(super) const NAMES: [&str; 35] = [
     "docker-host",
     "endpoints",
     "user",
@@ -81,6 +82,7 @@ pub(super) const NAMES: [&str; 34] = [
     "file-sd",
     "services",
     "layout-template",
+    "publish-status",
 ];
 
 /// A text, a number, or a list of them joined with commas: what a flag would have been given.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -36,6 +37,12 @@ pub(crate) trait Session: Send + Sync {
     /// Lists what hangs on the session: [`Input::OnLease`].
     fn check(self: Arc<Self>) -> BoxFuture<'static, Outcome>;
 
+    /// Writes what the agent says about itself beside what hangs on the session, where the registry has a place for it.
+    fn say(self: Arc<Self>, value: String) -> BoxFuture<'static, Outcome> {
+        drop(value);
+        std::future::ready(Outcome::Said).boxed()
+    }
+
     /// Reads what hangs on the session with its values: [`Input::Leased`].
     fn reload(&self) -> BoxFuture<'_, Result<Input, String>>;
 
@@ -57,6 +64,10 @@ pub(crate) enum Outcome {
     Done(Input),
     /// So badly that the session is over.
     Over(String),
+    /// What the agent says about itself stands in the registry, or another agent speaks for the node.
+    Said,
+    /// It must not stand there.
+    Unsaid(String),
 }
 
 /// Why a session ended, or did not begin.

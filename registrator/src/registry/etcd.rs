@@ -118,9 +118,8 @@ impl Terms {
         let taken = Lease::take(client, self.lease, self.ttl_seconds)
             .await
             .map_err(|error| error.to_string())?;
-        let own = presence.key().as_bytes();
         let mut keys = taken.keys;
-        keys.retain(|key| key != own);
+        keys.retain(|key| !presence.is_own(key));
         Ok((taken.lease, (taken.adopted, keys)))
     }
 
@@ -155,6 +154,10 @@ impl Session for EtcdSession {
 
     fn check(self: Arc<Self>) -> BoxFuture<'static, Outcome> {
         check(self).boxed()
+    }
+
+    fn say(self: Arc<Self>, value: String) -> BoxFuture<'static, Outcome> {
+        say(self, value).boxed()
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<Input, String>> {
@@ -343,9 +346,35 @@ async fn commit(session: Arc<EtcdSession>, token: Token, txn: Txn) -> Outcome {
     }
 }
 
+/// Writes what the agent says about itself, for as long as it speaks for the node.
+async fn say(session: Arc<EtcdSession>, value: String) -> Outcome {
+    let guard = session
+        .present
+        .map(|revision| session.presence.guard(revision));
+    let options = PutOptions::new().with_lease(session.lease.id);
+    let request = StoreTxn::new()
+        .when(guard.into_iter().collect::<Vec<_>>())
+        .and_then([TxnOp::put(session.presence.said(), value, Some(options))]);
+    let mut kv = session.client.kv_client();
+    match timeout(CALL_TIMEOUT, kv.txn(request)).await {
+        // A guard that does not hold is found by the next commit or look, which says so.
+        Ok(Ok(_)) => Outcome::Said,
+        Ok(Err(error)) => {
+            let why = failure::describe(&error);
+            match failure::classify(&error) {
+                Class::Unreachable | Class::LeaseGone => Outcome::Over(why),
+                // Said again with the next change.
+                Class::Busy => Outcome::Said,
+                Class::Forbidden | Class::Refused => Outcome::Unsaid(why),
+            }
+        }
+        Err(_) => Outcome::Over(format!("no answer to a put within {CALL_TIMEOUT:?}")),
+    }
+}
+
 async fn check(session: Arc<EtcdSession>) -> Outcome {
-    let own = session.presence.key();
-    let text = |key: Vec<u8>| String::from_utf8(key).ok().filter(|key| key != own);
+    let own = |key: &String| session.presence.is_own(key.as_bytes());
+    let text = |key: Vec<u8>| String::from_utf8(key).ok().filter(|key| !own(key));
     match session.lease.keys(&session.client).await {
         Ok(Some(keys)) => {
             Outcome::Done(Input::OnLease(keys.into_iter().filter_map(text).collect()))

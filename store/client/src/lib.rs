@@ -3,6 +3,7 @@
 //! (in [`mirror`]) a copy of a key range that follows it.
 //! Never knows what the keys mean: that is the registrator's catalog and confd's templates.
 
+pub mod announce;
 pub mod backoff;
 pub mod connect;
 pub mod endpoint;

@@ -14,13 +14,14 @@ mod prefixes;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use store_proto::etcdserverpb::cluster_client::ClusterClient;
 use store_proto::etcdserverpb::kv_client::KvClient;
 use store_proto::etcdserverpb::{Member, MemberListRequest, RangeRequest};
 use tokio::task::JoinSet;
 
-use self::finding::{Finding, State, bytes};
+pub(crate) use self::finding::bytes;
+use self::finding::{Finding, State};
 use self::members::Examined;
 use self::prefixes::Prefixes;
 use crate::command::in_time;
@@ -93,6 +94,12 @@ struct Args {
     /// Print JSON: a list with what, ok, state, detail and advice
     #[arg(long)]
     json: bool,
+}
+
+/// The command line, as clap knows it.
+#[must_use]
+pub fn declared() -> clap::Command {
+    Args::command()
 }
 
 /// Looks, prints and gives the exit status. `words` are those after the program's name.
@@ -290,10 +297,8 @@ async fn read(args: &Args) -> Result<(Prefixes, u64), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     #[test]
     fn the_command_line_is_well_formed() {
-        super::Args::command().debug_assert();
+        super::declared().debug_assert();
     }
 }

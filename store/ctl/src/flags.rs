@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use store_discovery::srv::{Domain, Found, Role};
+use store_duration::NotADuration;
 
 use crate::failure::Failure;
 use crate::prompt;
@@ -195,24 +196,9 @@ pub(crate) fn go_bool(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-/// A length of time as Go writes it, one unit: `5s`, `1.5m`, `300ms`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let invalid = || format!("time: invalid duration {text:?}");
-    let at = text
-        .find(|character: char| !character.is_ascii_digit() && character != '.')
-        .ok_or_else(invalid)?;
-    let (number, unit) = text.split_at(at);
-    let number: f64 = number.parse().map_err(|_| invalid())?;
-    let unit = match unit {
-        "h" => 3600.0,
-        "m" => 60.0,
-        "s" => 1.0,
-        "ms" => 1e-3,
-        "us" | "µs" => 1e-6,
-        "ns" => 1e-9,
-        _ => return Err(invalid()),
-    };
-    Duration::try_from_secs_f64(number * unit).map_err(|_| invalid())
+/// A length of time as Go writes it: `5s`, `1h30m`, `300ms`.
+pub(crate) fn duration(text: &str) -> Result<Duration, NotADuration> {
+    store_duration::parse(text)
 }
 
 #[cfg(test)]
@@ -221,7 +207,7 @@ mod tests {
 
     #[test]
     fn durations_have_a_unit() {
-        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
         for wrong in ["5", "s", "", "-1s", "1x"] {
             assert!(duration(wrong).is_err(), "{wrong}");

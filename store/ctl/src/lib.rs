@@ -1,8 +1,8 @@
 //! What etcdctl does: a person or a script reads, writes and looks after a store from the command line. Flags,
 //! environment, output and exit statuses are etcdctl's 3.5. `flags.rs` holds the global flags, `connect.rs` the way to a
 //! member, `command/` a file for each family of commands, `format/` one for each form of output, `doctor/` one for each thing
-//! that `muster doctor` looks at. It knows the wire
-//! and nothing of any server; what etcdctl does with files is `store-utl`'s.
+//! that `muster doctor` looks at, `overview/` what `muster services`, `agents` and `status` show. It knows the wire and
+//! nothing of any server; what etcdctl does with files is `store-utl`'s.
 
 mod child;
 mod command;
@@ -12,7 +12,7 @@ mod failure;
 mod flags;
 mod format;
 mod login;
-
+pub mod overview;
 mod progress;
 mod prompt;
 mod recipe;

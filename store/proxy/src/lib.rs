@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::outcome::Outcome;
 
@@ -28,6 +28,18 @@ pub async fn gateway(words: Vec<OsString>) -> ExitCode {
 /// The same for `etcd grpc-proxy`.
 pub async fn grpc_proxy(words: Vec<OsString>) -> ExitCode {
     run("grpc-proxy", words, grpc::run).await
+}
+
+/// The command line of the gateway, as clap knows it.
+#[must_use]
+pub fn gateway_declared() -> clap::Command {
+    gateway::Cli::command()
+}
+
+/// The same of the proxy.
+#[must_use]
+pub fn grpc_proxy_declared() -> clap::Command {
+    grpc::Cli::command()
 }
 
 async fn run<C: Parser, F: Future<Output = Result<ExitCode, Outcome>>>(
@@ -52,11 +64,9 @@ async fn run<C: Parser, F: Future<Output = Result<ExitCode, Outcome>>>(
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     #[test]
     fn the_command_lines_are_well_formed() {
-        crate::gateway::Cli::command().debug_assert();
-        crate::grpc::Cli::command().debug_assert();
+        super::gateway_declared().debug_assert();
+        super::grpc_proxy_declared().debug_assert();
     }
 }

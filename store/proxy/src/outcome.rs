@@ -79,37 +79,8 @@ pub(crate) async fn stopped() {
 
 /// A length of time as Go writes it: `1m30s`, `500ms`; 0 needs no unit.
 pub(crate) fn go_duration(text: &str) -> Result<Duration, String> {
-    let invalid = || format!("{text:?} is no length of time, such as 30s or 1m30s");
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let at = rest
-            .find(|character: char| !character.is_ascii_digit() && character != '.')
-            .ok_or_else(invalid)?;
-        let (number, after) = rest.split_at(at);
-        let end = after.find(|character: char| character.is_ascii_digit() || character == '.');
-        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
-        let seconds = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return Err(invalid()),
-        };
-        let number: f64 = number.parse().map_err(|_| invalid())?;
-        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| invalid())?;
-        total = total.checked_add(part).ok_or_else(invalid)?;
-        rest = after;
-    }
-    if text.is_empty() {
-        return Err(invalid());
-    }
-    Ok(total)
+    let invalid = |_| format!("{text:?} is no length of time, such as 30s or 1m30s");
+    store_duration::parse(text).map_err(invalid)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use etcd_client::{Client, Compare, CompareOp, PutOptions, Txn, TxnOp};
+use registrator_catalog::agent;
 use store_client::failure::{self, Class};
 use store_client::lease::LeaseId;
 use tokio::time::{sleep, timeout};
@@ -22,6 +23,8 @@ const LOOK_PERIOD: Duration = Duration::from_millis(300);
 #[derive(Clone, Debug)]
 pub(crate) struct Presence {
     key: String,
+    /// Where the agent says how it is doing.
+    said: String,
     own: Identity,
     /// Whether a living agent is replaced, once.
     takeover: bool,
@@ -42,6 +45,7 @@ impl Presence {
     pub(crate) fn new(node_id: &str, nonce: u64, takeover: bool) -> Self {
         Self {
             key: format!("{PREFIX}{node_id}"),
+            said: agent::registrator_key(node_id),
             own: Identity::own(nonce),
             takeover,
         }
@@ -51,6 +55,16 @@ impl Presence {
     #[must_use]
     pub(crate) fn key(&self) -> &str {
         &self.key
+    }
+
+    /// The key of what the agent says about itself.
+    pub(crate) fn said(&self) -> &str {
+        &self.said
+    }
+
+    /// Whether a key on the lease is no registration.
+    pub(crate) fn is_own(&self, key: &[u8]) -> bool {
+        key == self.key.as_bytes() || key == self.said.as_bytes()
     }
 
     /// Puts the key on `lease`; returns the revision to guard writes with, or `None` when the store lets this user
@@ -162,11 +176,12 @@ impl Presence {
         Compare::mod_revision(self.key.as_str(), CompareOp::Equal, revision)
     }
 
-    /// Takes the key away, so that the next agent need not find out whether this one lives.
+    /// Takes the key away, so that the next agent need not find out whether this one lives, and what it said about itself.
     pub(crate) async fn leave(&self, client: &Client, revision: i64) {
-        let request = Txn::new()
-            .when([self.guard(revision)])
-            .and_then([TxnOp::delete(self.key.as_str(), None)]);
+        let request = Txn::new().when([self.guard(revision)]).and_then([
+            TxnOp::delete(self.key.as_str(), None),
+            TxnOp::delete(self.said.as_str(), None),
+        ]);
         // Without it the next agent looks for this process, which costs it some seconds at most.
         let _ = timeout(CALL_TIMEOUT, client.kv_client().txn(request)).await;
     }

@@ -1,6 +1,6 @@
 //! Each endpoint for itself: `endpoint health`, `status`, `hashkv`, and `defrag`.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use store_proto::etcdserverpb::cluster_client::ClusterClient;
@@ -162,7 +162,7 @@ async fn health(endpoints: &[String], globals: &Globals, printer: &Printer) -> R
             .map(|failure| failure.to_string());
         all.push(Health {
             endpoint: endpoint.clone(),
-            took: go_duration(began.elapsed()),
+            took: store_duration::written(began.elapsed()),
             error,
         });
     }
@@ -208,40 +208,4 @@ async fn well(endpoint: &str, globals: &Globals) -> Result<(), Failure> {
         text.push(' ');
     }
     Err(Failure::error(text))
-}
-
-/// A length of time as Go prints it: `1.5ms`.
-fn go_duration(time: Duration) -> String {
-    let nanos = time.as_nanos();
-    let (unit, digits) = match nanos {
-        0..1_000 => ("ns", 0),
-        1_000..1_000_000 => ("µs", 3),
-        1_000_000..1_000_000_000 => ("ms", 6),
-        _ => ("s", 9),
-    };
-    let scale = 10_u128.pow(digits);
-    let mut text = (nanos / scale).to_string();
-    let rest = format!("{:01$}", nanos % scale, digits as usize);
-    let rest = rest.trim_end_matches('0');
-    if digits > 0 && !rest.is_empty() {
-        text = format!("{text}.{rest}");
-    }
-    text + unit
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_written_as_go_writes_them() {
-        for (nanos, text) in [
-            (0, "0ns"),
-            (1_500_000, "1.5ms"),
-            (2_000, "2µs"),
-            (1_000_712_378, "1.000712378s"),
-        ] {
-            assert_eq!(go_duration(Duration::from_nanos(nanos)), text);
-        }
-    }
 }

@@ -3,12 +3,29 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use super::discovery::DiscoveryArgs;
 use super::duration;
 use super::journal::JournalArgs;
+use super::later::LATER;
 use super::security::SecurityArgs;
+
+/// Every flag the store takes, those included that it only accepts: for pages and completions.
+#[must_use]
+pub fn declared() -> clap::Command {
+    let accepted = LATER.iter().map(|later| {
+        let arg = clap::Arg::new(later.name)
+            .long(later.name)
+            .help(later.said())
+            .help_heading("Accepted");
+        match later.switch {
+            true => arg.num_args(0..=1).require_equals(true).value_name("BOOL"),
+            false => arg.value_name("VALUE"),
+        }
+    });
+    Args::command().args(accepted)
+}
 
 /// Flags of the store. What they mean together is checked in [`super::Config::checked`].
 #[derive(Clone, Debug, Parser)]

@@ -1,4 +1,4 @@
-//! Durations as Go writes them: `10m`, `1h30m`, `100ms`, `1.5s`.
+//! Durations in flags and files, as Go writes them: `10m`, `1h30m`, `100ms`, `1.5s`; with what to say about others.
 
 use std::time::Duration;
 
@@ -7,45 +7,12 @@ use std::time::Duration;
 #[error("not a duration; write for example 300ms, 5s or 1h30m")]
 pub struct NotADuration;
 
-/// Nanoseconds per unit; the longer of two names with the same beginning comes first.
-const UNITS: [(&str, f64); 8] = [
-    ("ns", 1.0),
-    ("us", 1e3),
-    ("µs", 1e3),
-    ("μs", 1e3),
-    ("ms", 1e6),
-    ("s", 1e9),
-    ("m", 60e9),
-    ("h", 3600e9),
-];
-
 /// Reads a duration. A bare `0` is one; other numbers need a unit. Negative ones are refused.
 ///
 /// # Errors
 /// [`NotADuration`].
 pub fn parse(text: &str) -> Result<Duration, NotADuration> {
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut nanos = 0.0;
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or(NotADuration)?;
-        let (number, tail) = rest.split_at(digits);
-        let number: f64 = number.parse().map_err(|_| NotADuration)?;
-        let (unit, scale) = UNITS
-            .iter()
-            .find(|(unit, _)| tail.starts_with(unit))
-            .ok_or(NotADuration)?;
-        nanos += number * scale;
-        rest = &tail[unit.len()..];
-    }
-    if text.is_empty() {
-        return Err(NotADuration);
-    }
-    Duration::try_from_secs_f64(nanos / 1e9).map_err(|_| NotADuration)
+    store_duration::parse(text).map_err(|_| NotADuration)
 }
 
 #[cfg(test)]
