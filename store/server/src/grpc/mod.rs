@@ -25,7 +25,7 @@ pub(crate) mod stream;
 pub(crate) mod translate;
 mod turns;
 pub(crate) mod txn;
-mod unary;
+pub(crate) mod unary;
 mod watch;
 
 use std::future::{Future, ready};

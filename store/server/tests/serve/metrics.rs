@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use store_proto::etcdserverpb as pb;
 
 use super::http::get_at;
-use super::running::{bytes, start_with};
+use super::running::{bytes, start, start_with};
+use super::strangers::{post, said_to};
 
 /// What is told here and what is not.
 const DOCUMENT: &str = include_str!("../../../../docs/metrics.md");
@@ -179,4 +180,40 @@ async fn what_was_done_is_counted() {
     }
     // One was the test's, two those of the checks.
     assert!(samples["etcd_mvcc_range_total"] >= 3.0);
+}
+
+/// The gateway of etcd is a client of its own port, so that its requests are counted as all others.
+#[tokio::test]
+async fn requests_of_the_gateway_are_counted_as_calls() {
+    let store = start().await;
+    for body in [
+        r#"{"key":"aw=="}"#,
+        r#"{"key":"aw=="}"#,
+        "{}",
+        "no request at all",
+    ] {
+        said_to(&store, &post("/v3/kv/range", body.as_bytes())).await;
+    }
+    let page = get_at(store.address(), "/metrics").await;
+    let of = r#"grpc_type="unary",grpc_service="etcdserverpb.KV",grpc_method="Range""#;
+    let labels: BTreeSet<&str> = of.split(',').collect();
+    let sample = |name: &str, code: Option<&str>| {
+        let line = page.lines().find(|line| {
+            let (found, rest) = line.split_once('{').unwrap_or((line, ""));
+            found == name
+                && labels.iter().all(|label| rest.contains(label))
+                && code.is_none_or(|code| rest.contains(&format!("grpc_code=\"{code}\"")))
+        });
+        let value = line.and_then(|line| line.rsplit(' ').next());
+        value.map_or(0, |value| value.parse().unwrap())
+    };
+    for (name, code, wanted) in [
+        ("grpc_server_started_total", None, 3),
+        ("grpc_server_msg_received_total", None, 3),
+        ("grpc_server_msg_sent_total", None, 2),
+        ("grpc_server_handled_total", Some("OK"), 2),
+        ("grpc_server_handled_total", Some("InvalidArgument"), 1),
+    ] {
+        assert_eq!(sample(name, code), wanted, "{name} {code:?}\n{page}");
+    }
 }

@@ -12,7 +12,7 @@ use super::running::{Running, start, start_with};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Sends a whole request and reads until the end.
-async fn said_to(store: &Running, bytes: &[u8]) -> String {
+pub(crate) async fn said_to(store: &Running, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(store.address()).await.unwrap();
     // Refused half way is an answer too.
     let _ = stream.write_all(bytes).await;
@@ -38,7 +38,7 @@ async fn read(mut stream: TcpStream, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn post(path: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn post(path: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()

@@ -3,6 +3,7 @@
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{Stream, StreamExt as _, stream};
@@ -11,7 +12,7 @@ use hyper::body::Incoming;
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::objects::Objects;
 use super::{http_status, malformed, refused, text};
@@ -24,6 +25,7 @@ use crate::grpc::method::Method;
 use crate::grpc::services::{Answer, Arrival};
 use crate::grpc::stream::{Messages, led};
 use crate::grpc::txn::crowd;
+use crate::grpc::unary::PREFIX_BYTES;
 use crate::http::{JSON, json, response};
 
 /// Headers of the gRPC answer that the gateway passes on come under this name.
@@ -108,13 +110,30 @@ impl Arrival for Arrived {
         R: Message + Serialize,
         F: Future<Output = Result<R, Status>> + Send,
     {
-        self.api.accounts.gateway_requests.fetch_add(1, Relaxed);
-        let answer = async {
-            let (_, call) = self.admitted().await?;
-            let message = self.message().await?;
-            serve(call.into(), message).await
+        let began = Instant::now();
+        let (accounts, method) = (Arc::clone(&self.api.accounts), self.method);
+        accounts.gateway_requests.fetch_add(1, Relaxed);
+        let call = self.admitted().await;
+        let message: M = match &call {
+            Ok(_) => match self.message().await {
+                Ok(message) => message,
+                // What is no request counts as none, as in etcd.
+                Err(status) => return refused(&status),
+            },
+            Err(_) => M::default(),
         };
-        match answer.await {
+        accounts.of(method).started.fetch_add(1, Relaxed);
+        accounts.unary_received(method, message.encoded_len() + PREFIX_BYTES);
+        let answer = match call {
+            Ok((_, call)) => serve(call.into(), message).await,
+            Err(status) => Err(status),
+        };
+        let (code, bytes) = match &answer {
+            Ok(answer) => (Code::Ok, answer.encoded_len() + PREFIX_BYTES),
+            Err(status) => (status.code(), 0),
+        };
+        accounts.unary_answered(method, code, bytes, began.elapsed());
+        match answer {
             Ok(answer) => {
                 let mut response = json(StatusCode::OK, &answer);
                 response.headers_mut().insert(OF_GRPC, grpc());
