@@ -365,3 +365,41 @@ fn tls_is_spoken_on_both_sides() {
         );
     }
 }
+
+#[test]
+fn all_the_way_goes_over_socket_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = |name: &str| format!("unix://{}", folder.path().join(name).display());
+    let store = Store::prepare(Maker::Muster(MUSTER.into()));
+    let mut store = store
+        .with_option(format!("--listen-client-urls={}", url("store")))
+        .with_option(format!("--advertise-client-urls={}", url("store")));
+    store.restart();
+    let start = |what: &str, upstream: &str, own: &str| {
+        let mut command = Command::new(MUSTER);
+        command
+            .env_clear()
+            .args([what, "start", "--endpoints", &url(upstream)])
+            .args(["--listen-addr", &url(own)]);
+        let mut process = Process::spawn(what, &mut command);
+        process.wait_line("ready to proxy client requests", wait::LONG);
+        process
+    };
+    let mut gateway = start("gateway", "store", "gateway");
+    let mut proxy = start("grpc-proxy", "gateway", "proxy");
+    let client = Etcdctl::new(Release::V3_5, &url("proxy"));
+    assert_eq!(client.run(&["put", "k", "v"]), "OK\n");
+    assert_eq!(client.value("k"), Ok(Some("v".to_owned())));
+    // A second one is told that the file is taken; an end takes its own away.
+    let mut second = Command::new(MUSTER);
+    second.args(["gateway", "start", "--listen-addr", &url("gateway")]);
+    let second = second.output().expect("it runs");
+    let text = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{text}");
+    assert!(text.contains("failed to listen on unix://"), "{text}");
+    for (process, file) in [(&mut proxy, "proxy"), (&mut gateway, "gateway")] {
+        process.signal(end_to_end::process::Signal::TERM);
+        assert!(process.wait_exit(wait::LONG).success());
+        assert!(!folder.path().join(file).exists(), "{file} is left behind");
+    }
+}

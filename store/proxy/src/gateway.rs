@@ -15,12 +15,11 @@ use store_proto::etcdserverpb::MemberListRequest;
 use store_proto::etcdserverpb::cluster_client::ClusterClient;
 use store_transport::Socket;
 use store_transport::dial::Target;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use self::choice::{Candidate, Endpoints};
-use crate::clients;
+use crate::clients::Entrance;
 use crate::outcome::{Outcome, go_duration, stopped};
 use crate::upstream::{self, Trust, UpstreamArgs};
 
@@ -52,7 +51,7 @@ enum Command {
 struct Start {
     #[command(flatten)]
     upstream: UpstreamArgs,
-    /// Where to listen
+    /// Where to listen: host:port, or unix:///path of a socket file
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:23790")]
     listen_addr: String,
     /// Longest rest of an endpoint that cannot be reached; the first is half a second
@@ -74,15 +73,11 @@ struct Start {
 pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Outcome> {
     let Command::Start(start) = cli.command;
     let gateway = Arc::new(Gateway::new(*start).await?);
-    let address = gateway.start.listen_addr.as_str();
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.map_err(|cause| Outcome::listen(address, &cause))?;
-    let address = listener.local_addr();
-    let address = address.map_err(|cause| Outcome::listen("its port", &cause))?;
-    tracing::info!(%address, endpoints = ?gateway.urls(), "ready to proxy client requests");
+    let entrance = Entrance::open(&gateway.start.listen_addr).await?;
+    tracing::info!(address = entrance.name, endpoints = ?gateway.urls(), "ready to proxy client requests");
     tokio::select! {
         // Safe to cancel: connections are cut off, as by a member that goes.
-        () = gateway.accept(&listener) => {}
+        () = gateway.accept(&entrance) => {}
         // Safe to cancel: it only asks.
         () = gateway.follow() => {}
         // Safe to cancel: the program ends.
@@ -164,7 +159,7 @@ impl Gateway {
     }
 
     /// Accepts for ever.
-    async fn accept(self: &Arc<Self>, listener: &TcpListener) {
+    async fn accept(self: &Arc<Self>, entrance: &Entrance) {
         let places = Arc::new(Semaphore::new(self.start.max_connections.max(1)));
         let mut connections = JoinSet::new();
         loop {
@@ -172,10 +167,10 @@ impl Gateway {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return;
             };
-            let (stream, _) = clients::next(listener).await;
+            let (client, _) = entrance.next().await;
             let gateway = Arc::clone(self);
             connections.spawn(async move {
-                gateway.forward(Socket::Tcp(stream)).await;
+                gateway.forward(client).await;
                 drop(place);
             });
             while connections.try_join_next().is_some() {}

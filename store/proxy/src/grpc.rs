@@ -8,7 +8,6 @@ mod proxy;
 mod start;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +20,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use store_transport::tls::Keeper;
 use store_transport::{Remote, Socket, Stream, accept};
-use tokio::net::TcpListener;
 use tonic::body::Body;
 
 use self::pool::Pool;
 use self::proxy::Proxy;
 use self::start::Start;
-use crate::clients;
+use crate::clients::Entrance;
 use crate::namespace::Namespace;
 use crate::outcome::{Outcome, chain, stopped};
 
@@ -75,24 +73,31 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Outcome> {
         start.max_recv_bytes,
     ));
     let clients = Door {
-        listener: listen(&start.listen_addr).await?,
+        entrance: Entrance::open(&start.listen_addr).await?,
         keeper: keeper.clone(),
         limits: Limits::of(&start),
     };
     let watchers = match &start.metrics_addr {
         Some(url) => {
-            let address = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+            let address = ["http://", "https://"]
+                .iter()
+                .find_map(|scheme| url.strip_prefix(scheme))
+                .map_or(url.as_str(), |address| address.trim_end_matches('/'));
             let keeper = keeper.clone().filter(|_| url.starts_with("https"));
             Some(Door {
-                listener: listen(address.trim_end_matches('/')).await?,
+                entrance: Entrance::open(address).await?,
                 keeper,
                 limits: Limits::of(&start),
             })
         }
         None => None,
     };
-    let address = clients.address()?;
-    tracing::info!(%address, ?endpoints, namespace = start.namespace, "ready to proxy client requests");
+    tracing::info!(
+        address = clients.entrance.name,
+        ?endpoints,
+        namespace = start.namespace,
+        "ready to proxy client requests"
+    );
     let files = async {
         match keeper {
             Some(keeper) => keeper.follow().await,
@@ -115,11 +120,6 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Outcome> {
         () = stopped() => {}
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn listen(address: &str) -> Result<TcpListener, Outcome> {
-    let listener = TcpListener::bind(address).await;
-    listener.map_err(|cause| Outcome::listen(address, &cause))
 }
 
 /// Keeps the endpoints in step with the records.
@@ -153,7 +153,7 @@ async fn expire(proxy: &Proxy) {
 
 /// Where clients come in.
 struct Door {
-    listener: TcpListener,
+    entrance: Entrance,
     keeper: Option<Arc<Keeper>>,
     limits: Limits,
 }
@@ -175,20 +175,14 @@ impl Limits {
 }
 
 impl Door {
-    fn address(&self) -> Result<SocketAddr, Outcome> {
-        let address = self.listener.local_addr();
-        address.map_err(|cause| Outcome::listen("its port", &cause))
-    }
-
     /// Accepts for ever.
     async fn accept(&self, proxy: &Arc<Proxy>) {
         loop {
-            let (stream, from) = clients::next(&self.listener).await;
+            let (socket, from) = self.entrance.next().await;
             let (proxy, keeper) = (Arc::clone(proxy), self.keeper.clone());
             let limits = self.limits;
             tokio::spawn(async move {
-                let socket = Socket::Tcp(stream);
-                let opened = open(socket, Remote::Machine(from), keeper);
+                let opened = open(socket, from, keeper);
                 match tokio::time::timeout(OPENING_TIMEOUT, opened).await {
                     Ok(Ok(stream)) => serve(stream, proxy, limits).await,
                     Ok(Err(error)) => {

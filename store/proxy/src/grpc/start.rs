@@ -20,7 +20,7 @@ const OWN_YEARS: u32 = 1;
 pub(super) struct Start {
     #[command(flatten)]
     pub(super) upstream: UpstreamArgs,
-    /// Where to listen for clients
+    /// Where to listen for clients: host:port, or unix:///path of a socket file
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:23790")]
     pub(super) listen_addr: String,
     /// Where to listen for those who watch over the proxy, too; /proxy/metrics and /proxy/health
@@ -164,6 +164,9 @@ impl Start {
 
     /// The host that is listened on.
     fn host(&self) -> String {
+        if self.listen_addr.starts_with("unix:") {
+            return "localhost".to_owned();
+        }
         let host = self.listen_addr.rsplit_once(':');
         let host = host.map_or(self.listen_addr.as_str(), |(host, _)| host);
         host.trim_matches(['[', ']']).to_owned()
