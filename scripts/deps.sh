@@ -212,16 +212,15 @@ install_consul() {
     say "fetching Consul 1.8.7 (from Debian 11's archive) into $CONSUL_DIR"
     local work mirror
     work=$(mktemp -d)
-    # Old releases move from the mirrors to the archive one day. The hash says that it is the right file, whoever gave it.
-    for mirror in http://deb.debian.org/debian http://archive.debian.org/debian \
-        http://snapshot.debian.org/archive/debian/20250520T000000Z; do
-        curl -fsSL --retry 3 --max-time 300 -o "$work/consul.deb" "$mirror/$CONSUL_DEB" >"$log" 2>&1 </dev/null || continue
-        printf '%s  %s\n' "$CONSUL_DEB_SHA256" "$work/consul.deb" | sha256sum --check --quiet >"$log" 2>&1 && break
+    # From where this machine has its packages; the hash says that it is the right file, whoever gave it.
+    for mirror in $(apt-get indextargets --format '$(REPO_URI)' | sort -u); do
+        /usr/lib/apt/apt-helper -o Acquire::Retries=3 download-file "${mirror%/}/$CONSUL_DEB" "$work/consul.deb" \
+            "SHA256:$CONSUL_DEB_SHA256" >"$log" 2>&1 </dev/null && break
     done
     if ! dpkg-deb --extract "$work/consul.deb" "$work/consul" >>"$log" 2>&1; then
         tail -n 20 "$log" >&2
         rm -rf "$work"
-        fail "Debian's mirrors have no consul_1.8.7 any more" "put a Consul program of that version at $CONSUL_DIR/consul by hand"
+        fail "the mirrors of this machine have no consul_1.8.7" "put a Consul program of that version at $CONSUL_DIR/consul by hand"
     fi
     mkdir -p "$CONSUL_DIR"
     # Moved in whole, so that an interrupted run never leaves half a program behind.
