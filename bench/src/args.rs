@@ -84,7 +84,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Write the tables into the generated part of this document
+    /// Write the tables into the generated part of this document, and a picture of the ratios beside it
     #[arg(long, value_name = "FILE")]
     pub(crate) document: Option<PathBuf>,
 
@@ -98,6 +98,15 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// List the cases
     List,
+    /// Say what 1,000 to 100,000 hosts do to a store, by the costs in a report
+    Scale {
+        /// The report
+        #[arg(long, value_name = "FILE", default_value = "docs/benchmarks.json")]
+        json: PathBuf,
+        /// Write the tables into the generated part of this document
+        #[arg(long, value_name = "FILE")]
+        document: Option<PathBuf>,
+    },
     /// Serve gRPC with nothing behind it (the ceiling)
     Nothing {
         /// Address to listen on

@@ -15,11 +15,13 @@ mod patience;
 mod process;
 mod report;
 mod sample;
+mod scale;
 mod talk;
 mod tournament;
 mod wire;
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -36,6 +38,9 @@ fn main() -> ExitCode {
                 println!("{:20} {}", case.name, case.about);
             }
             Ok(())
+        }
+        Some(Command::Scale { json, document }) => {
+            scale(&json, document.as_deref()).map_err(|error| (None, error))
         }
         Some(Command::Nothing {
             listen,
@@ -54,6 +59,17 @@ fn main() -> ExitCode {
 fn nothing(listen: std::net::SocketAddr, value_bytes: usize) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(serve_nothing(listen, value_bytes))
+}
+
+/// Says what fleets do to a store, by the costs in a report.
+fn scale(json: &Path, document: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    let read = std::fs::read(json).map_err(|error| format!("read {}: {error}", json.display()))?;
+    let tables = scale::tables(&serde_json::from_slice(&read)?)?;
+    println!("{tables}");
+    if let Some(document) = document {
+        report::insert(document, &tables)?;
+    }
+    Ok(())
 }
 
 /// Prints an error with all its causes, and what to do about it.

@@ -60,6 +60,14 @@ pub(crate) enum TournamentError {
         /// Why.
         source: std::io::Error,
     },
+    /// The picture beside the document cannot be written.
+    #[error("write the picture {path}")]
+    Plot {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The document cannot be written.
     #[error("write the tables")]
     Document(#[from] DocumentError),
@@ -286,6 +294,9 @@ fn publish(args: &Args, report: &Report) -> Result<(), TournamentError> {
     }
     if let Some(path) = &args.document {
         report::insert(path, &tables)?;
+        let path = path.with_extension("svg");
+        let written = std::fs::write(&path, report::plot(report));
+        written.map_err(|source| TournamentError::Plot { path, source })?;
     }
     Ok(())
 }

@@ -2,11 +2,13 @@
 
 mod machine;
 mod markdown;
+mod plot;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use machine::{Machine, today};
 pub(crate) use markdown::{DocumentError, insert, tables};
+pub(crate) use plot::plot;
 
 use crate::cases::{Case, Settings};
 use crate::contender::Contender;
@@ -114,5 +116,54 @@ impl Report {
             }
         }
         cases
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A row whose figures are all 1.
+    pub(crate) fn row(case: &str, mode: Mode, contender: Contender) -> Row {
+        Row {
+            case: case.to_owned(),
+            mode,
+            contender,
+            rate: 1.0,
+            rate_bounds: (1.0, 1.0),
+            p50_us: 1.0,
+            p99_us: 1.0,
+            p999_us: 1.0,
+            cpu_us: 1.0,
+            resident_mib: 1.0,
+            peak_mib: 1.0,
+            written_bytes: 1.0,
+            generator_share: 0.1,
+            refusals: 0,
+            others_cores: 0.0,
+        }
+    }
+
+    /// A report of these rows.
+    pub(crate) fn report(rows: Vec<Row>) -> Report {
+        Report {
+            date: today(),
+            commit: String::new(),
+            command: String::new(),
+            note: String::new(),
+            machine: Machine::this(std::path::Path::new("/")),
+            versions: Vec::new(),
+            settings: Settings {
+                clients: 1,
+                connections: 1,
+                key_bytes: 8,
+                value_bytes: 8,
+                keys: 1,
+                warm_up_ms: 0,
+                measured_ms: 1,
+            },
+            rounds: 1,
+            rows,
+        }
     }
 }
