@@ -3,6 +3,7 @@
 
 mod auth;
 mod clients;
+mod commands;
 mod figures;
 mod sequences;
 mod view;

@@ -55,6 +55,12 @@ impl Failure {
         }
     }
 
+    /// The same, with another exit status.
+    pub(crate) const fn with_status(mut self, status: u8) -> Self {
+        self.status = status;
+        self
+    }
+
     /// A stream broke.
     pub(crate) fn bad_connection(line: impl Into<String>) -> Self {
         Self::new(line, BAD_CONNECTION)

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Parser};
 use store_discovery::srv::{Domain, Found, Role};
 use store_duration::NotADuration;
 
@@ -116,6 +116,21 @@ pub struct Globals {
 }
 
 impl Globals {
+    /// As they are when nothing is said.
+    ///
+    /// # Errors
+    /// The environment holds something that is no value of a flag.
+    pub(crate) fn unset() -> Result<Self, Failure> {
+        #[derive(Parser)]
+        struct Unset {
+            #[command(flatten)]
+            globals: Globals,
+        }
+        let unset = Unset::try_parse_from(["etcdctl"]);
+        let unset = unset.map_err(|error| Failure::error(store_utl::first_line(&error)))?;
+        Ok(unset.globals)
+    }
+
     /// Name and password of the user, if there is one.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod recipe;
 mod secure;
 mod session;
 mod spelling;
+mod v2;
 mod web;
 
 use std::process::ExitCode;
@@ -46,6 +47,9 @@ pub struct Cli {
 
 /// Runs the command that `words` spell out (without the program's name) and gives its exit status.
 pub async fn run(words: Vec<std::ffi::OsString>) -> ExitCode {
+    if std::env::var_os("ETCDCTL_API").is_some_and(|api| api == "2") {
+        return v2::run(words).await;
+    }
     let words = match spelling::plain(words, &Cli::command()) {
         Ok(words) => std::iter::once("etcdctl".into()).chain(words),
         Err(failure) => return failure.report(),
