@@ -311,3 +311,43 @@ fn who_does_not_belong_does_not_join_and_nothing_is_touched() {
         cluster.wait_ready(member);
     }
 }
+
+/// Asks a member over JSON to hand the lead over; gives status and text.
+fn move_leader(cluster: &Cluster, asked: usize, target: &str) -> (u16, String) {
+    let address = cluster.address(asked);
+    let body = format!(r#"{{"targetID":"{target}"}}"#);
+    let request = format!(
+        "POST /v3/maintenance/transfer-leadership HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = http::request(address, &request).unwrap_or_else(|cause| panic!("{cause}"));
+    (answer.status, answer.body)
+}
+
+#[test]
+fn the_lead_goes_to_whom_it_is_given() {
+    let cluster = Cluster::start(Path::new(MUSTER), 3);
+    let leader = cluster.leader_among(&cluster.all());
+    let target = cluster.others(leader)[0];
+    let id = wait::until("its id", wait::LONG, || cluster.id_of(target, leader));
+    let id = u64::from_str_radix(&id, 16)
+        .expect("ids are hexadecimal")
+        .to_string();
+    for (asked, target, why) in [
+        (target, id.as_str(), "etcdserver: not leader"),
+        (leader, "7", "etcdserver: bad leader transferee"),
+    ] {
+        let (status, said) = move_leader(&cluster, asked, target);
+        assert!(status == 400 && said.contains(why), "{status} {said}");
+    }
+    let (status, said) = move_leader(&cluster, leader, &id);
+    assert_eq!(status, 200, "{said}");
+    wait::until("the other to lead", wait::LONG, || {
+        match cluster.leader_among(&cluster.all()) {
+            leads if leads == target => Ok(()),
+            leads => Err(format!("member {leads} leads")),
+        }
+    });
+    assert_eq!(cluster.client(leader).run(&["put", "k", "v"]), "OK\n");
+}

@@ -23,6 +23,7 @@ mod reflection;
 mod running;
 mod snapshot;
 mod strangers;
+mod streams;
 mod tls;
 mod turns;
 mod watch;
