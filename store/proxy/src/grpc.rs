@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use store_transport::authority::Tolerant;
 use store_transport::tls::Keeper;
 use store_transport::{Remote, Socket, Stream, accept};
 use tonic::body::Body;
@@ -233,7 +234,10 @@ async fn serve(stream: Stream, proxy: Arc<Proxy>, limits: Limits) {
         }
     });
     if let Err(error) = builder
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(
+            TokioIo::new(Tolerant::new(stream, OPENING_TIMEOUT)),
+            service,
+        )
         .await
     {
         // Clients come and go; what they break is theirs.

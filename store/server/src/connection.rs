@@ -3,10 +3,8 @@
 //! The sides are told apart by content type, never by HTTP version: a plain HTTP/2 request is as
 //! good as an HTTP/1 one (telling them apart by version broke v2 keys over TLS in etcd 3.5.26).
 
-mod authority;
 mod doormen;
 mod gather;
-mod huffman;
 
 use std::future::{Future, ready};
 use std::io;
@@ -23,6 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use store_transport::accept::{self, Opening, Rejected};
+use store_transport::authority::Tolerant;
 use store_transport::tls::Keeper;
 use store_transport::{Listener, Remote, Socket, Stream};
 use tokio::io::AsyncWriteExt as _;
@@ -30,7 +29,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use self::authority::Tolerant;
 pub(crate) use self::doormen::Doormen;
 use self::gather::Gathering;
 use crate::api::Api;

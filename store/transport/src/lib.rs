@@ -2,9 +2,11 @@
 //! certificates that go with them.
 //!
 //! `listener.rs` with `accept.rs`, and `dial.rs`, are the two ends of a [`Stream`]; `tls/` decides whom to trust and follows
-//! its files when they change. Knows no protocol above the bytes, no flag and nothing of any store.
+//! its files when they change. Knows no flag and nothing of any store, and of the protocols above the bytes one thing:
+//! what Go clients put into the head of a request that no HTTP library here would parse (`authority.rs`).
 
 pub mod accept;
+pub mod authority;
 pub mod dial;
 mod listener;
 mod stream;

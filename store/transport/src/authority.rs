@@ -17,6 +17,8 @@
 //!                                         └ literal, to be indexed, name 1 = :authority
 //! ```
 
+mod huffman;
+
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
@@ -26,8 +28,6 @@ use std::time::Duration;
 use http::uri::Authority;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
-
-use super::huffman;
 
 /// What an authority that cannot be one is replaced by, as a literal of one byte.
 const STAND_IN: &[u8] = b"\x01-";
@@ -50,7 +50,7 @@ const PRIORITY: u8 = 0x20;
 const FRAME_BYTES_MAX: usize = 16_384;
 
 /// A connection whose incoming requests have an authority that can be parsed.
-pub(super) struct Tolerant<S> {
+pub struct Tolerant<S> {
     inner: S,
     filter: Filter,
     /// Bytes to be read next; empty but after a replacement or a header frame that came in parts.
@@ -63,7 +63,8 @@ pub(super) struct Tolerant<S> {
 
 impl<S> Tolerant<S> {
     /// The first bytes, as far as they tell HTTP/2 from anything else, must come within `patience`.
-    pub(super) fn new(inner: S, patience: Duration) -> Self {
+    #[must_use]
+    pub fn new(inner: S, patience: Duration) -> Self {
         Self {
             inner,
             filter: Filter::default(),
