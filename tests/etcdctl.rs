@@ -308,6 +308,8 @@ fn watching_what_is_compacted_says_so() {
             assert_eq!(client.run(&["compaction", "3"]), "compacted revision 3\n");
             let mut watch = client.spawn(&["watch", "k", "--rev", "2"]);
             watch.wait_line("compact", wait::LONG);
+            // It says one thing more, and ends.
+            watch.wait_exit(wait::LONG);
             said.push(watch.lines().join("\n"));
         }
         assert_eq!(said[0], said[1], "{release:?}");

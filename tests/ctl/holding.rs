@@ -10,8 +10,9 @@ use super::{Client, FORMATS, ours, said, theirs};
 
 /// Keys end in a lease, which no two have in common; so do revisions.
 fn plain(lines: &[String]) -> Vec<String> {
+    // An id has sixteen digits, of which those that lead and are zero are not shown.
     let number =
-        |word: &str| word.len() > 15 && word.chars().all(|digit| digit.is_ascii_hexdigit());
+        |word: &str| word.len() > 11 && word.chars().all(|digit| digit.is_ascii_hexdigit());
     let word = |word: &str| {
         if number(word.trim_end_matches('"')) {
             "<id>".to_owned()
