@@ -95,6 +95,41 @@ fn one_grows_to_five_and_shrinks_to_one_under_load() {
 }
 
 #[test]
+fn too_many_members_are_not_removed_and_why_is_said_in_numbers() {
+    let mut cluster = Cluster::prepare(Path::new(MUSTER), 3);
+    // The third is named in the list, and nobody has heard of it.
+    for member in 0..2 {
+        cluster.spawn(member);
+    }
+    for member in 0..2 {
+        cluster.wait_ready(member);
+    }
+    let leader = cluster.leader_among(&[0, 1]);
+    let id = cluster.id_of(1 - leader, leader).unwrap();
+    let remove = || {
+        let endpoint = cluster.address(leader).to_string();
+        let words = ["ctl", "--endpoints", &endpoint, "member", "remove", &id];
+        let output = Command::new(MUSTER).env_clear().args(words).output();
+        let output = output.expect("it runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = remove();
+    for part in [
+        "Error: etcdserver: unhealthy cluster\n",
+        "hint: without it there would be 2 voters, 2 of them needed; 2 have started, 1 answer",
+        "start or first remove: m2 (",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    cluster.process(leader).wait_line(
+        "refuses a change of members: of 2 voters after it 2 would be started and 1 heard of, 2 are needed",
+        wait::LONG,
+    );
+    assert_eq!(cluster.client(leader).run(&["put", "k", "v"]), "OK\n");
+}
+
+#[test]
 fn a_dead_member_is_replaced_and_told_when_it_comes_back() {
     let mut cluster = Cluster::prepare(Path::new(MUSTER), 4);
     cluster.list(3, false);

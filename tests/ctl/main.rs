@@ -312,3 +312,32 @@ fn a_watch_shows_the_same_events() {
         ],
     );
 }
+
+#[test]
+fn keys_are_chosen_by_revision_and_answers_come_in_pieces() {
+    let store = Store::start(Maker::Muster(env!("CARGO_BIN_EXE_muster").into()));
+    let run = |words: &[&str]| {
+        let (status, out, err) = said(ours(&store, words), "");
+        assert_eq!((status, err.as_str()), (0, ""), "{words:?}");
+        String::from_utf8_lossy(&out).into_owned()
+    };
+    // Revisions 2 to 5: `a` is created at 2 and changed at 5.
+    for (key, value) in [("a", "1"), ("b", "2"), ("c", "3"), ("a", "4")] {
+        run(&["put", key, value]);
+    }
+    for (words, keys) in [
+        (&["--min-create-rev=3"][..], "b\n\nc\n\n"),
+        (&["--max-create-rev=3"], "a\n\nb\n\n"),
+        (&["--min-mod-rev=4"], "a\n\nc\n\n"),
+        (&["--max-mod-rev=3"], "b\n\n"),
+        (&["--min-create-rev=3", "--max-mod-rev=3"], "b\n\n"),
+    ] {
+        let all = [&["get", "", "--prefix", "--keys-only"], words].concat();
+        assert_eq!(run(&all), keys, "{words:?}");
+    }
+    for format in ["simple", "json", "protobuf"] {
+        let get = ["-w", format, "get", "", "--prefix"];
+        let pieces = [&get[..], &["--stream"]].concat();
+        assert_eq!(run(&pieces), run(&get), "{format}");
+    }
+}

@@ -203,7 +203,9 @@ async fn logged_in(channel: Channel, globals: &Globals) -> Result<Connection, Fa
         return Connection::of_token(channel, token);
     }
     match globals.credentials()? {
-        Some((name, password)) => Connection::of_user(channel, name, password).await,
+        Some((name, password)) => {
+            Connection::of_user(channel, name, password, globals.command_timeout).await
+        }
         None => Ok(Connection::anonymous(channel)),
     }
 }

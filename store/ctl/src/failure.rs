@@ -1,6 +1,7 @@
 //! How a command ends when it fails: a line on stderr that begins with `Error:`, perhaps a hint, and one of etcdctl's
 //! exit statuses, which scripts tell failures apart by.
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use tonic::Status;
@@ -157,7 +158,18 @@ impl From<store_utl::Failure> for Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        Self::error(status.message())
+        let failure = Self::error(status.message());
+        // What a server answers has no cause; a connection that breaks has, and its own text says little.
+        let mut last = status.source();
+        while let Some(deeper) = last.and_then(Error::source) {
+            last = Some(deeper);
+        }
+        match last {
+            Some(cause) => failure.hint(format!(
+                "{cause}: look at --endpoints, and whether what listens there is a store that is spoken to so (https://)"
+            )),
+            None => failure,
+        }
     }
 }
 

@@ -13,7 +13,6 @@ mod flags;
 mod format;
 mod login;
 pub mod overview;
-mod progress;
 mod prompt;
 mod recipe;
 mod secure;

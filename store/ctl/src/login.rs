@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use store_proto::etcdserverpb::AuthenticateRequest;
@@ -13,6 +14,7 @@ use tonic::codegen::{BoxFuture, StdError};
 use tonic::transport::Channel;
 use tower::Service;
 
+use crate::connect::LATE;
 use crate::failure::Failure;
 
 /// Answered to a login while nobody needs one; etcd's clients go on without a token then.
@@ -55,7 +57,7 @@ impl Connection {
         }
     }
 
-    /// On behalf of a user.
+    /// On behalf of a user; the store has so long to say whether it is one.
     ///
     /// # Errors
     /// What the store says of name and password.
@@ -63,13 +65,20 @@ impl Connection {
         channel: Channel,
         name: &str,
         password: &str,
+        patience: Duration,
     ) -> Result<Self, Failure> {
         let login = Login {
             name: name.to_owned(),
             password: password.to_owned(),
             token: Mutex::default(),
         };
-        login.renew(&channel).await?;
+        // Safe to cancel: a token nobody took is forgotten.
+        match tokio::time::timeout(patience, login.renew(&channel)).await {
+            Ok(renewed) => renewed?,
+            Err(_) => {
+                return Err(Failure::bad_connection(LATE).hint("nobody there answers a login"));
+            }
+        }
         Ok(Self {
             channel,
             login: Some(Arc::new(login)),

@@ -6,8 +6,8 @@ mod agents;
 mod follow;
 mod screen;
 mod services;
-mod status;
-mod survey;
+pub(crate) mod status;
+pub(crate) mod survey;
 mod table;
 mod view;
 

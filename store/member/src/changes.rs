@@ -11,8 +11,8 @@ use store_machine::MemberRecord;
 use store_machine::command::{Command, MemberChange};
 use store_machine::revision::Index;
 
-use crate::answer::{Body, Failure, MemberInfo};
-use crate::effects::{Effects, Envelope, Fatal};
+use crate::answer::{Body, Failure, Forbidden, MemberInfo};
+use crate::effects::{Effects, Envelope, Fatal, Notice};
 use crate::election::leads_alone;
 use crate::log;
 use crate::member::Member;
@@ -68,8 +68,16 @@ impl Member {
         // A change that the machine would refuse goes into the log as well, and is refused there: what this member has
         // applied may be old, if it has slept through its own removal.
         if self.machine.check_change(change).is_ok()
-            && let Err(forbidden) = self.view(now, change).check(change)
+            && let view = self.view(now, change)
+            && let Err(forbidden) = view.check(change)
         {
+            if matches!(
+                forbidden,
+                Forbidden::UnstartedMembers | Forbidden::UnhealthyCluster
+            ) {
+                let shortfall = view.shortfall(change);
+                out.notices.push(Notice::TooFew(shortfall));
+            }
             self.decline(&queued, Failure::Forbidden(forbidden), out);
             return;
         }

@@ -67,9 +67,26 @@ pub enum Unfit {
     Corrupt,
 }
 
+/// What a refused change of members would have left of the voters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortfall {
+    /// Voters after the change.
+    pub voters: usize,
+    /// Of these, how many must take part for anything to be decided.
+    pub quorum: usize,
+    /// How many have started.
+    pub started: usize,
+    /// How many were heard of lately.
+    pub active: usize,
+    /// Voters that have not started, or were not heard of lately; ascending.
+    pub away: Vec<u64>,
+}
+
 /// Something a person may want to know; for the shell's log and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// A change of members was refused: too few voters would be left that take part.
+    TooFew(Shortfall),
     /// This member leads.
     Leads {
         /// Since this term.

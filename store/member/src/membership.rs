@@ -8,6 +8,7 @@ use store_machine::MemberRecord;
 use store_machine::command::MemberChange;
 
 use crate::answer::Forbidden;
+use crate::effects::Shortfall;
 
 /// What the leader knows.
 pub(crate) struct View {
@@ -67,6 +68,40 @@ impl View {
                 let (voters, started, active) = self.voters(Some(*id));
                 self.majority(voters, started, active)
             }
+        }
+    }
+
+    /// What a change would leave of the voters, in numbers.
+    pub(crate) fn shortfall(&self, change: &MemberChange) -> Shortfall {
+        let without = match change {
+            MemberChange::Remove { id } => Some(*id),
+            _ => None,
+        };
+        let (mut voters, mut started, mut active) = self.voters(without);
+        match change {
+            MemberChange::Add(_) => voters += 1,
+            MemberChange::Promote { id } => {
+                voters += 1;
+                started += 1;
+                active += usize::from(self.heard.contains(id));
+            }
+            MemberChange::Remove { .. } | MemberChange::Update { .. } => {}
+        }
+        let here =
+            |member: &MemberRecord| !member.name.is_empty() && self.heard.contains(&member.id);
+        let counts = |member: &&MemberRecord| !member.learner && Some(member.id) != without;
+        let away = self.members.iter().filter(counts);
+        let mut away: Vec<u64> = away
+            .filter(|member| !here(member))
+            .map(|member| member.id)
+            .collect();
+        away.sort_unstable();
+        Shortfall {
+            voters,
+            quorum: voters / 2 + 1,
+            started,
+            active,
+            away,
         }
     }
 
@@ -188,6 +223,29 @@ mod tests {
                 expected,
                 "{members} {change:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_told_in_numbers() {
+        for (members, change, numbers, away) in [
+            ("VVv", MemberChange::Remove { id: 2 }, (2, 2, 2, 1), vec![3]),
+            (
+                "VV.v.v",
+                MemberChange::Remove { id: 1 },
+                (3, 2, 1, 1),
+                vec![3, 4],
+            ),
+            ("Vl", MemberChange::Promote { id: 2 }, (2, 2, 2, 1), vec![]),
+            ("V.v", add(false), (3, 2, 1, 1), vec![2]),
+        ] {
+            let told = view(members).shortfall(&change);
+            assert_eq!(
+                (told.voters, told.quorum, told.started, told.active),
+                numbers,
+                "{members} {change:?}"
+            );
+            assert_eq!(told.away, away, "{members} {change:?}");
         }
     }
 

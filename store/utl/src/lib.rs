@@ -2,12 +2,13 @@
 //! them. Flags, output and exit statuses are etcdutl's.
 //!
 //! `source.rs` opens a snapshot and vouches for it, `restore.rs` makes a folder of one, `status.rs` and `hash.rs` look
-//! at one, `export.rs` writes one for etcd, `table.rs` prints.
+//! at one, `export.rs` writes one for etcd, `table.rs` prints, `progress.rs` shows how far something is.
 
 mod export;
 mod failure;
 mod folder;
 mod hash;
+pub mod progress;
 mod restore;
 mod source;
 mod status;

@@ -19,7 +19,9 @@ use store_server::identity;
 use store_wal::{Identity, RealDisk, Vote, Wal, WalConfig};
 
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::source::{self, Digest as Check};
+use crate::table::size;
 
 /// What the revision is raised by: more than a store is likely to have written between the snapshot and its end. etcd's
 /// documentation advises a thousand million.
@@ -109,6 +111,7 @@ impl Restore {
             Check::Needed
         };
         let snapshot = source::open(file, digest)?;
+        let bytes = snapshot.bytes();
         let mut before = Revision(0);
         let imported = snapshot.import(|state| {
             before = state.revision;
@@ -122,7 +125,7 @@ impl Restore {
                 state.compacted = state.revision.0;
             }
         })?;
-        plan.make(&imported)?;
+        plan.make(&imported, bytes)?;
         plan.tell(file, before, &imported);
         Ok(())
     }
@@ -212,7 +215,8 @@ impl Plan {
         .hint("name a folder that is empty or does not exist yet"))
     }
 
-    fn make(&self, imported: &Imported) -> Result<(), Failure> {
+    /// Makes it; the snapshot had so many bytes, and what is written has about as many.
+    fn make(&self, imported: &Imported, bytes: u64) -> Result<(), Failure> {
         let voters = Voters {
             voters: self.members.iter().map(|member| member.id).collect(),
             ..Voters::default()
@@ -223,6 +227,7 @@ impl Plan {
             commit: INDEX,
         };
         let mut content = imported.machine.snapshot_begin();
+        let (mut progress, mut done) = (Progress::new(), 0);
         let made = Wal::restore(
             &RealDisk,
             WalConfig::new(&self.dir),
@@ -230,8 +235,15 @@ impl Plan {
             (INDEX, TERM),
             &voters.encode(),
             vote,
-            &mut || content.chunk(CHUNK_BYTES).map(Bytes::from),
+            &mut || {
+                let chunk = content.chunk(CHUNK_BYTES).map(Bytes::from);
+                done += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+                let name = || format!("{} to restore", size(bytes.cast_signed()));
+                progress.show(done.min(bytes), bytes, name);
+                chunk
+            },
         );
+        progress.clear();
         made.map_err(|error| {
             let doing = format!("restore into {}", self.dir.display());
             Failure::of(&doing, &error).maybe_hint(error.hint())

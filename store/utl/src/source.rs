@@ -12,6 +12,8 @@ use store_machine::Limits;
 use store_machine::snapshot::State;
 
 use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::table::size;
 
 /// Pages are multiples of this, whatever their size, so what is over tells whether a checksum follows them.
 const SECTOR_BYTES: u64 = 512;
@@ -118,6 +120,7 @@ fn check_digest(path: &Path, source: &Bytes, digest: Digest) -> Result<(), Failu
     let mut computed = Sha256::new();
     let mut buffer = vec![0; READ_BYTES];
     let mut offset = 0;
+    let mut progress = Progress::new();
     while offset < content {
         let length = (content - offset).min(READ_BYTES as u64) as usize;
         source
@@ -125,7 +128,10 @@ fn check_digest(path: &Path, source: &Bytes, digest: Digest) -> Result<(), Failu
             .map_err(failed)?;
         computed.update(&buffer[..length]);
         offset += length as u64;
+        let name = || format!("{} to check", size(content.cast_signed()));
+        progress.show(offset, content, name);
     }
+    progress.clear();
     let computed = computed.finalize();
     let mut stored = [0; DIGEST_BYTES as usize];
     source.read_at(&mut stored, content).map_err(failed)?;
@@ -157,6 +163,11 @@ impl SnapshotFile {
             quota_bytes: u64::MAX,
         };
         import(&self.tree, limits, change).map_err(|error| unreadable(&self.path, &error))
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tree.source().bytes
     }
 
     /// An error of the tree as a failure.

@@ -16,10 +16,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::kv::after_prefix;
+use store_utl::progress::Progress;
+
 use crate::connect::{Connection, to};
 use crate::failure::Failure;
 use crate::flags::{Globals, duration};
-use crate::progress::Progress;
 use crate::web;
 
 /// A store that is fast enough does this share of what it is asked for.

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use clap::Args;
 use store_proto::etcdserverpb::kv_client::KvClient;
 use store_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
-use store_proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest};
+use store_proto::etcdserverpb::{
+    CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse,
+};
 
 use super::{bad_number, in_time, lease_id};
 use crate::connect::{ANSWER_BYTES_MAX, Connection, connect};
@@ -53,6 +55,21 @@ pub struct Get {
     /// Without keys
     #[arg(long)]
     print_value_only: bool,
+    /// Only keys that were created at this revision or later
+    #[arg(long, value_name = "REVISION", default_value_t = 0)]
+    min_create_rev: i64,
+    /// Only keys that were created at this revision or earlier
+    #[arg(long, value_name = "REVISION", default_value_t = 0)]
+    max_create_rev: i64,
+    /// Only keys that were last changed at this revision or later
+    #[arg(long, value_name = "REVISION", default_value_t = 0)]
+    min_mod_rev: i64,
+    /// Only keys that were last changed at this revision or earlier
+    #[arg(long, value_name = "REVISION", default_value_t = 0)]
+    max_mod_rev: i64,
+    /// Take the answer in pieces (etcd from 3.7 on); the simple format prints each as it comes
+    #[arg(long)]
+    stream: bool,
 }
 
 impl Get {
@@ -112,8 +129,43 @@ impl Get {
             serializable,
             keys_only: self.keys_only,
             count_only: self.count_only,
-            ..RangeRequest::default()
+            min_create_revision: self.min_create_rev,
+            max_create_revision: self.max_create_rev,
+            min_mod_revision: self.min_mod_rev,
+            max_mod_revision: self.max_mod_rev,
         })
+    }
+
+    /// Prints the pieces as they come where their form allows it, else all of them as one answer.
+    async fn streamed(
+        &self,
+        request: RangeRequest,
+        globals: &Globals,
+        printer: &Printer,
+    ) -> Result<(), Failure> {
+        let style = RangeStyle {
+            values_only: self.print_value_only,
+        };
+        let mut client = client(globals).await?;
+        let mut pieces = in_time(globals, client.range_stream(request)).await?;
+        let mut whole = RangeResponse::default();
+        while let Some(piece) = pieces.message().await? {
+            let Some(mut piece) = piece.range_response else {
+                continue;
+            };
+            if printer.format == Format::Simple {
+                printer.print(&Answer::Range(piece, style))?;
+                continue;
+            }
+            whole.kvs.append(&mut piece.kvs);
+            whole.header = piece.header.or(whole.header);
+            whole.more |= piece.more;
+            whole.count = whole.count.max(piece.count);
+        }
+        match printer.format {
+            Format::Simple => Ok(()),
+            _ => printer.print(&Answer::Range(whole, style)),
+        }
     }
 
     pub(super) async fn run(self, globals: &Globals, printer: &Printer) -> Result<(), Failure> {
@@ -127,6 +179,9 @@ impl Get {
             return Err(Failure::bad_arguments(
                 "print-value-only is only for `--write-out=simple`",
             ));
+        }
+        if self.stream {
+            return self.streamed(request, globals, printer).await;
         }
         let range = in_time(globals, client(globals).await?.range(request)).await?;
         let style = RangeStyle {

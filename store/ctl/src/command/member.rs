@@ -1,6 +1,7 @@
 //! Members: `member list`, `add`, `remove`, `update` and `promote`; `add --safe` goes on in `safely.rs`.
 
 mod safely;
+mod shortfall;
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use store_proto::etcdserverpb::{
     MemberUpdateRequest,
 };
 
+use self::shortfall::Change;
 use super::in_time;
 use crate::connect::{Connection, connect};
 use crate::failure::Failure;
@@ -85,7 +87,8 @@ impl Member {
                     peer_ur_ls: urls(&peer_urls)?,
                     is_learner: learner || safe,
                 };
-                let added = in_time(globals, client(globals).await?.member_add(request)).await?;
+                let asked = in_time(globals, client(globals).await?.member_add(request)).await;
+                let added = shortfall::explained(asked, globals, Change::Add).await?;
                 let id = added.member.as_ref().map_or(0, |member| member.id);
                 printer.print(&Answer::MemberAdd(added, name.to_owned(), peer_urls))?;
                 if safe {
@@ -97,7 +100,8 @@ impl Member {
             Self::Remove { words } => {
                 let id = id(&words)?;
                 let request = MemberRemoveRequest { id };
-                let done = in_time(globals, client(globals).await?.member_remove(request)).await?;
+                let asked = in_time(globals, client(globals).await?.member_remove(request)).await;
+                let done = shortfall::explained(asked, globals, Change::Remove(id)).await?;
                 printer.print(&Answer::MemberRemove(done, id))
             }
             Self::Update { words, peer_urls } => {
@@ -110,7 +114,8 @@ impl Member {
             Self::Promote { words } => {
                 let id = id(&words)?;
                 let request = MemberPromoteRequest { id };
-                let done = in_time(globals, client(globals).await?.member_promote(request)).await?;
+                let asked = in_time(globals, client(globals).await?.member_promote(request)).await;
+                let done = shortfall::explained(asked, globals, Change::Promote(id)).await?;
                 printer.print(&Answer::MemberPromote(done, id))
             }
         }

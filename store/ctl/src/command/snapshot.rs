@@ -8,6 +8,7 @@ use clap::Subcommand;
 use sha2::{Digest as _, Sha256};
 use store_proto::etcdserverpb::SnapshotRequest;
 use store_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use store_utl::progress::Progress;
 use store_utl::size;
 use tempfile::NamedTempFile;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,7 +16,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::connect::connect;
 use crate::failure::Failure;
 use crate::flags::Globals;
-use crate::progress::Progress;
 
 /// Bytes of the checksum behind a snapshot.
 const DIGEST_BYTES: usize = 32;

@@ -30,25 +30,25 @@ pub(super) struct Picture {
 
 /// A member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Member {
-    pub(super) id: u64,
+pub(crate) struct Member {
+    pub(crate) id: u64,
     /// Empty for one that never started.
-    pub(super) name: String,
-    pub(super) endpoint: String,
-    pub(super) learner: bool,
+    pub(crate) name: String,
+    pub(crate) endpoint: String,
+    pub(crate) learner: bool,
     /// What it says, or why it says nothing.
-    pub(super) said: Result<Said, String>,
+    pub(crate) said: Result<Said, String>,
 }
 
 /// What a member says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
-    pub(super) version: String,
-    pub(super) size: u64,
+pub(crate) struct Said {
+    pub(crate) version: String,
+    pub(crate) size: u64,
     /// 0 where it does not say (etcd before 3.6).
-    pub(super) quota: u64,
-    pub(super) applied: u64,
-    pub(super) errors: Vec<String>,
+    pub(crate) quota: u64,
+    pub(crate) applied: u64,
+    pub(crate) errors: Vec<String>,
 }
 
 /// The leases.

@@ -79,7 +79,11 @@ pub(super) async fn picture(globals: &Globals) -> Result<Picture, Failure> {
     })
 }
 
-async fn members(list: Vec<Listed>, globals: &Globals) -> (Vec<Member>, Vec<StatusResponse>) {
+/// Asks each member how it is.
+pub(crate) async fn members(
+    list: Vec<Listed>,
+    globals: &Globals,
+) -> (Vec<Member>, Vec<StatusResponse>) {
     let mut asked = JoinSet::new();
     for member in list {
         let mut globals = globals.clone();

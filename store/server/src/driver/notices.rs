@@ -1,6 +1,6 @@
 //! What the member wants a person to know, as lines of the log.
 
-use store_member::effects::{Notice, Unfit};
+use store_member::effects::{Notice, Shortfall, Unfit};
 use store_member::peer::check::Difference;
 use store_member::verdict::Aspect;
 
@@ -36,6 +36,7 @@ pub(super) fn log(notice: Notice) {
             };
             tracing::warn!(to = id(to), "hands the lead over: {why}");
         }
+        Notice::TooFew(left) => too_few(&left),
         Notice::Differs(difference) => differs(&difference),
         Notice::StandsApart => tracing::error!(
             hint = "remove this member and add it again with an empty data folder, then disarm the alarm",
@@ -46,6 +47,26 @@ pub(super) fn log(notice: Notice) {
             "this member answers clients, although no other was there to compare its state with"
         ),
     }
+}
+
+fn too_few(left: &Shortfall) {
+    let Shortfall {
+        voters,
+        quorum,
+        started,
+        active,
+        away,
+    } = left;
+    let away: Vec<String> = away.iter().map(|member| id(*member).to_string()).collect();
+    tracing::warn!(
+        voters,
+        quorum,
+        started,
+        active,
+        away = away.join(","),
+        hint = "start the members that are away, or remove these first",
+        "refuses a change of members: of {voters} voters after it {started} would be started and {active} heard of, {quorum} are needed"
+    );
 }
 
 fn differs(difference: &Difference) {

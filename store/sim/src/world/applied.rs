@@ -95,9 +95,9 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn noticed(&mut self, place: usize, notice: Notice) -> Check {
+    pub(super) fn noticed(&mut self, place: usize, notice: &Notice) -> Check {
         self.say(|| format!("member {}: {notice:?}", place + 1));
-        if let Notice::Leads { term } = notice
+        if let Notice::Leads { term } = *notice
             && self.hosts[place].durable.vote.term >= term
         {
             return self.leads(place, term);

@@ -60,7 +60,7 @@ impl World {
             self.appended(place, append)?;
         }
         for notice in effects.notices.drain(..) {
-            self.noticed(place, notice)?;
+            self.noticed(place, &notice)?;
         }
         let host = &self.hosts[place];
         rest::turned(host.id, host.up.as_ref().map_or(0, |life| life.idle_turns))?;

@@ -10,13 +10,22 @@ const SHOWN_EVERY: Duration = Duration::from_millis(100);
 const WIDTH: u64 = 30;
 
 /// A bar.
-pub(crate) struct Progress {
+#[derive(Debug)]
+pub struct Progress {
     shown: Option<Instant>,
     looking: bool,
 }
 
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Progress {
-    pub(crate) fn new() -> Self {
+    /// Nothing is shown yet.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             shown: None,
             looking: std::io::stderr().is_terminal(),
@@ -24,7 +33,7 @@ impl Progress {
     }
 
     /// So much of the total, which is called `name`.
-    pub(crate) fn show(&mut self, done: u64, total: u64, name: impl FnOnce() -> String) {
+    pub fn show(&mut self, done: u64, total: u64, name: impl FnOnce() -> String) {
         let recent = |shown: Instant| shown.elapsed() < SHOWN_EVERY;
         if !self.looking || self.shown.is_some_and(recent) {
             return;
@@ -33,7 +42,8 @@ impl Progress {
         eprint!("\r{}", bar(done, total, &name()));
     }
 
-    pub(crate) fn clear(&self) {
+    /// Takes it away again.
+    pub fn clear(&self) {
         if self.shown.is_some() {
             eprint!("\r\x1b[K");
         }
