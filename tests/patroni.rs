@@ -84,6 +84,9 @@ fn takes_over_and_goes_on(mut store: Store, driver: &str) {
         second.set_work_mem("7MB")
     });
     for node in [&first, &second] {
+        node.has_setting("7MB");
+        // Patroni tells its server of a change by itself, but not while that one is busy finding its primary again.
+        node.reload();
         node.answers("show work_mem", "7MB");
     }
     second.is("primary");
@@ -241,6 +244,37 @@ postgresql:
         );
         let answer = http::request(address, &text)?;
         (answer.status == 200).then_some(()).ok_or(answer.body)
+    }
+
+    /// Waits until it reads a setting from the store.
+    #[track_caller]
+    fn has_setting(&self, size: &str) {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.rest_port));
+        wait::until(
+            &format!("{size} at the {} node", self.name),
+            PATIENCE,
+            || {
+                let answer = http::get(address, "/config")?;
+                answer.body.contains(size).then_some(()).ok_or(answer.body)
+            },
+        );
+    }
+
+    /// Has it write its settings and tell its server of them, as `patronictl reload` does.
+    #[track_caller]
+    fn reload(&self) {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.rest_port));
+        let text = format!(
+            "POST /reload HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+        wait::until(
+            &format!("a reload of the {} node", self.name),
+            PATIENCE,
+            || {
+                let answer = http::request(address, &text)?;
+                (answer.status == 202).then_some(()).ok_or(answer.body)
+            },
+        );
     }
 
     fn query(&self, sql: &str) -> Result<String, String> {
