@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
 use store_machine::auth::{Auth, AuthChange, Need};
@@ -183,10 +182,9 @@ async fn hash(api: &Api, password: String) -> Result<String, Denied> {
 }
 
 async fn read(api: &Api, request: Request<Incoming>) -> Result<Bytes, Denied> {
-    let body = Limited::new(request.into_body(), api.limits.receive_bytes_max);
-    let body = body.collect().await;
-    let body = body.map_err(|_| denied(400, "Invalid JSON in request body."))?;
-    Ok(body.to_bytes())
+    let bytes_max = api.limits.receive_bytes_max;
+    let body = api.intake.whole(request.into_body(), bytes_max).await;
+    body.map_err(|_| denied(400, "Invalid JSON in request body."))
 }
 
 /// A failure of the store; what somebody else was quicker with is a conflict.
