@@ -46,14 +46,16 @@ impl Lock {
         if self.exclusive {
             checked_ttl(self.ttl)?;
         }
-        let link = Link::open(globals).await?;
-        let grace = grace(self.grace, self.ttl);
-        let mut session = Session::open(&link, self.ttl, grace).await?;
-        let held = self
-            .hold(name, command, &link, &mut session, grace, printer)
-            .await;
-        session.close().await;
-        held
+        under_lease(
+            self.ttl,
+            self.grace,
+            globals,
+            async |link, session, grace| {
+                self.hold(name, command, link, session, grace, printer)
+                    .await
+            },
+        )
+        .await
     }
 
     async fn hold(
@@ -116,6 +118,22 @@ pub(super) struct Held {
     pub(super) token: i64,
     /// Revision of the store when it was known to be held.
     pub(super) revision: i64,
+}
+
+/// Does `work` under a lease of so many seconds that ends with it. The work is told how long a command gets: as
+/// `given`, or a third of the time to live.
+pub(super) async fn under_lease(
+    ttl_seconds: i64,
+    given: Option<Duration>,
+    globals: &Globals,
+    work: impl AsyncFnOnce(&Link, &mut Session, Duration) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let link = Link::open(globals).await?;
+    let grace = grace(given, ttl_seconds);
+    let mut session = Session::open(&link, ttl_seconds, grace).await?;
+    let done = work(&link, &mut session, grace).await;
+    session.close().await;
+    done
 }
 
 /// How long a command gets: a third of the time to live if nobody says otherwise.

@@ -8,7 +8,7 @@ use store_recipes::barrier::{Entry, entry};
 use store_recipes::name::Name;
 
 use crate::child::{self, Job};
-use crate::command::lock::{Held, expired, grace, lost, take_key, under};
+use crate::command::lock::{Held, expired, lost, take_key, under, under_lease};
 use crate::failure::Failure;
 use crate::flags::{Globals, duration};
 use crate::format::Printer;
@@ -130,12 +130,13 @@ async fn wait(which: &Which, globals: &Globals) -> Result<(), Failure> {
 impl Hold {
     async fn run(self, globals: &Globals) -> Result<(), Failure> {
         checked_ttl(self.keeping.ttl)?;
-        let link = Link::open(globals).await?;
-        let grace = grace(self.keeping.grace, self.keeping.ttl);
-        let mut session = Session::open(&link, self.keeping.ttl, grace).await?;
-        let held = self.held(&link, &mut session, grace).await;
-        session.close().await;
-        held
+        under_lease(
+            self.keeping.ttl,
+            self.keeping.grace,
+            globals,
+            async |link, session, grace| self.held(link, session, grace).await,
+        )
+        .await
     }
 
     async fn held(
@@ -170,12 +171,13 @@ impl Hold {
 impl Enter {
     async fn run(self, globals: &Globals) -> Result<(), Failure> {
         checked_ttl(self.keeping.ttl)?;
-        let link = Link::open(globals).await?;
-        let grace = grace(self.keeping.grace, self.keeping.ttl);
-        let mut session = Session::open(&link, self.keeping.ttl, grace).await?;
-        let passed = self.passed(&link, &mut session, grace).await;
-        session.close().await;
-        passed
+        under_lease(
+            self.keeping.ttl,
+            self.keeping.grace,
+            globals,
+            async |link, session, grace| self.passed(link, session, grace).await,
+        )
+        .await
     }
 
     fn participants(&self) -> String {

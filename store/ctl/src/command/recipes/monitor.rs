@@ -10,7 +10,7 @@ use store_recipes::name::Name;
 
 use super::service::told;
 use crate::child::{self, Job};
-use crate::command::lock::{Held, grace, lost, take_key, under};
+use crate::command::lock::{Held, lost, take_key, under, under_lease};
 use crate::failure::Failure;
 use crate::flags::{Globals, duration};
 use crate::format::Printer;
@@ -101,12 +101,13 @@ impl Which {
 impl Join {
     async fn run(self, globals: &Globals) -> Result<(), Failure> {
         checked_ttl(self.ttl)?;
-        let link = Link::open(globals).await?;
-        let grace = grace(self.grace, self.ttl);
-        let mut session = Session::open(&link, self.ttl, grace).await?;
-        let joined = self.joined(&link, &mut session, grace).await;
-        session.close().await;
-        joined
+        under_lease(
+            self.ttl,
+            self.grace,
+            globals,
+            async |link, session, grace| self.joined(link, session, grace).await,
+        )
+        .await
     }
 
     async fn joined(

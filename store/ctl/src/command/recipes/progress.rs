@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::service::told;
 use crate::child::{self, Job};
-use crate::command::lock::{Held, expired, grace, take_key, under};
+use crate::command::lock::{Held, expired, take_key, under, under_lease};
 use crate::failure::Failure;
 use crate::flags::{Globals, duration};
 use crate::format::Printer;
@@ -147,12 +147,13 @@ impl Place {
 impl Run {
     async fn run(self, globals: &Globals) -> Result<(), Failure> {
         checked_ttl(self.ttl)?;
-        let link = Link::open(globals).await?;
-        let grace = grace(self.grace, self.ttl);
-        let mut session = Session::open(&link, self.ttl, grace).await?;
-        let worked = self.worked(&link, &mut session, grace).await;
-        session.close().await;
-        worked
+        under_lease(
+            self.ttl,
+            self.grace,
+            globals,
+            async |link, session, grace| self.worked(link, session, grace).await,
+        )
+        .await
     }
 
     async fn worked(
