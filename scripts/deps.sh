@@ -90,7 +90,11 @@ find_missing() {
     have curl || need "curl" curl ca-certificates
     { have protoc && protoc_has_includes; } || need "protoc with its include files" protobuf-compiler libprotobuf-dev
     have nginx || need "nginx" nginx-light
+    [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || need "nginx's stream module" libnginx-mod-stream
     have haproxy || need "haproxy" haproxy
+    have dnsmasq || need "dnsmasq" dnsmasq-base
+    have pgbouncer || need "PgBouncer" pgbouncer
+    have promtool || need "promtool" prometheus
     busybox_is_static || need "a static busybox" busybox-static
     [ -x /usr/bin/etcdctl ] || need "Debian's etcdctl" etcd-client
     [ -x /usr/bin/etcd ] || need "Debian's etcd" etcd-server
