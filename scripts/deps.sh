@@ -5,7 +5,7 @@
 #   scripts/deps.sh --check   install nothing: name what is missing, exit 1 if anything is
 #
 # Runs again at no cost: with nothing missing it only looks, well under a second. Services that come with a
-# package (nginx, haproxy, PostgreSQL) are not left running: tests and demo start their own. Where it may not install
+# package (nginx, haproxy, PostgreSQL, Redis) are not left running: tests and demo start their own. Where it may not install
 # (no apt-get, no right to), it names what is missing and exits 1. Rust is not its job, see `need_rust`.
 set -euo pipefail
 : "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
@@ -103,6 +103,7 @@ find_missing() {
         need "Patroni, with its client for API 2" patroni python3-etcd
     # Without its service, which would be zookeeperd.
     { have java && [ -e /usr/share/java/zookeeper.jar ]; } || need "ZooKeeper and Java" zookeeper default-jre-headless
+    { have redis-server && have redis-cli; } || need "Redis" redis-server redis-tools
     have iptables || need "iptables" iptables
     { have setsid && have setpriv && have mount; } || need "setsid, setpriv and mount" util-linux mount
     { have ip && have tc; } || need "ip and tc" iproute2
@@ -178,7 +179,7 @@ install_packages() {
     # Nor may it start at the next boot. Only what was installed just now: somebody's own nginx stays as it is.
     if systemd_runs; then
         local service
-        for service in nginx haproxy etcd postgresql patroni; do
+        for service in nginx haproxy etcd postgresql patroni redis-server; do
             [[ " ${packages[*]} " == *" $service"* ]] && as_root systemctl disable --now "$service" >/dev/null 2>&1 || true
         done
     fi

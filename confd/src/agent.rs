@@ -79,6 +79,8 @@ pub struct Output {
     pub reads: ReadSet,
     /// What was left out, one line each.
     pub notes: Vec<String>,
+    /// The key without which there is no text, where the resource then keeps the file it has.
+    pub waits_for: Option<String>,
 }
 
 /// A step of a pass that the shell has performed.

@@ -202,13 +202,14 @@ impl Script {
                         let mut reads = ReadSet::default();
                         rest[2..].iter().for_each(|path| reads.exact(path));
                         let result = match word {
-                            "fault" => Err(fault("boom")),
+                            "fault" | "waits" => Err(fault("boom")),
                             text => Ok(Arc::from(text)),
                         };
                         Done::Rendered(Output {
                             result,
                             reads,
                             notes: Vec::new(),
+                            waits_for: (word == "waits").then(|| rest[2].to_owned()),
                         })
                     }
                     "staged" => Done::Staged(match word {
@@ -434,6 +435,7 @@ impl World {
                         result,
                         reads,
                         notes: Vec::new(),
+                        waits_for: None,
                     }),
                 )
             }
@@ -677,6 +679,7 @@ fn a_first_start_with_many_resources_is_bounded() {
                     result: Ok(Arc::from("x")),
                     reads: ReadSet::default(),
                     notes: Vec::new(),
+                    waits_for: None,
                 };
                 (name, pass, Done::Rendered(output))
             }

@@ -1,18 +1,29 @@
 //! Where keys come from. Every backend delivers a first listing and then changes, as the mirror does, so the agent
 //! knows no difference between them.
 
+mod consul;
 mod env;
 mod file;
+mod follow;
+mod ledger;
+mod reach;
+mod redis;
 mod store;
+mod vault;
+mod zookeeper;
 
 use std::task::{Context, Poll};
 
 use store_client::mirror::{Event, FeedStatus, KeyRange};
 use tokio::sync::watch;
 
+pub use self::consul::Consul;
 pub use self::env::Environment;
 pub use self::file::{FileFault, Files};
+pub use self::redis::Redis;
 pub use self::store::Store;
+pub use self::vault::{Login, Vault};
+pub use self::zookeeper::ZooKeeper;
 
 /// A kind of source.
 pub trait Backend: Send + Sync {

@@ -1,6 +1,7 @@
 //! What the user asked for: command line and environment (one declaration, [`Args`]), the file `confd.toml`, and
 //! defaults, merged into [`Config`]. The command line wins over the environment, that over the file, that over defaults.
 
+mod access;
 mod file;
 
 use std::net::SocketAddr;
@@ -10,8 +11,9 @@ use std::time::Duration;
 use store_client::connect::{self, Tls};
 use store_client::endpoint::{Endpoint, EndpointError};
 
+pub use self::access::Access;
 use self::file::File;
-use crate::backends::Files;
+use crate::backends::{Consul, Files, Redis, Vault, ZooKeeper};
 use crate::defaults::{Defaults, PrefixRule};
 use crate::duration;
 use crate::glob::Glob;
@@ -50,7 +52,7 @@ pub struct Args {
         env = "MUSTER_ENDPOINTS"
     )]
     pub endpoints: Option<String>,
-    /// Where keys come from: store (muster or etcd), file or env [default: store]
+    /// Where keys come from: store (muster or etcd), consul, redis, vault, zookeeper, file or env [default: store]
     #[arg(long, value_name = "NAME", env = "CONFD_BACKEND")]
     pub backend: Option<String>,
     /// Directory with conf.d/ and templates/ [default: /etc/confd]
@@ -148,11 +150,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "CONFD_CLIENT_CAKEYS")]
     pub cacert: Option<PathBuf>,
     /// Client certificate (PEM)
-    #[arg(long, value_name = "FILE", env = "CONFD_CLIENT_CERT", requires = "key")]
+    #[arg(long, value_name = "FILE", env = "CONFD_CLIENT_CERT")]
     pub cert: Option<PathBuf>,
-    /// Key of the client certificate (PEM)
-    #[arg(long, value_name = "FILE", env = "CONFD_CLIENT_KEY", requires = "cert")]
+    /// Key of the client certificate (PEM); with the backend redis and no certificate: its password, as in confd
+    #[arg(long, value_name = "FILE", env = "CONFD_CLIENT_KEY")]
     pub key: Option<PathBuf>,
+    /// What single backends take
+    #[command(flatten)]
+    pub access: Access,
     /// error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL", env = "CONFD_LOG_LEVEL")]
     pub log_level: Option<String>,
@@ -167,6 +172,14 @@ pub enum BackendKind {
     Environment,
     /// Files of YAML.
     Files(Files),
+    /// Consul's key-value store.
+    Consul(Consul),
+    /// Redis.
+    Redis(Redis),
+    /// Vault.
+    Vault(Vault),
+    /// `ZooKeeper`.
+    ZooKeeper(ZooKeeper),
 }
 
 /// A checked configuration.
@@ -271,6 +284,16 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A backend cannot be used like this.
+    #[error("backend {backend}: {message}")]
+    Backend {
+        /// Its name.
+        backend: String,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
     /// A store member is misspelt.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -281,7 +304,7 @@ impl ConfigError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unreadable { .. } => None,
-            Self::File { hint, .. } => hint.clone(),
+            Self::File { hint, .. } | Self::Backend { hint, .. } => hint.clone(),
             Self::Value {
                 option:
                     "--interval"
@@ -295,10 +318,6 @@ impl ConfigError {
             Self::Value {
                 option: "--listen", ..
             } => Some("write it like 127.0.0.1:9190".to_owned()),
-            Self::Value {
-                option: "--backend",
-                ..
-            } => Some("known: store (or etcd, etcdv3), file, env".to_owned()),
             Self::Value {
                 option: "--prefix-rule",
                 ..
@@ -423,19 +442,19 @@ impl Args {
     }
 
     fn backend(&self, file: &File) -> Result<BackendKind, ConfigError> {
-        match or(&self.backend, file.text("backend")?)
-            .as_deref()
-            .unwrap_or("store")
-        {
-            "store" | "etcd" | "etcdv3" => Ok(BackendKind::Store(self.connect(file)?)),
-            "env" => Ok(BackendKind::Environment),
-            "file" => Ok(BackendKind::Files(self.files(file)?)),
-            other => Err(ConfigError::Value {
-                option: "--backend",
-                value: other.to_owned(),
-                problem: "is not a backend of this version",
-            }),
-        }
+        let backend = or(&self.backend, file.text("backend")?);
+        let backend = backend.as_deref().unwrap_or("store");
+        access::refuse_unknown(backend)?;
+        self.access.refuse_foreign(backend)?;
+        Ok(match backend {
+            "env" => BackendKind::Environment,
+            "file" => BackendKind::Files(self.files(file)?),
+            "consul" => BackendKind::Consul(self.consul(file)?),
+            "redis" => BackendKind::Redis(self.redis(file)?),
+            "vault" => BackendKind::Vault(self.vault(file)?),
+            "zookeeper" => BackendKind::ZooKeeper(self.zookeeper(file)?),
+            _ => BackendKind::Store(self.connect(file)?),
+        })
     }
 
     fn files(&self, file: &File) -> Result<Files, ConfigError> {
@@ -529,11 +548,12 @@ impl Args {
         let path = |given: &Option<PathBuf>, key| {
             Ok::<_, ConfigError>(given.clone().or(file.text(key)?.map(PathBuf::from)))
         };
-        let pem = |path: Option<PathBuf>| path.map(|path| read_bytes(&path)).transpose();
-        let ca_pem = pem(path(&self.cacert, "client_cakeys")?)?;
-        let cert = pem(path(&self.cert, "client_cert")?)?;
-        let key = pem(path(&self.key, "client_key")?)?;
-        let identity_pem = cert.zip(key);
+        let pem = |path: PathBuf| read_bytes(&path);
+        let ca_pem = path(&self.cacert, "client_cakeys")?.map(pem).transpose()?;
+        let identity_pem = match self.identity(file)? {
+            Some((cert, key)) => Some((pem(cert)?, pem(key)?)),
+            None => None,
+        };
         if ca_pem.is_some() || identity_pem.is_some() {
             options.tls = Some(Tls {
                 ca_pem,

@@ -10,7 +10,7 @@ fn args(confdir: &Path) -> Args {
 fn endpoints(config: &Config) -> Vec<String> {
     match &config.backend {
         BackendKind::Store(options) => options.endpoints.iter().map(ToString::to_string).collect(),
-        BackendKind::Environment | BackendKind::Files(_) => Vec::new(),
+        _ => Vec::new(),
     }
 }
 
@@ -85,8 +85,8 @@ fn faults_say_where_and_what_to_do() {
             Some("write a time like"),
         ),
         (
-            "backend = \"redis\"\n",
-            "--backend \"redis\" is not a backend",
+            "backend = \"ftp\"\n",
+            "backend ftp: is not known",
             Some("known: store"),
         ),
         (

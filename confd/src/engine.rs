@@ -19,7 +19,7 @@ pub use self::outside::{Nowhere, Outside};
 pub(crate) use self::quote::shell_quote;
 pub use self::tera::Tera;
 use crate::reads::ReadSet;
-use crate::tree::Reader;
+use crate::tree::{Reader, Seen};
 
 /// Template sources by name (path below the template directory).
 pub type Sources = BTreeMap<String, String>;
@@ -87,6 +87,19 @@ pub struct Rendered {
     pub reads: ReadSet,
     /// What was left out and why, one line each.
     pub notes: Vec<String>,
+    /// The key without which it could not go on, if that was the fault.
+    pub absent: Option<String>,
+}
+
+impl Rendered {
+    fn new(result: Result<String, TemplateError>, seen: Seen) -> Self {
+        Self {
+            absent: seen.absent.filter(|_| result.is_err()),
+            result,
+            reads: seen.reads,
+            notes: seen.notes,
+        }
+    }
 }
 
 /// A fault in a template or in what it was given.

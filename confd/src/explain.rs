@@ -218,7 +218,7 @@ mod tests {
         assert!(reader.get("/a").is_ok() && reader.get("/none").is_err());
         assert!(reader.get("/db/password").is_ok());
         assert_eq!(reader.gets("/up/*").unwrap().len(), 1);
-        let (reads, _) = reader.finish();
+        let reads = reader.finish().reads;
         let text =
             "{{getv \"/a\"}}\n{{getv \"/db/password\"}}{{getv $x}}\n{{range gets \"/up/*\"}}";
         let calls = calls([("t.tmpl", text)]);

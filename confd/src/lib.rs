@@ -49,6 +49,7 @@ mod state;
 pub mod status;
 pub mod tree;
 pub mod verb;
+pub mod web;
 
 pub use config::{Args, BackendKind, Config, ConfigError};
 pub use program::{main, run as run_config};

@@ -7,6 +7,7 @@
 mod fields;
 mod guards;
 mod reloads;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use self::fields::Fields;
+pub use self::schema::schema;
 use crate::defaults::Defaults;
 use crate::engine::EngineName;
 use crate::format::Format;
@@ -66,6 +68,8 @@ pub struct Resource {
     pub min_reload_interval: Duration,
     /// What a group of servers may lose at once.
     pub guard: Option<Guard>,
+    /// What becomes of a file whose template reads a key that does not exist.
+    pub missing_keys: MissingKeys,
     /// What the rendered text must parse as.
     pub output_format: Option<Format>,
     /// Lines that hold only block tags leave nothing in the output.
@@ -90,6 +94,28 @@ impl Resource {
     /// Whether there is a service whose state must be proven.
     pub fn is_served(&self) -> bool {
         self.is_told() || self.is_verified()
+    }
+}
+
+/// What a key that does not exist comes to, where the template says nothing itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum MissingKeys {
+    /// A fault: the file stays as it is, and is told to be stale.
+    #[default]
+    Fail,
+    /// No fault: the file stays as it is until the key exists.
+    Keep,
+    /// This value.
+    Default(String),
+}
+
+impl MissingKeys {
+    /// The value, if there is one.
+    pub fn value(&self) -> Option<&str> {
+        match self {
+            Self::Default(text) => Some(text),
+            Self::Fail | Self::Keep => None,
+        }
     }
 }
 
@@ -159,6 +185,7 @@ const KEYS: &[&str] = &[
     "debounce",
     "min_reload_interval",
     "guard",
+    "missing_keys",
     "output_format",
     "trim_blocks",
     "vars",

@@ -246,3 +246,23 @@ fn files_that_are_resources() {
         assert_eq!(is_resource_file(name), wanted, "{name}");
     }
 }
+
+#[test]
+fn policies_for_keys_that_do_not_exist() {
+    for (text, policy) in [
+        ("", MissingKeys::Fail),
+        ("missing_keys: error", MissingKeys::Fail),
+        ("missing_keys: keep", MissingKeys::Keep),
+        (
+            "missing_keys: {default: ''}",
+            MissingKeys::Default(String::new()),
+        ),
+    ] {
+        let resource = yaml(&format!("{MINIMAL}{text}\n")).unwrap();
+        assert_eq!(resource.missing_keys, policy, "{text}");
+    }
+    for text in ["ignore", "{default: 5}", "{other: x}", "true"] {
+        let error = yaml(&format!("{MINIMAL}missing_keys: {text}\n")).unwrap_err();
+        assert!(error.hint.unwrap().contains("keep"), "{text}");
+    }
+}

@@ -206,6 +206,10 @@ pub(crate) fn backend(config: &Config) -> Box<dyn Backend> {
         }),
         BackendKind::Environment => Box::new(Environment::new(environment())),
         BackendKind::Files(files) => Box::new(files.clone()),
+        BackendKind::Consul(consul) => Box::new(consul.clone()),
+        BackendKind::Redis(redis) => Box::new(redis.clone()),
+        BackendKind::Vault(vault) => Box::new(vault.clone()),
+        BackendKind::ZooKeeper(zookeeper) => Box::new(zookeeper.clone()),
     }
 }
 

@@ -120,6 +120,21 @@ pub struct Reader {
     reads: ReadSet,
     /// What was skipped and why, one line each: records that do not parse.
     notes: Vec<String>,
+    /// What keys hold that do not exist; none lets a read of one fail.
+    default: Option<String>,
+    /// The first key that was read, did not exist, and had no default.
+    absent: Option<String>,
+}
+
+/// What a window has shown.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// What was read.
+    pub reads: ReadSet,
+    /// What was skipped and why, one line each.
+    pub notes: Vec<String>,
+    /// The first key that was read, did not exist, and had no default.
+    pub absent: Option<String>,
 }
 
 impl Reader {
@@ -130,12 +145,25 @@ impl Reader {
             scope,
             reads: ReadSet::default(),
             notes: Vec::new(),
+            default: None,
+            absent: None,
         }
     }
 
+    /// The same, in which keys that do not exist hold this.
+    #[must_use]
+    pub fn with_default(mut self, default: Option<&str>) -> Self {
+        self.default = default.map(str::to_owned);
+        self
+    }
+
     /// What was read and what was skipped.
-    pub fn finish(self) -> (ReadSet, Vec<String>) {
-        (self.reads, self.notes)
+    pub fn finish(self) -> Seen {
+        Seen {
+            reads: self.reads,
+            notes: self.notes,
+            absent: self.absent,
+        }
     }
 
     /// The revision of the snapshot.
@@ -148,12 +176,31 @@ impl Reader {
     /// # Errors
     /// The key is absent or its value is not text.
     pub fn get(&mut self, path: &str) -> Result<Pair, ReadError> {
+        if let Some(pair) = self.find(path)? {
+            return Ok(pair);
+        }
+        let key = rooted(path);
+        match &self.default {
+            Some(value) => Ok(Pair {
+                key,
+                value: value.clone(),
+            }),
+            None => {
+                self.absent.get_or_insert_with(|| key.clone());
+                Err(ReadError::Absent { key })
+            }
+        }
+    }
+
+    /// The value of one key, if it exists.
+    ///
+    /// # Errors
+    /// Its value is not text.
+    pub fn find(&mut self, path: &str) -> Result<Option<Pair>, ReadError> {
         let key = rooted(path);
         self.reads.exact(&key);
-        match self.entry(&key) {
-            Some(entry) => pair(&key, entry),
-            None => Err(ReadError::Absent { key }),
-        }
+        let found = self.entry(&key);
+        found.map(|entry| pair(&key, entry)).transpose()
     }
 
     /// True if the key exists; a directory alone does not count.

@@ -90,6 +90,19 @@ fn values_by_key_and_by_pattern() {
     );
     assert_eq!(reader.gets("/none/*").unwrap(), []);
     assert!(matches!(reader.gets("/["), Err(ReadError::Pattern(_))));
+    assert_eq!(reader.finish().absent.as_deref(), Some("/none"));
+}
+
+#[test]
+fn keys_that_do_not_exist_may_hold_something() {
+    let mut reader = reader("", &["/"], PAIRS).with_default(Some("none"));
+    assert_eq!(reader.get("/none").unwrap().value, "none");
+    assert_eq!(reader.get("/app/name").unwrap().value, "n");
+    // Who asks whether it is there is told so.
+    assert!(!reader.exists("/none"));
+    assert_eq!(reader.find("/none"), Ok(None));
+    assert_eq!(reader.gets("/none/*").unwrap(), []);
+    assert_eq!(reader.finish().absent, None);
 }
 
 #[test]
@@ -156,7 +169,7 @@ fn reads_are_remembered() {
     let _ = reader.ls("/app");
     let _ = reader.gets("/g/*");
     let _ = reader.services("/services", Some("web"));
-    let (reads, _) = reader.finish();
+    let reads = reader.finish().reads;
     assert!(reads.matches("/missing", Created) && reads.matches("/app/x", Created));
     assert!(reads.matches("/g/1", Modified) && reads.matches("/services/web/i", Modified));
     assert!(!reads.matches("/app/name", Modified) && !reads.matches("/services/db/i", Created));

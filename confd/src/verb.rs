@@ -36,6 +36,8 @@ pub enum Verb {
     History,
     /// Say what of a set-up behaves differently here than under the original confd, and why
     Doctor,
+    /// Print the form of resource files as JSON Schema, for editors
+    Schema,
     /// Show what would change whenever keys, templates or resources are saved, and change nothing
     Dev,
     /// Put older content back, and keep it until keys, template or resource change
@@ -77,6 +79,11 @@ pub(crate) async fn run(request: &Request, config: &Config) -> ExitCode {
         Verb::Lint => lint::run(config),
         Verb::Test => cases::run(config),
         Verb::Doctor => doctor::run(config),
+        Verb::Schema => {
+            let schema = serde_json::to_string_pretty(&crate::resource::schema());
+            say(&(schema.unwrap_or_default() + "\n"));
+            Ok(0)
+        }
         // It is the agent itself, see `preview`.
         Verb::Dev => Ok(0),
         Verb::History => history::run(config),

@@ -54,6 +54,11 @@ impl ZooKeeper {
         ([127, 0, 0, 1], self.port).into()
     }
 
+    /// Ends it.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
     /// Ends it and starts it again on its data.
     ///
     /// # Panics

@@ -348,6 +348,12 @@ impl Unit {
         }
         self.reads = Some(output.reads);
         self.notes = output.notes;
+        if let Some(key) = output.waits_for {
+            self.notes
+                .push(format!("key {key} does not exist: the file stays as it is"));
+            self.succeed(now, book);
+            return Next::Nothing;
+        }
         let rendered = output
             .result
             .map(|text| (ContentHash::of(text.as_bytes()), text));

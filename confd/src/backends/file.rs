@@ -4,16 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use notify::{RecursiveMode, Watcher as _};
 use serde_yaml::Value;
-use store_client::mirror::{Cause, Change, Entry, Event, FeedStatus, KeyRange, Snapshot};
-use tokio::sync::{mpsc, watch};
+use store_client::mirror::KeyRange;
+use tokio::sync::mpsc;
 
+use super::follow::{Reader, Trouble, follow};
+use super::ledger::Keys;
 use super::{Backend, Source};
 use crate::glob::Glob;
 
@@ -140,90 +142,66 @@ fn plant(
 
 impl Backend for Files {
     fn open(&self, ranges: Vec<KeyRange>) -> Box<dyn Source> {
-        let (tell_event, events) = mpsc::channel(1);
-        let (tell_status, status) = watch::channel(FeedStatus::default());
-        let follower = Follower {
+        let (moved, moves) = mpsc::channel(1);
+        let reader = Watched {
+            // Kept for its life; without one, looking again now and then has to do.
+            _watcher: self.watcher(moved),
             files: self.clone(),
-            ranges,
-            tell_event,
-            tell_status,
-            held: Snapshot::from_entries(0, Vec::new()),
+            moves,
         };
-        let task = tokio::spawn(follower.run());
-        Box::new(Running {
-            events,
-            status,
-            task,
-        })
+        follow(reader, ranges, 0)
     }
 }
 
-struct Running {
-    events: mpsc::Receiver<Event>,
-    status: watch::Receiver<FeedStatus>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Source for Running {
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.events.poll_recv(context)
-    }
-
-    fn status(&self) -> watch::Receiver<FeedStatus> {
-        self.status.clone()
-    }
-}
-
-/// Reads again whenever something moves.
-struct Follower {
+/// Files that are read again whenever something moves.
+struct Watched {
     files: Files,
-    ranges: Vec<KeyRange>,
-    tell_event: mpsc::Sender<Event>,
-    tell_status: watch::Sender<FeedStatus>,
-    /// What was told last; revision 0 before the first reading.
-    held: Snapshot,
+    moves: mpsc::Receiver<()>,
+    _watcher: Option<notify::RecommendedWatcher>,
 }
 
-impl Follower {
-    async fn run(mut self) {
-        let (moved, mut moves) = mpsc::channel(1);
-        // Kept for its life; without one, looking again now and then has to do.
-        let _watcher = self.watcher(moved);
-        loop {
-            let files = self.files.clone();
-            let read = tokio::task::spawn_blocking(move || files.read()).await;
-            let event = match read {
-                Ok(Ok(keys)) => self.advance(keys),
-                Ok(Err(error)) => {
-                    let error = error.to_string();
-                    self.tell_status.send_modify(|status| {
-                        status.error = Some(error);
-                        status.hint =
-                            Some("the keys stay as they were until the file is mended".to_owned());
-                    });
-                    None
-                }
-                Err(_) => return,
-            };
-            if let Some(event) = event
-                && self.tell_event.send(event).await.is_err()
-            {
-                return;
-            }
-            let moved = tokio::time::timeout(LOOK_AGAIN, moves.recv()).await;
-            if matches!(moved, Ok(Some(()))) {
-                tokio::time::sleep(SETTLE).await;
-                while moves.recv().now_or_never().flatten().is_some() {}
+impl Reader for Watched {
+    fn read(&mut self) -> BoxFuture<'_, Result<Keys, Trouble>> {
+        let files = self.files.clone();
+        async move {
+            match tokio::task::spawn_blocking(move || files.read()).await {
+                Ok(Ok(keys)) => Ok(keys
+                    .into_iter()
+                    .map(|(key, value)| (Bytes::from(key), Bytes::from(value)))
+                    .collect()),
+                Ok(Err(error)) => Err(Trouble::hinted(
+                    error.to_string(),
+                    "the keys stay as they were until the file is mended",
+                )),
+                Err(error) => Err(Trouble::new(error.to_string())),
             }
         }
+        .boxed()
     }
 
+    fn moved(&mut self) -> BoxFuture<'_, Result<(), Trouble>> {
+        async {
+            let moved = tokio::time::timeout(LOOK_AGAIN, self.moves.recv()).await;
+            if matches!(moved, Ok(Some(()))) {
+                tokio::time::sleep(SETTLE).await;
+                while self.moves.recv().now_or_never().flatten().is_some() {}
+            } else if matches!(moved, Ok(None)) {
+                // There is no watcher.
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn endpoint(&self) -> String {
+        let paths = self.files.paths.iter();
+        let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
+        paths.join(",")
+    }
+}
+
+impl Files {
     /// Directories are watched rather than files: editors put a new file in place of the old one.
     fn watcher(&self, moved: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
         let told = move |event: notify::Result<notify::Event>| {
@@ -233,7 +211,7 @@ impl Follower {
             }
         };
         let mut watcher = notify::recommended_watcher(told).ok()?;
-        for path in &self.files.paths {
+        for path in &self.paths {
             let (place, mode) = match path.is_dir() {
                 true => (path.as_path(), RecursiveMode::Recursive),
                 false => (
@@ -251,83 +229,6 @@ impl Follower {
             }
         }
         Some(watcher)
-    }
-
-    /// The event that leads from what was told to these keys; `None` if they are the same.
-    fn advance(&mut self, keys: BTreeMap<String, String>) -> Option<Event> {
-        let first = self.held.revision() == 0;
-        let revision = self.held.revision() + 1;
-        let mut changes = Vec::new();
-        let mut entries: Vec<(Bytes, Entry)> = Vec::new();
-        for (key, value) in keys {
-            let key = Bytes::from(key);
-            if !self.ranges.iter().any(|range| range.contains(&key)) {
-                continue;
-            }
-            let before = self.held.get(&key).cloned();
-            let value = Bytes::from(value);
-            let entry = match &before {
-                Some(before) if before.value == value => before.clone(),
-                _ => Entry {
-                    value,
-                    create_revision: before
-                        .as_ref()
-                        .map_or(revision, |before| before.create_revision),
-                    mod_revision: revision,
-                },
-            };
-            if entry.mod_revision == revision {
-                changes.push(Change {
-                    key: key.clone(),
-                    before,
-                    after: Some(entry.clone()),
-                });
-            }
-            entries.push((key, entry));
-        }
-        let kept: BTreeMap<&Bytes, ()> = entries.iter().map(|(key, _)| (key, ())).collect();
-        let gone: Vec<Change> = self
-            .held
-            .iter()
-            .filter(|(key, _)| !kept.contains_key(key))
-            .map(|(key, entry)| Change {
-                key: key.clone(),
-                before: Some(entry.clone()),
-                after: None,
-            })
-            .collect();
-        changes.extend(gone);
-        let endpoint = Some(
-            self.files
-                .paths
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect::<Vec<_>>()
-                .join(","),
-        );
-        self.tell_status.send_modify(|status| {
-            status.endpoint = endpoint;
-            status.error = None;
-            status.hint = None;
-            status.revision = if changes.is_empty() && !first {
-                status.revision
-            } else {
-                revision
-            };
-        });
-        if changes.is_empty() && !first {
-            return None;
-        }
-        let snapshot = Snapshot::from_entries(revision, entries);
-        self.held = snapshot.clone();
-        Some(match first {
-            true => Event::Listed {
-                snapshot,
-                changes,
-                cause: Cause::First,
-            },
-            false => Event::Advanced { snapshot, changes },
-        })
     }
 }
 

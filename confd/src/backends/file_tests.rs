@@ -1,3 +1,5 @@
+use store_client::mirror::Event;
+
 use super::*;
 
 fn files(paths: &[&Path], filter: &str) -> Files {

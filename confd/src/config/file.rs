@@ -32,6 +32,16 @@ const FILE_KEYS: &[&str] = &[
     "client_key",
     "publish_status",
     "status_name",
+    "auth_token",
+    "auth_type",
+    "app_id",
+    "user_id",
+    "role_id",
+    "secret_id",
+    "path",
+    "separator",
+    "table",
+    "poll_interval",
 ];
 
 /// `confd.toml`.

@@ -3,39 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
-use hyper::{Method, Request, Uri};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use hyper::header::HeaderMap;
+use hyper::{Method, Uri};
+use store_transport::dial::{Place, Target};
 
 use super::{fault, hinted};
 use crate::agent::Fault;
 use crate::reload::DockerAction;
+use crate::web::{self, Answer, Site, Trust};
 
-/// Longest answer that is read. 4 MiB: the engine's list of some thousand containers.
-const BODY_BYTES_MAX: usize = 4 << 20;
-/// Longest piece of an answer that is shown.
-const SHOWN_CHARS_MAX: usize = 200;
 /// Longest for one question; the reload of a service may take that long.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-
-struct Answer {
-    status: u16,
-    body: String,
-}
-
-impl Answer {
-    /// The first line of what it says.
-    fn said(&self) -> String {
-        let line = self.body.lines().find(|line| !line.trim().is_empty());
-        line.unwrap_or_default()
-            .chars()
-            .take(SHOWN_CHARS_MAX)
-            .collect()
-    }
-}
 
 /// A request that must be answered with a status of 200 to 299; what it says.
 pub(super) async fn ask(method: &str, url: &str) -> Result<String, Fault> {
@@ -45,36 +24,34 @@ pub(super) async fn ask(method: &str, url: &str) -> Result<String, Fault> {
             "the service does not run, or listens somewhere else",
         )
     };
-    let (uri, authority) = parse(url).map_err(fault)?;
-    let stream = TcpStream::connect(&authority)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let answer = send(stream, &authority, method, path)
-        .await
-        .map_err(failed)?;
-    match answer.status {
-        200..=299 => Ok(answer.body),
-        status => Err(fault(format!(
-            "{method} {url}: status {status}: {}",
-            answer.said()
-        ))),
+    let (target, path) = parse(url).map_err(fault)?;
+    let site = Site::new(target, &Trust::default(), HeaderMap::new()).map_err(failed)?;
+    let answer = send(&site, method, &path).await.map_err(failed)?;
+    if answer.is_good() {
+        return Ok(String::from_utf8_lossy(&answer.body).into_owned());
     }
+    Err(fault(format!(
+        "{method} {url}: status {}: {}",
+        answer.status,
+        answer.said()
+    )))
 }
 
-/// The address and `host:port` of it.
+/// Where an address leads, and what is asked for there.
 ///
 /// # Errors
 /// What it lacks.
-pub(crate) fn parse(url: &str) -> Result<(Uri, String), String> {
+pub(crate) fn parse(url: &str) -> Result<(Target, String), String> {
+    let bad = || format!("{url:?} does not begin with http:// or https:// and a host");
     let uri: Uri = url.parse().map_err(|_| format!("{url:?} is no address"))?;
-    match (uri.scheme_str(), uri.host()) {
-        (Some("http"), Some(host)) => {
-            let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
-            Ok((uri, authority))
-        }
-        _ => Err(format!("{url:?} does not begin with http:// and a host")),
-    }
+    let (Some(scheme @ ("http" | "https")), Some(host)) = (uri.scheme_str(), uri.host()) else {
+        return Err(bad());
+    };
+    let usual = if scheme == "https" { 443 } else { 80 };
+    let authority = format!("{scheme}://{host}:{}", uri.port_u16().unwrap_or(usual));
+    let target = web::target(&authority, scheme, usual).map_err(|_| bad())?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    Ok((target, path.to_owned()))
 }
 
 /// Signals or restarts every running container with the label. None is no fault: one that starts later reads the new
@@ -86,19 +63,21 @@ pub(super) async fn docker(label: &str, action: &DockerAction, socket: &Path) ->
             "the engine does not run, or confd may not use its socket",
         )
     };
-    let call = async |method: &'static str, path: String| {
-        let stream = UnixStream::connect(socket)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        send(stream, "docker", method, &path).await.map_err(failed)
+    let target = Target {
+        secure: Some(false),
+        place: Place::File(socket.to_owned()),
+        authority: "docker".to_owned(),
     };
+    let site = Site::new(target, &Trust::default(), HeaderMap::new()).map_err(failed)?;
+    let call =
+        async |method: &'static str, path: String| send(&site, method, &path).await.map_err(failed);
     let filters = serde_json::json!({"label": [label], "status": ["running"]}).to_string();
     let list = call(
         "GET",
         format!("/containers/json?filters={}", escaped(&filters)),
     )
     .await?;
-    let found: Vec<serde_json::Value> = serde_json::from_str(&list.body)
+    let found: Vec<serde_json::Value> = serde_json::from_slice(&list.body)
         .map_err(|_| failed(format!("status {}: {}", list.status, list.said())))?;
     if found.is_empty() {
         tracing::warn!("no running container has the label {label}");
@@ -134,43 +113,11 @@ fn escaped(text: &str) -> String {
         .collect()
 }
 
-async fn send<S>(stream: S, host: &str, method: &str, path: &str) -> Result<Answer, String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let talk = async {
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
-        let connection = tokio::spawn(connection);
-        let method = Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("Host", host)
-            .header("Content-Length", "0")
-            .body(Empty::<Bytes>::new())
-            .map_err(|error| error.to_string())?;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| error.to_string())?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|error| error.to_string())?
-            .to_bytes();
-        connection.abort();
-        Ok(Answer {
-            status,
-            body: String::from_utf8_lossy(&body).into_owned(),
-        })
-    };
-    match tokio::time::timeout(ANSWER_TIMEOUT, talk).await {
-        Ok(answer) => answer,
-        Err(_) => Err("no answer".to_owned()),
-    }
+async fn send(site: &Site, method: &str, path: &str) -> Result<Answer, String> {
+    let method = Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
+    let headers = HeaderMap::new();
+    site.ask(method, path, &headers, Bytes::new(), ANSWER_TIMEOUT)
+        .await
 }
 
 #[cfg(test)]
@@ -196,7 +143,7 @@ mod tests {
             let length = body.len();
             write!(
                 stream,
-                "HTTP/1.1 {status} x\r\nContent-Length: {length}\r\n\r\n{body}"
+                "HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
             )
             .unwrap();
         }
@@ -219,7 +166,12 @@ mod tests {
         );
         assert_eq!(server.join().unwrap()[0], "POST /-/reload?x=1 HTTP/1.1");
         assert!(ask("POST", &url).await.is_err(), "nobody is there");
-        for url in ["https://x/", "x", "http:///"] {
+        let (target, path) = parse("https://x/y?z").unwrap();
+        assert_eq!(
+            (target.secure, target.authority.as_str(), path.as_str()),
+            (Some(true), "x:443", "/y?z")
+        );
+        for url in ["ftp://x/", "x", "http:///"] {
             assert!(parse(url).is_err(), "{url}");
         }
     }

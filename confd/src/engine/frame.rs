@@ -6,8 +6,7 @@
 use std::cell::RefCell;
 
 use super::Globals;
-use crate::reads::ReadSet;
-use crate::tree::Reader;
+use crate::tree::{Reader, Seen};
 
 /// The window of one render, and what it sees besides keys.
 pub(super) struct Frame {
@@ -29,8 +28,8 @@ impl Slot {
         Self
     }
 
-    /// Ends the render: what it has read, and its notes.
-    pub(super) fn empty(self) -> (ReadSet, Vec<String>) {
+    /// Ends the render: what it has seen.
+    pub(super) fn empty(self) -> Seen {
         FRAME
             .take()
             .map(|frame| frame.reader.finish())

@@ -9,7 +9,7 @@
 use tera::{Error, Kwargs, Map, State, Tera, TeraResult, Value};
 
 use super::tera::with_frame;
-use crate::tree::{Node, Pair, ReadError, Registration};
+use crate::tree::{Node, Pair, ReadError, Reader, Registration};
 
 /// Separates an error's message from its hint on the way through Tera, which carries one text.
 pub(super) const HINT_MARK: &str = "\u{1f}";
@@ -127,14 +127,29 @@ fn get(kwargs: Kwargs, _: &State) -> TeraResult<Value> {
     })
 }
 
+/// The pair of a key, or what the template says in its place.
+fn found(
+    reader: &mut Reader,
+    key: &str,
+    default: Option<Value>,
+) -> TeraResult<Result<Pair, Value>> {
+    let found = match default {
+        None => reader.get(key).map(Ok),
+        Some(default) => reader.find(key).map(|found| found.ok_or(default)),
+    };
+    found.map_err(|error| unread(&error))
+}
+
 fn getv(kwargs: Kwargs, _: &State) -> TeraResult<Value> {
     check("getv", &kwargs, &["key", "default"])?;
     let key: &str = kwargs.must_get("key")?;
     let default: Option<Value> = kwargs.get("default")?;
-    with_frame(|frame| match (frame.reader.get(key), default) {
-        (Ok(pair), _) => Ok(Value::from(pair.value)),
-        (Err(ReadError::Absent { .. }), Some(default)) => Ok(default),
-        (Err(error), _) => Err(unread(&error)),
+    with_frame(|frame| {
+        let pair = match found(&mut frame.reader, key, default)? {
+            Ok(pair) => pair,
+            Err(default) => return Ok(default),
+        };
+        Ok(Value::from(pair.value))
     })
 }
 
@@ -212,10 +227,12 @@ fn json(kwargs: Kwargs, _: &State) -> TeraResult<Value> {
     check("json", &kwargs, &["key", "default"])?;
     let key: &str = kwargs.must_get("key")?;
     let default: Option<Value> = kwargs.get("default")?;
-    with_frame(|frame| match (frame.reader.get(key), default) {
-        (Ok(pair), _) => parsed(&format!("the value of {}", pair.key), &pair.value),
-        (Err(ReadError::Absent { .. }), Some(default)) => Ok(default),
-        (Err(error), _) => Err(unread(&error)),
+    with_frame(|frame| {
+        let pair = match found(&mut frame.reader, key, default)? {
+            Ok(pair) => pair,
+            Err(default) => return Ok(default),
+        };
+        parsed(&format!("the value of {}", pair.key), &pair.value)
     })
 }
 

@@ -278,12 +278,9 @@ impl Template for Compiled {
         }));
         let result = execute(&self.files, &self.name, &Value::Nil);
         let failed = PROGRESS.take().and_then(|progress| progress.failed);
-        let (reads, notes) = slot.empty();
-        Rendered {
-            result: result.map_err(|error| self.fault(failed.as_ref(), &error)),
-            reads,
-            notes,
-        }
+        let seen = slot.empty();
+        let result = result.map_err(|error| self.fault(failed.as_ref(), &error));
+        Rendered::new(result, seen)
     }
 
     fn files(&self) -> &BTreeSet<String> {

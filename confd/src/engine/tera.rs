@@ -125,13 +125,9 @@ impl Template for Compiled {
         context.insert_value("vars", vars);
         let slot = Slot::fill(reader, globals.clone());
         let result = self.tera.render(&self.name, &context);
-        let (reads, notes) = slot.empty();
+        let seen = slot.empty();
         let result = result.map_err(|error| fault(&self.name, &self.sources, &error));
-        Rendered {
-            result,
-            reads,
-            notes,
-        }
+        Rendered::new(result, seen)
     }
 
     fn files(&self) -> &BTreeSet<String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Account, KEYS, Resource, ResourceError, stem};
+use super::{Account, KEYS, MissingKeys, Resource, ResourceError, stem};
 use crate::defaults::Defaults;
 use crate::duration;
 use crate::engine::EngineName;
@@ -65,6 +65,7 @@ impl Fields<'_> {
             quiet_max,
             min_reload_interval: self.duration("min_reload_interval")?.unwrap_or_default(),
             guard: self.guard()?,
+            missing_keys: self.missing_keys()?,
             output_format: self.output_format()?,
             trim_blocks: self.flag("trim_blocks")?.unwrap_or(true),
             vars: self.vars()?,
@@ -81,6 +82,24 @@ impl Fields<'_> {
                 .fault("engine", &format!("{other:?} is not known"))
                 .hinted("known: tera, gotmpl")),
         }
+    }
+
+    fn missing_keys(&self) -> Result<MissingKeys, ResourceError> {
+        match self.map.get("missing_keys") {
+            None | Some(Value::Null) => Ok(MissingKeys::Fail),
+            Some(Value::String(word)) if word == "error" => Ok(MissingKeys::Fail),
+            Some(Value::String(word)) if word == "keep" => Ok(MissingKeys::Keep),
+            Some(Value::Object(map)) if map.len() == 1 => match map.get("default") {
+                Some(Value::String(text)) => Ok(MissingKeys::Default(text.clone())),
+                _ => Err(self.unknown_policy()),
+            },
+            Some(_) => Err(self.unknown_policy()),
+        }
+    }
+
+    fn unknown_policy(&self) -> ResourceError {
+        self.fault("missing_keys", "is no policy")
+            .hinted("known: error, keep, {default: TEXT}")
     }
 
     /// `debounce` is the fork's word for it.

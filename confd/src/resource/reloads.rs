@@ -66,7 +66,7 @@ impl Fields<'_> {
         };
         match is_url(&url) {
             true => Ok(Some(url)),
-            false => Err(self.fault(key, "is no address that begins with http://")),
+            false => Err(self.fault(key, "is no address that begins with http:// or https://")),
         }
     }
 }
@@ -74,6 +74,7 @@ impl Fields<'_> {
 fn is_url(text: &str) -> bool {
     let host = text
         .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"))
         .and_then(|rest| rest.split('/').next());
     host.is_some_and(|host| !host.is_empty()) && !text.contains(char::is_whitespace)
 }
@@ -100,7 +101,11 @@ impl Table<'_> {
             "http" => Driver::Http {
                 url: match self.required("url")? {
                     url if is_url(&url) => url,
-                    _ => return Err(self.fault("url", "does not begin with http:// and a host")),
+                    _ => {
+                        return Err(
+                            self.fault("url", "does not begin with http:// or https:// and a host")
+                        );
+                    }
                 },
                 method: self.text("method")?.unwrap_or_else(|| "POST".to_owned()),
             },
@@ -341,8 +346,8 @@ mod tests {
                 "master",
             ),
             (
-                "reload: {driver: http, url: 'https://x'}",
-                "http:// and a host",
+                "reload: {driver: http, url: 'ftp://x'}",
+                "https:// and a host",
                 "",
             ),
             (

@@ -316,6 +316,13 @@ impl Jobs {
         let resource = &answer.name;
         let (step, fault) = match &answer.done {
             Done::Rendered(Output {
+                waits_for: Some(key),
+                ..
+            }) => {
+                tracing::warn!(%resource, "key {key} does not exist: the file stays as it is");
+                return;
+            }
+            Done::Rendered(Output {
                 result: Err(fault), ..
             }) => ("render", fault),
             Done::Staged(Err(fault)) | Done::Compared(Err(fault)) => ("stage", fault),
@@ -431,6 +438,7 @@ impl Jobs {
                 result: Err(fault),
                 reads: Default::default(),
                 notes: Vec::new(),
+                waits_for: None,
             }),
         };
         self.blocking(name, pass, || (done, None));

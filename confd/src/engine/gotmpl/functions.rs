@@ -205,10 +205,12 @@ fn pair_value(pair: Pair) -> Value {
 
 fn getv(args: &Arguments<'_>) -> Result {
     let (key, default) = (args.text(0)?, args.text_or_none(1)?);
-    read(|reader| match (reader.get(key), default) {
-        (Ok(pair), _) => Ok(string(pair.value)),
-        (Err(ReadError::Absent { .. }), Some(default)) => Ok(string(default)),
-        (Err(error), _) => Err(error),
+    read(|reader| match default {
+        None => reader.get(key).map(|pair| string(pair.value)),
+        Some(default) => {
+            let found = reader.find(key)?;
+            Ok(found.map_or_else(|| string(default), |pair| string(pair.value)))
+        }
     })
 }
 
