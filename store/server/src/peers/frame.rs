@@ -15,7 +15,7 @@ const HEAD_BYTES: usize = 8;
 
 /// Longest frame that is read: a segment of the log, which holds the largest entry twice. More is
 /// no frame of ours.
-const FRAME_BYTES_MAX: usize = 64 << 20;
+pub(super) const FRAME_BYTES_MAX: usize = 64 << 20;
 
 /// From this size on a message shares the buffer it was read into. Smaller ones are copied out, so
 /// that a small value kept for long does not keep a large buffer.
@@ -70,6 +70,12 @@ impl Frame {
         let checksum = crc32c::crc32c(body);
         out[start..start + 4].copy_from_slice(&length.to_be_bytes());
         out[start + 4..start + HEAD_BYTES].copy_from_slice(&checksum.to_be_bytes());
+    }
+
+    /// Bytes of kind and content of the frame that `buffer` begins with, as far as they are known: 0 before.
+    pub(super) fn announced(buffer: &[u8]) -> usize {
+        let length = buffer.first_chunk::<4>();
+        length.map_or(0, |length| u32::from_be_bytes(*length) as usize)
     }
 
     /// Takes the next whole frame out of `buffer`; `None` while there is none.

@@ -12,12 +12,12 @@ use store_transport::{Listener, Remote, Socket, Stream};
 use store_wal::Identity;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::directory::Directory;
-use super::frame::{Frame, FrameError};
+use super::frame::{FRAME_BYTES_MAX, Frame, FrameError};
 use super::hello::{Answer, HELLO_BYTES, Hello, Refusal};
 use super::inquiry;
 use crate::driver::inbox::Inbox;
@@ -31,6 +31,16 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Streams that may be at their greeting at once: more are closed at once, so that whoever only
 /// connects does not use up files.
 const GREETINGS_MAX: usize = 64;
+
+/// Streams at once: many times the members that any cluster has. More are closed, whoever they say they are.
+const STREAMS_MAX: usize = 64;
+
+/// Bytes of half-read large frames of members that are not known, together: one of the largest. A member that was away
+/// may not know who leads now, and there is one of these.
+const UNKNOWN_BYTES_MAX: usize = FRAME_BYTES_MAX;
+
+/// What room for them is counted in.
+const UNIT_BYTES: usize = 1 << 10;
 
 /// Bytes read at once: a batch of small messages, a quarter of a large one.
 const READ_BYTES: usize = 256 << 10;
@@ -49,6 +59,8 @@ pub(super) struct Reception {
     /// What pings count from.
     epoch: Instant,
     greetings: Semaphore,
+    /// Room for half-read frames of members that are not known.
+    unknown: Semaphore,
     /// The stream in use of each peer: changing it ends the one before.
     streams: Mutex<BTreeMap<u64, watch::Sender<()>>>,
     /// The refusal logged last, and when.
@@ -64,6 +76,8 @@ enum StreamError {
     Silent,
     #[error("read from it")]
     Frame(#[from] FrameError),
+    #[error("read from it: it is no known member, and others of that kind take all the memory")]
+    Crowd,
 }
 
 /// Somebody who is not let in.
@@ -113,6 +127,7 @@ impl Reception {
             inbox,
             epoch,
             greetings: Semaphore::new(GREETINGS_MAX),
+            unknown: Semaphore::new(UNKNOWN_BYTES_MAX / UNIT_BYTES),
             streams: Mutex::default(),
             said: Mutex::default(),
         }
@@ -134,7 +149,13 @@ impl Reception {
         };
         drop(greeting);
         let from = hello.from.member;
-        let mut replaced = self.replace(from);
+        let Some(mut replaced) = self.replace(from) else {
+            tracing::warn!(
+                peer = format!("{from:016x}"),
+                "closed a stream: there are too many"
+            );
+            return;
+        };
         // It may have become one during its greeting.
         if self.directory.is_former(from) {
             return;
@@ -199,13 +220,19 @@ impl Reception {
         Ok(checked.and(hello))
     }
 
-    /// Makes a new stream that of the peer; the receiver tells when another takes its place.
-    fn replace(&self, from: u64) -> watch::Receiver<()> {
+    /// Makes a new stream that of the peer; the receiver tells when another takes its place. `None` when there are
+    /// too many.
+    fn replace(&self, from: u64) -> Option<watch::Receiver<()>> {
         let (sender, receiver) = watch::channel(());
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of those that have ended nobody listens any more.
+        streams.retain(|_, stream| !stream.is_closed());
+        if streams.len() >= STREAMS_MAX && !streams.contains_key(&from) {
+            return None;
+        }
         // Dropping the sender before ends that stream.
         streams.insert(from, sender);
-        receiver
+        Some(receiver)
     }
 
     /// Ends the streams of those that are members no more: when they dial again, they are told.
@@ -218,6 +245,7 @@ impl Reception {
     async fn listen(&self, mut stream: Stream, from: u64) -> Result<(), StreamError> {
         let mut buffer = BytesMut::new();
         let mut messages = Vec::new();
+        let mut room = None;
         loop {
             buffer.reserve(READ_BYTES);
             let read = timeout(SILENCE_MAX, stream.read_buf(&mut buffer));
@@ -228,6 +256,7 @@ impl Reception {
             // Not kept: a member may become known, or move, while it speaks.
             let peer = self.directory.find(from);
             while let Some(frame) = Frame::take(&mut buffer)? {
+                room = None;
                 match (frame, &peer) {
                     (Frame::Message(message), _) => messages.push(message),
                     (Frame::Ping(number), Some(peer)) => peer.lanes.pong(number),
@@ -239,13 +268,26 @@ impl Reception {
                     (Frame::Ping(_) | Frame::Pong(_), None) => {}
                 }
             }
-            if let Some(peer) = peer {
-                peer.counters.received_bytes.add(bytes as u64);
+            match peer {
+                Some(peer) => peer.counters.received_bytes.add(bytes as u64),
+                None if room.is_none() => room = self.room(&buffer)?,
+                None => {}
             }
             self.inbox.tell_from_peer(from, &mut messages, bytes as u64);
             // While the driver is behind, the peer waits too: its lanes fill, not our memory.
             self.inbox.peer_room().await;
         }
+    }
+
+    /// Room for the frame that is half there, of a member that is not known; what is read at once anyway needs none.
+    fn room(&self, buffer: &BytesMut) -> Result<Option<SemaphorePermit<'_>>, StreamError> {
+        let bytes = Frame::announced(buffer);
+        if bytes <= READ_BYTES {
+            return Ok(None);
+        }
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        let room = self.unknown.try_acquire_many(units);
+        room.map(Some).map_err(|_| StreamError::Crowd)
     }
 
     fn turn_away(&self, remote: Remote, stranger: &Stranger) {

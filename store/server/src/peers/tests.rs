@@ -1,7 +1,8 @@
 //! Links between members in one process, over real sockets.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use end_to_end::authority::{Authority, Holder, Pair};
@@ -215,6 +216,101 @@ fn a_former_member_is_told_and_its_stream_ended() {
     let told = |said: &Option<PeerMessage>| *said == Some(PeerMessage::Removed);
     let heard = two.heard(|heard| heard.iter().any(told));
     assert_eq!(heard.into_iter().filter(told).count(), 1);
+}
+
+/// Says so much to the one who listens there, and waits until that one has closed.
+fn closed(there: SocketAddr, said: &[u8]) {
+    let mut stream = TcpStream::connect(there).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    // Closed half way is closed.
+    let _ = stream.write_all(said);
+    let mut heard = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut heard) {
+        let waited = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        assert!(!waited, "{:?} is listened to", &said[..said.len().min(60)]);
+    }
+}
+
+/// Strangers who speak something else, and such as know the greeting.
+#[test]
+fn garbage_is_closed_and_harms_no_member() {
+    let (one, two) = (listener(), listener());
+    let (one_too, two_too) = (one.try_clone().unwrap(), two.try_clone().unwrap());
+    let there = one.local_addr().unwrap();
+    let here = end(id(7, 1), one, 2, &two_too);
+    let other = end(id(7, 2), two, 1, &one_too);
+    here.wait("connected", |counters| counters.connected.get() == 1);
+    other.wait("connected", |counters| counters.connected.get() == 1);
+
+    let greeting = |cluster: u64, member: u64, to: u64| {
+        let hello = hello::Hello {
+            version: hello::VERSION,
+            from: id(cluster, member),
+            to,
+        };
+        hello.encode().to_vec()
+    };
+    let frame = |announced: u32, body: &[u8]| {
+        let checksum = crc32c::crc32c(body);
+        [&announced.to_be_bytes()[..], &checksum.to_be_bytes(), body].concat()
+    };
+    let mut numbers = 1_u32;
+    let random: Vec<u8> = std::iter::repeat_with(|| {
+        // The linear congruential generator of Numerical Recipes.
+        numbers = numbers.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        numbers.to_be_bytes()[0]
+    })
+    .take(1 << 20)
+    .collect();
+    let known = |frame: Vec<u8>| [greeting(7, 9, 1), frame].concat();
+    for said in [
+        b"GET / HTTP/1.1\r\nHost: somewhere\r\nAccept: anything\r\n\r\n".to_vec(),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0".to_vec(),
+        [b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", &random[..512]].concat(),
+        random.clone(),
+        vec![0; 1 << 20],
+        greeting(8, 2, 1),
+        greeting(7, 1, 1),
+        greeting(7, 2, 3),
+        greeting(0, 0, 0),
+        known(frame(0, &[])),
+        known(frame(u32::MAX, &[])),
+        known(frame((64 << 20) + 1, &random)),
+        known(frame(1, &[9])),
+        known(frame(9, &random[..9])),
+        known([&5_u32.to_be_bytes(), &random[..100]].concat()),
+        known(frame(300, &[&[0][..], &random[..299]].concat())),
+    ] {
+        closed(there, &said);
+    }
+    // Frames that are never whole, of members that are not known: one is waited for, there is no memory for a second.
+    let half = |member: u64| {
+        let large = [&[0][..], &random].concat();
+        [greeting(7, member, 1), frame(40 << 20, &large)].concat()
+    };
+    let mut both = [10, 11].map(|member| {
+        let mut stream = TcpStream::connect(there).unwrap();
+        let _ = stream.write_all(&half(member));
+        stream
+    });
+    let deadline = Instant::now() + LONG;
+    while both.iter_mut().all(|stream| stream.write_all(&[0]).is_ok()) {
+        assert!(Instant::now() < deadline, "both are listened to");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+
+    // More who are silent than may be at their greeting.
+    let silent: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(there).unwrap())
+        .collect();
+    other.send(1, append(1, 2, 3_000_000));
+    assert_eq!(
+        here.heard(|heard| !heard.is_empty()),
+        [Some(append(1, 2, 3_000_000))]
+    );
+    drop((both, silent));
+    assert_eq!(here.counters.connected.get(), 1);
+    assert_eq!(other.counters.connected.get(), 1);
 }
 
 #[tokio::test]
