@@ -81,7 +81,7 @@ impl hyper::body::Body for Body {
             Self::Stream(body, account) => {
                 let frame = Pin::new(body).poll_frame(cx);
                 if let Poll::Ready(Some(Ok(frame))) = &frame {
-                    account.sent(frame);
+                    account.sent_frame(frame);
                 }
                 frame
             }

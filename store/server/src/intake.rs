@@ -3,6 +3,7 @@
 //! A body that comes in one piece costs nothing here. One that does not needs room for all of it before the second
 //! piece is taken, and gives the room back when it is whole: so many half-finished ones are held in memory, and no more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -10,7 +11,7 @@ use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use thiserror::Error;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tonic::Status;
 
@@ -53,7 +54,7 @@ impl From<Unread> for Status {
 
 /// See the module.
 pub(crate) struct Intake {
-    room: Semaphore,
+    room: Arc<Semaphore>,
     units: u32,
     /// Longest time between two pieces.
     patience: Duration,
@@ -66,7 +67,7 @@ impl Intake {
         let units = u32::try_from(units).unwrap_or(u32::MAX).max(1);
         let places = usize::try_from(units).unwrap_or(usize::MAX);
         Self {
-            room: Semaphore::new(places.min(Semaphore::MAX_PERMITS)),
+            room: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             units,
             patience,
         }
@@ -95,10 +96,20 @@ impl Intake {
         }
     }
 
+    /// The next piece of a body that may stand still for ever.
+    pub(crate) async fn piece_in_time(body: &mut Incoming) -> Result<Option<Bytes>, Unread> {
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame.map_err(Unread::Broken)?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
     /// Room for a body that comes in pieces, of so many bytes at most. More than there is counts as all.
-    pub(crate) async fn room(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Unread> {
+    pub(crate) async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Unread> {
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
-        let room = self.room.acquire_many(units.min(self.units));
+        let room = Arc::clone(&self.room).acquire_many_owned(units.min(self.units));
         match Box::pin(timeout(self.patience, room)).await {
             Ok(Ok(room)) => Ok(room),
             // It is never closed.

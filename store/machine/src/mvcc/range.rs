@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use super::Keyspace;
 use super::index::Version;
-use super::{Keyspace, select};
 use crate::error::Refusal;
 use crate::reply::{KeyValue, RangeReply};
 use crate::request::{KeyRange, RangeEnd, RangeRequest};
@@ -63,13 +63,13 @@ impl Keyspace {
         // The current revision asked for by number is the latest state, unless a transaction has
         // begun to write the next one.
         let past = request.revision.0 > 0 && (request.revision < self.revision || self.dirty);
-        let limit = select::walk_limit(request, past);
+        let limit = request.walk_limit(past);
         let Collected { mut kvs, count } = if past {
             self.collect_past(request, limit)
         } else {
             self.collect_latest(request, limit)
         };
-        let more = select::finish(request, &mut kvs);
+        let more = request.finish(&mut kvs);
         Ok(RangeReply { kvs, more, count })
     }
 
@@ -100,7 +100,7 @@ impl Keyspace {
                 .index
                 .get(&keys.start)
                 .map(|versions| take(versions.last()));
-        } else if select::descends(request) {
+        } else if request.descends() {
             self.index.walk_back(keys.end_key(), |key, versions| {
                 if key < &keys.start[..] {
                     return ControlFlow::Break(());

@@ -1,75 +1,100 @@
-//! What a range does with the pairs it found: filters, sort, limit (reference A.2).
+//! What a range does with the pairs it found: filters, sort, limit (etcd's documentation of `RangeRequest`).
+//!
+//! Whoever reads a range piece by piece does the same to all of the pieces.
 
 use std::cmp::Ordering;
 
 use crate::reply::KeyValue;
 use crate::request::{RangeRequest, SortOrder, SortTarget};
 
-/// Most pairs the walk over the keys needs to bring: none when only the count is asked for,
-/// everything when filters or a sort come before the limit. One more than the limit tells whether
-/// there are more. Walks over a past revision go upwards only.
-///
-/// Without an order the limit counts before the sort, whatever the target is: etcd takes a target alone for no wish to
-/// sort when it limits the read (`rangeLimit`), and for ascending when it sorts.
-pub(super) fn walk_limit(request: &RangeRequest, past: bool) -> usize {
-    if request.count_only {
-        return 0;
-    }
-    let natural = request.sort_order == SortOrder::None
-        || request.sort_target == SortTarget::Key && !(past && descends(request));
-    if request.limit == 0 || !natural || filters(request) {
-        return usize::MAX;
-    }
-    usize::try_from(request.limit)
-        .unwrap_or(usize::MAX)
-        .saturating_add(1)
-}
-
-/// Whether the walk should go from the last key to the first.
-pub(super) fn descends(request: &RangeRequest) -> bool {
-    request.sort_target == SortTarget::Key && request.sort_order == SortOrder::Descend
-}
-
-/// Filters, sorts and cuts pairs that are in key order, or already in the asked one; true when the
-/// limit cut something.
-pub(super) fn finish(request: &RangeRequest, kvs: &mut Vec<KeyValue>) -> bool {
-    if filters(request) {
-        kvs.retain(|kv| passes(request, kv));
-    }
-    sort(request, kvs);
-    let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
-    let more = limit > 0 && kvs.len() > limit;
-    if more {
-        kvs.truncate(limit);
-    }
-    if request.keys_only {
-        for kv in kvs {
-            kv.value = bytes::Bytes::new();
+impl RangeRequest {
+    /// Most pairs a walk over the keys needs to bring: none when only the count is asked for,
+    /// everything when filters or a sort come before the limit. One more than the limit tells whether
+    /// there are more. Walks over a past revision go upwards only.
+    ///
+    /// Without an order the limit counts before the sort, whatever the target is: etcd takes a target alone for no wish to
+    /// sort when it limits the read (`rangeLimit`), and for ascending when it sorts.
+    #[must_use]
+    pub fn walk_limit(&self, past: bool) -> usize {
+        if self.count_only {
+            return 0;
         }
+        let natural = self.sort_order == SortOrder::None
+            || self.sort_target == SortTarget::Key && !(past && self.descends());
+        if self.limit == 0 || !natural || self.filters() {
+            return usize::MAX;
+        }
+        usize::try_from(self.limit)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1)
     }
-    more
-}
 
-fn filters(request: &RangeRequest) -> bool {
-    request.mod_revision_min != 0
-        || request.mod_revision_max != 0
-        || request.create_revision_min != 0
-        || request.create_revision_max != 0
-}
+    /// Whether the walk should go from the last key to the first.
+    #[must_use]
+    pub fn descends(&self) -> bool {
+        self.sort_target == SortTarget::Key && self.sort_order == SortOrder::Descend
+    }
 
-fn passes(request: &RangeRequest, kv: &KeyValue) -> bool {
-    let within = |number: i64, min: i64, max: i64| {
-        (min == 0 || number >= min) && (max == 0 || number <= max)
-    };
-    within(
-        kv.mod_revision.0,
-        request.mod_revision_min,
-        request.mod_revision_max,
-    ) && within(
-        kv.create_revision.0,
-        request.create_revision_min,
-        request.create_revision_max,
-    )
+    /// Whether pairs have to be put into another order than that of their keys.
+    #[must_use]
+    pub fn sorts(&self) -> bool {
+        self.sort_target != SortTarget::Key || self.sort_order == SortOrder::Descend
+    }
+
+    /// Filters, sorts and cuts pairs that are in key order, or already in the asked one; true when the
+    /// limit cut something.
+    pub fn finish(&self, kvs: &mut Vec<KeyValue>) -> bool {
+        if self.filters() {
+            kvs.retain(|kv| self.passes(kv));
+        }
+        let more = self.sort_and_cut(kvs);
+        if self.keys_only {
+            for kv in kvs {
+                kv.value = bytes::Bytes::new();
+            }
+        }
+        more
+    }
+
+    /// Sorts pairs in key order and cuts them to the limit; true when there were more.
+    ///
+    /// May be done on the way, so that no more than the limit has to be kept: as the sort is stable, what it leaves and
+    /// the pairs behind that give the same when they are sorted and cut together.
+    pub fn sort_and_cut(&self, kvs: &mut Vec<KeyValue>) -> bool {
+        sort(self, kvs);
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let more = limit > 0 && kvs.len() > limit;
+        if more {
+            kvs.truncate(limit);
+        }
+        more
+    }
+
+    /// Whether it asks for pairs by their revisions.
+    #[must_use]
+    pub const fn filters(&self) -> bool {
+        self.mod_revision_min != 0
+            || self.mod_revision_max != 0
+            || self.create_revision_min != 0
+            || self.create_revision_max != 0
+    }
+
+    /// Whether the revisions of the pair are among those asked for.
+    #[must_use]
+    pub fn passes(&self, kv: &KeyValue) -> bool {
+        let within = |number: i64, min: i64, max: i64| {
+            (min == 0 || number >= min) && (max == 0 || number <= max)
+        };
+        within(
+            kv.mod_revision.0,
+            self.mod_revision_min,
+            self.mod_revision_max,
+        ) && within(
+            kv.create_revision.0,
+            self.create_revision_min,
+            self.create_revision_max,
+        )
+    }
 }
 
 fn sort(request: &RangeRequest, kvs: &mut [KeyValue]) {

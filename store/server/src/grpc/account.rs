@@ -13,6 +13,7 @@ use hyper::body::Frame;
 use tonic::Code;
 
 use super::method::Method;
+use super::unary::PREFIX_BYTES;
 use crate::body::GRPC_STATUS;
 use crate::counters::Histogram;
 
@@ -66,9 +67,9 @@ pub(crate) struct Accounts {
     methods: Vec<MethodCounters>,
     /// `--metrics=extensive`: calls are timed by method.
     pub(crate) timed: bool,
-    /// Bytes of messages from clients, prefix included.
+    /// Bytes of messages from clients, without what goes before each on the wire: etcd counts what it decodes.
     pub(crate) received_bytes: AtomicU64,
-    /// Bytes of messages to clients, prefix included.
+    /// Bytes of messages to clients, counted in the same way.
     pub(crate) sent_bytes: AtomicU64,
     /// Requests over the JSON gateway.
     pub(crate) gateway_requests: AtomicU64,
@@ -157,29 +158,68 @@ impl CheckAccounts {
     }
 }
 
+/// Messages that were counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) count: u64,
+    /// Of all of them, without their prefixes.
+    pub(crate) bytes: u64,
+}
+
+impl Tally {
+    /// One of so many bytes.
+    pub(crate) const fn one(bytes: usize) -> Self {
+        Self {
+            count: 1,
+            bytes: bytes as u64,
+        }
+    }
+
+    /// Adds another.
+    pub(crate) const fn add(&mut self, bytes: usize) {
+        self.count += 1;
+        self.bytes += bytes as u64;
+    }
+
+    /// Those in a frame that is made of whole messages.
+    fn within(mut frame: &[u8]) -> Self {
+        let mut messages = Self::default();
+        while let Some((&[_, a, b, c, d], behind)) = frame.split_first_chunk::<PREFIX_BYTES>() {
+            let bytes = u32::from_be_bytes([a, b, c, d]) as usize;
+            messages.add(bytes);
+            frame = behind.get(bytes..).unwrap_or_default();
+        }
+        messages
+    }
+}
+
 /// Follows one stream until it is dropped.
 pub(crate) struct StreamAccount {
     accounts: Arc<Accounts>,
     method: Method,
-    /// What the trailers said; a stream dropped without them was cancelled.
-    code: Code,
+    /// How it ended; a stream dropped before was cancelled.
+    code: Option<Code>,
     began: Instant,
 }
 
 impl StreamAccount {
-    /// The call has been counted as started.
-    pub(crate) fn new(accounts: Arc<Accounts>, method: Method) -> Self {
+    /// A call begins.
+    pub(crate) fn new(accounts: &Arc<Accounts>, method: Method) -> Self {
+        accounts.of(method).started.fetch_add(1, Relaxed);
         Self {
-            accounts,
+            accounts: Arc::clone(accounts),
             method,
-            code: Code::Cancelled,
+            code: None,
             began: Instant::now(),
         }
     }
 
-    /// The books themselves, for what the stream's own code counts.
-    pub(crate) fn accounts(&self) -> &Accounts {
-        &self.accounts
+    /// What comes in over it, for where that is read.
+    pub(crate) fn inward(&self) -> InwardAccount {
+        InwardAccount {
+            accounts: Arc::clone(&self.accounts),
+            method: self.method,
+        }
     }
 
     /// The stream has opened, or was refused with these headers.
@@ -189,28 +229,73 @@ impl StreamAccount {
 
     fn note(&mut self, headers: &HeaderMap) {
         if let Some(status) = headers.get(GRPC_STATUS) {
-            self.code = Code::from_bytes(status.as_bytes());
+            self.ended(Code::from_bytes(status.as_bytes()));
         }
     }
 
-    /// A frame goes out. Messages are counted where they are made: a frame may hold many.
-    pub(crate) fn sent(&mut self, frame: &Frame<Bytes>) {
+    /// It has ended; how it ended first counts.
+    pub(crate) fn ended(&mut self, code: Code) {
+        self.code.get_or_insert(code);
+    }
+
+    /// A frame goes out. Those of data hold whole messages, often many.
+    pub(crate) fn sent_frame(&mut self, frame: &Frame<Bytes>) {
         if let Some(data) = frame.data_ref() {
-            self.accounts()
-                .sent_bytes
-                .fetch_add(data.len() as u64, Relaxed);
+            self.sent(Tally::within(data));
         } else if let Some(trailers) = frame.trailers_ref() {
             self.note(trailers);
         }
+    }
+
+    /// Messages go out.
+    pub(crate) fn sent(&self, messages: Tally) {
+        let sent = &self.accounts.of(self.method).sent;
+        sent.fetch_add(messages.count, Relaxed);
+        let bytes = &self.accounts.sent_bytes;
+        bytes.fetch_add(messages.bytes, Relaxed);
+    }
+}
+
+/// What comes in over a stream.
+pub(crate) struct InwardAccount {
+    accounts: Arc<Accounts>,
+    method: Method,
+}
+
+impl InwardAccount {
+    /// Messages have come in whole.
+    pub(crate) fn received(&self, messages: Tally) {
+        let received = &self.accounts.of(self.method).received;
+        received.fetch_add(messages.count, Relaxed);
+        let bytes = &self.accounts.received_bytes;
+        bytes.fetch_add(messages.bytes, Relaxed);
     }
 }
 
 impl Drop for StreamAccount {
     fn drop(&mut self) {
         let counters = self.accounts.of(self.method);
-        counters.handled[self.code as usize].fetch_add(1, Relaxed);
+        let code = self.code.unwrap_or(Code::Cancelled);
+        counters.handled[code as usize].fetch_add(1, Relaxed);
         if self.accounts.timed {
             counters.took.observe(self.began.elapsed());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_counted_without_their_prefixes() {
+        for (frame, count, bytes) in [
+            (&b""[..], 0, 0),
+            (b"\0\0\0\0\0", 1, 0),
+            (b"\0\0\0\0\x03abc", 1, 3),
+            (b"\0\0\0\0\x03abc\0\0\0\0\0\0\0\0\0\x01d", 3, 4),
+        ] {
+            assert_eq!(Tally::within(frame), Tally { count, bytes }, "{frame:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reads and writes of pairs (reference A.2 to A.5).
+//! Writes of pairs and transactions (etcd's documentation of `KV`). Ranges are in `large.rs`.
 
 use prost::Message;
 use store_machine::command::Command;
@@ -8,17 +8,10 @@ use store_proto::etcdserverpb as pb;
 use tonic::Status;
 
 use super::errors::{ApiError, status};
-use super::{large, translate, txn};
+use super::{translate, txn};
 use crate::api::Api;
 use crate::call::Call;
 use crate::handle::{Answer, Consistency};
-
-pub(crate) async fn range(
-    call: Call,
-    request: pb::RangeRequest,
-) -> Result<pb::RangeResponse, Status> {
-    Ok(large::range(call, request).await?.response)
-}
 
 pub(crate) async fn put(call: Call, request: pb::PutRequest) -> Result<pb::PutResponse, Status> {
     let bytes = request.encoded_len();

@@ -1,111 +1,107 @@
 //! Large ranges: read a piece at a time, so that others get their turn in between; written a piece at a time, so that
 //! the answer is nowhere in memory as a whole; and bounded over all calls.
 //!
-//! The pieces are of one revision, that of the first. What is in memory meanwhile are the pairs, whose keys and values
-//! are the store's own.
+//! The pieces are of one revision, that of the first, and in the order in which keys lie. What is asked for in another
+//! order, or by revisions, is chosen and sorted here. What is in memory meanwhile are the pairs, whose keys and values
+//! are the store's own. `budget.rs` says how many, `writing.rs` is their way out.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod budget;
+mod writing;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use prost::Message as _;
-use prost::encoding::message;
 use store_machine::reply::{KeyValue, RangeReply};
-use store_machine::request::{RangeEnd, RangeRequest, SortOrder, SortTarget};
+use store_machine::request::{RangeEnd, RangeRequest, SortTarget};
 use store_proto::etcdserverpb as pb;
-use store_proto::mvccpb;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
+pub(crate) use self::budget::{Budget, Part};
+pub(crate) use self::writing::{Writing, Written};
 use super::errors::{ApiError, status};
 use super::range_stream::after;
-use super::unary::PREFIX_BYTES;
 use super::{kv, translate};
 use crate::call::Call;
 use crate::handle::{Answer, Consistency};
 
 /// Pairs that are read in one turn of the driver: about a millisecond.
-const PIECE_PAIRS: u64 = 4_096;
+const PIECE_PAIRS: usize = 4_096;
 
 /// Answers above this are written in pieces: what fits the window of a stream goes out at once anyway.
 const LARGE_BYTES: usize = 1 << 20;
 
 /// Bytes of a piece that is written: tonic's size of a frame, doubled.
-const FRAME_BYTES: usize = 64 << 10;
+pub(crate) const FRAME_BYTES: usize = 64 << 10;
 
 /// What a pair costs beside its key and value: its place in the answer, and in the list it is made from.
 const PAIR_BYTES: u64 = 256;
 
-/// What the budget is counted in.
-const UNIT_BYTES: u64 = 1 << 10;
-
-/// How long a large range waits for others to be done. Longer, and its client gives up first.
-const PATIENCE: Duration = Duration::from_secs(3);
-
 /// Largest message that is sent: etcd's bound.
 const MESSAGE_BYTES_MAX: usize = i32::MAX as usize;
 
-/// Field of the pairs in `RangeResponse`.
-const KVS: u32 = 2;
-
-/// Memory that answers to large ranges may take together.
-pub(crate) struct Budget {
-    places: Arc<Semaphore>,
-    units: u32,
-}
-
-impl Budget {
-    pub(crate) fn new(bytes: u64) -> Self {
-        let units = u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX).max(1);
-        Self {
-            places: Arc::new(Semaphore::new(units as usize)),
-            units,
-        }
-    }
-
-    /// A part of it; one that is larger than all is all.
-    async fn take(&self, bytes: u64, patience: Duration) -> Result<OwnedSemaphorePermit, ApiError> {
-        let units = u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX);
-        let part = Arc::clone(&self.places).acquire_many_owned(units.min(self.units));
-        let part = tokio::time::timeout(patience, part).await;
-        match part {
-            Ok(Ok(part)) => Ok(part),
-            // The places are never closed.
-            Ok(Err(_)) | Err(_) => Err(ApiError::TooManyRequests),
-        }
-    }
-}
+/// Pairs that are sorted where the call is served: some two milliseconds. More have a thread that may block.
+const SORTED_HERE_MAX: usize = 2 * PIECE_PAIRS;
 
 /// An answer, and its part of the budget.
 pub(crate) struct Ranged {
     pub(crate) response: pb::RangeResponse,
-    part: Option<OwnedSemaphorePermit>,
+    part: Option<Part>,
+}
+
+impl Ranged {
+    /// Bytes of the message.
+    ///
+    /// # Errors
+    /// What no client could take, in the words of etcd's gRPC.
+    pub(crate) fn bytes(&self) -> Result<usize, Status> {
+        let bytes = self.response.encoded_len();
+        if bytes > MESSAGE_BYTES_MAX {
+            return Err(Status::resource_exhausted(format!(
+                "grpc: trying to send message larger than max ({bytes} vs. {MESSAGE_BYTES_MAX})"
+            )));
+        }
+        Ok(bytes)
+    }
+
+    /// Whether one with so many bytes is to be written in pieces.
+    pub(crate) const fn is_large(bytes: usize) -> bool {
+        bytes > LARGE_BYTES
+    }
+
+    /// One that takes nothing of the budget.
+    #[cfg(test)]
+    pub(crate) const fn free(response: pb::RangeResponse) -> Self {
+        Self {
+            response,
+            part: None,
+        }
+    }
+
+    /// The answer, and what is to be held until it is written.
+    pub(crate) fn into_parts(self) -> (pb::RangeResponse, Option<Part>) {
+        (self.response, self.part)
+    }
 }
 
 /// Reads a range.
 pub(crate) async fn range(call: Call, request: pb::RangeRequest) -> Result<Ranged, Status> {
     let consistency = kv::range_consistency(&call, request.serializable)?;
     let request = translate::range_request(request)?;
-    let whole = if comes_in_pieces(&request) {
-        let first = RangeRequest {
-            limit: PIECE_PAIRS,
-            ..request.clone()
-        };
-        let first = call.handle().range(first, consistency).await;
-        let first = first.map_err(status)?;
-        if first.body.more {
-            // In a box: few ranges come here, and all would be larger.
-            return Box::pin(rest(call, request, consistency, first)).await;
-        }
-        first
-    } else {
+    if !comes_in_pieces(&request) {
         let whole = call.handle().range(request, consistency).await;
-        whole.map_err(status)?
-    };
-    Ok(ranged(whole, None))
+        return Ok(ranged(whole.map_err(status)?, None));
+    }
+    let first = piece(&request, PIECE_PAIRS);
+    let first = call.handle().range(first, consistency).await;
+    let mut first = first.map_err(status)?;
+    if first.body.more {
+        // In a box: few ranges come here, and all would be larger.
+        return Box::pin(rest(call, request, consistency, first)).await;
+    }
+    first.body.more = request.finish(&mut first.body.kvs);
+    Ok(ranged(first, None))
 }
 
-fn ranged(answer: Answer<RangeReply>, part: Option<OwnedSemaphorePermit>) -> Ranged {
+fn ranged(answer: Answer<RangeReply>, part: Option<Part>) -> Ranged {
     let header = translate::header(answer.header);
     Ranged {
         response: translate::range_response(header, answer.body),
@@ -113,20 +109,20 @@ fn ranged(answer: Answer<RangeReply>, part: Option<OwnedSemaphorePermit>) -> Ran
     }
 }
 
-/// Whether pairs come in the order in which they lie, and may be many.
+/// Whether many pairs may have to be looked at.
 fn comes_in_pieces(request: &RangeRequest) -> bool {
-    let filters = [
-        request.mod_revision_min,
-        request.mod_revision_max,
-        request.create_revision_min,
-        request.create_revision_max,
-    ];
-    request.keys.end != RangeEnd::Single
-        && (request.limit == 0 || request.limit > PIECE_PAIRS)
-        && !request.count_only
-        && request.sort_target == SortTarget::Key
-        && request.sort_order != SortOrder::Descend
-        && filters == [0; 4]
+    let past = request.revision.0 > 0;
+    request.keys.end != RangeEnd::Single && request.walk_limit(past) > PIECE_PAIRS + 1
+}
+
+/// So many pairs from the begin of the range on, as they lie.
+fn piece(request: &RangeRequest, pairs: usize) -> RangeRequest {
+    RangeRequest {
+        limit: pairs as u64,
+        revision: request.revision,
+        keys_only: request.keys_only && request.sort_target != SortTarget::Value,
+        ..RangeRequest::latest(request.keys.clone())
+    }
 }
 
 /// Reads on behind the first piece.
@@ -137,34 +133,33 @@ async fn rest(
     first: Answer<RangeReply>,
 ) -> Result<Ranged, Status> {
     let bytes = estimate(&request, &first.body);
-    let part = call.ranges.take(bytes, PATIENCE).await?;
-    let mut whole = first;
-    let mut next = request.clone();
+    let mut part = call.ranges.take(bytes, budget::PATIENCE).await?;
+    let RangeReply {
+        kvs,
+        mut more,
+        count,
+    } = first.body;
+    let mut next = piece(&request, PIECE_PAIRS);
     next.uncounted = true;
     if next.revision.0 <= 0 {
-        next.revision = whole.header.revision;
+        next.revision = first.header.revision;
     }
-    while whole.body.more {
-        let read = whole.body.kvs.len() as u64;
-        let left = request.limit.saturating_sub(read);
-        if request.limit > 0 && left == 0 {
-            break;
-        }
-        let Some(last) = whole.body.kvs.last() else {
-            break;
-        };
-        next.keys = after(&last.key, &next.keys);
-        next.limit = if request.limit > 0 {
-            left.min(PIECE_PAIRS)
-        } else {
-            PIECE_PAIRS
-        };
+    let wanted = request.walk_limit(true);
+    let mut read = kvs.len();
+    let mut last = kvs.last().map(|kv| kv.key.clone());
+    let mut chosen = Chosen::new(request.clone());
+    chosen.add(kvs);
+    while let Some(key) = last.filter(|_| more && read < wanted && !chosen.is_full()) {
+        next.keys = after(&key, &next.keys);
+        next.limit = (wanted - read).min(PIECE_PAIRS) as u64;
         // That revision is here; asking the cluster again would not make it newer.
         let piece = call.handle().range(next.clone(), Consistency::Serializable);
         match piece.await.map_err(ApiError::from) {
             Ok(piece) => {
-                whole.body.kvs.extend(piece.body.kvs);
-                whole.body.more = piece.body.more;
+                more = piece.body.more;
+                read += piece.body.kvs.len();
+                last = piece.body.kvs.last().map(|kv| kv.key.clone());
+                chosen.add(piece.body.kvs);
             }
             // Somebody compacted meanwhile. Who asked for the latest gets it, in one piece.
             Err(ApiError::Compacted) if request.revision.0 <= 0 => {
@@ -173,153 +168,125 @@ async fn rest(
             }
             Err(refused) => return Err(refused.into()),
         }
+        if chosen.kvs.len() > chosen.kept_max() {
+            chosen = chosen.cut().await?;
+        }
+        // Those behind may be larger than the first.
+        let grown = call.ranges.grow(&mut part, chosen.bytes, budget::PATIENCE);
+        grown.await?;
     }
+    let chosen = chosen.cut().await?;
+    call.ranges.shrink(&mut part, chosen.bytes);
+    let (kvs, more) = chosen.finish();
+    let whole = Answer {
+        header: first.header,
+        body: RangeReply { kvs, more, count },
+    };
     Ok(ranged(whole, Some(part)))
 }
 
-/// Bytes the answer will take, by what its first piece takes.
-fn estimate(request: &RangeRequest, first: &RangeReply) -> u64 {
-    let bytes = |kv: &KeyValue| (kv.key.len() + kv.value.len()) as u64 + PAIR_BYTES;
-    let read: u64 = first.kvs.iter().map(bytes).sum();
-    let pairs = match request.limit {
-        0 => first.count,
-        limit => limit.min(first.count),
-    };
-    let of_first = (first.kvs.len() as u64).max(1);
-    (read / of_first).saturating_mul(pairs)
+/// The pairs for the answer among those read so far.
+struct Chosen {
+    request: RangeRequest,
+    kvs: Vec<KeyValue>,
+    /// What they take in memory.
+    bytes: u64,
+    /// The limit has cut some.
+    more: bool,
 }
 
-/// A large answer on its way out.
-pub(crate) struct Writing {
-    /// What goes before the pairs: the prefix of the message and the header.
-    head: Bytes,
-    kvs: std::vec::IntoIter<mvccpb::KeyValue>,
-    /// What comes behind them: whether there are more, and the count.
-    tail: Bytes,
-    /// Held until all has been written.
-    _part: Option<OwnedSemaphorePermit>,
-}
-
-/// How an answer is written.
-pub(crate) enum Written {
-    /// At once.
-    Whole(pb::RangeResponse),
-    /// In pieces; with the bytes there are of them.
-    Pieces(Box<Writing>, usize),
-}
-
-impl Ranged {
-    /// Sets out to write it.
-    ///
-    /// # Errors
-    /// What no client could take, in the words of etcd's gRPC.
-    pub(crate) fn written(self) -> Result<Written, Status> {
-        let bytes = self.response.encoded_len();
-        if bytes <= LARGE_BYTES {
-            return Ok(Written::Whole(self.response));
-        }
-        let prefix = u32::try_from(bytes)
-            .ok()
-            .filter(|_| bytes <= MESSAGE_BYTES_MAX);
-        let Some(prefix) = prefix else {
-            return Err(Status::resource_exhausted(format!(
-                "grpc: trying to send message larger than max ({bytes} vs. {MESSAGE_BYTES_MAX})"
-            )));
-        };
-        let pb::RangeResponse {
-            header,
-            kvs,
-            more,
-            count,
-        } = self.response;
-        let mut head = BytesMut::new();
-        head.put_u8(0);
-        head.put_u32(prefix);
-        let only = |header, more, count| pb::RangeResponse {
-            header,
+impl Chosen {
+    const fn new(request: RangeRequest) -> Self {
+        Self {
+            request,
             kvs: Vec::new(),
-            more,
-            count,
-        };
-        only(header, false, 0).encode_raw(&mut head);
-        let writing = Writing {
-            head: head.freeze(),
-            kvs: kvs.into_iter(),
-            tail: only(None, more, count).encode_to_vec().into(),
-            _part: self.part,
-        };
-        Ok(Written::Pieces(Box::new(writing), PREFIX_BYTES + bytes))
+            bytes: 0,
+            more: false,
+        }
+    }
+
+    /// Adds what was read behind all before.
+    fn add(&mut self, mut kvs: Vec<KeyValue>) {
+        if self.request.filters() {
+            kvs.retain(|kv| self.request.passes(kv));
+        }
+        self.bytes += kvs.iter().map(taken_by).sum::<u64>();
+        if self.kvs.is_empty() {
+            self.kvs = kvs;
+        } else {
+            self.kvs.append(&mut kvs);
+        }
+    }
+
+    /// Whether no further pair could come into the answer.
+    fn is_full(&self) -> bool {
+        let limit = self.request.limit;
+        limit > 0 && !self.request.sorts() && self.kvs.len() as u64 > limit
+    }
+
+    /// Pairs that are kept before those beyond the limit are dropped: as many again as stay, so that sorting them is
+    /// little beside reading them.
+    fn kept_max(&self) -> usize {
+        kept_max(&self.request)
+    }
+
+    /// Sorts them and drops those beyond the limit.
+    async fn cut(self) -> Result<Self, Status> {
+        if !self.request.sorts() || self.kvs.len() <= SORTED_HERE_MAX {
+            return Ok(self.cut_here());
+        }
+        let cut = tokio::task::spawn_blocking(|| self.cut_here()).await;
+        cut.map_err(|error| Status::internal(format!("sort a range: {error}")))
+    }
+
+    fn cut_here(mut self) -> Self {
+        if self.request.sort_and_cut(&mut self.kvs) {
+            self.more = true;
+            self.bytes = self.kvs.iter().map(taken_by).sum();
+        }
+        self
+    }
+
+    /// What goes into the answer, and whether there is more.
+    fn finish(mut self) -> (Vec<KeyValue>, bool) {
+        if self.request.keys_only {
+            for kv in &mut self.kvs {
+                kv.value = Bytes::new();
+            }
+        }
+        (self.kvs, self.more)
     }
 }
 
-impl Writing {
-    /// The next piece; `None` after the last.
-    pub(crate) fn next(&mut self) -> Option<Bytes> {
-        let mut out = BytesMut::from(std::mem::take(&mut self.head));
-        while out.len() < FRAME_BYTES {
-            let Some(kv) = self.kvs.next() else {
-                out.extend_from_slice(&std::mem::take(&mut self.tail));
-                break;
-            };
-            message::encode(KVS, &kv, &mut out);
-        }
-        (!out.is_empty()).then(|| out.freeze())
+/// See [`Chosen::kept_max`].
+fn kept_max(request: &RangeRequest) -> usize {
+    match usize::try_from(request.limit) {
+        Ok(limit @ 1..) => limit.max(PIECE_PAIRS).saturating_mul(2),
+        Ok(0) | Err(_) => usize::MAX,
     }
+}
+
+/// What a pair takes in memory.
+fn taken_by(kv: &KeyValue) -> u64 {
+    (kv.key.len() + kv.value.len()) as u64 + PAIR_BYTES
+}
+
+/// Bytes the pairs will take, by what those of the first piece take. Of how many revisions let through nobody knows
+/// before: as if they were all.
+fn estimate(request: &RangeRequest, first: &RangeReply) -> u64 {
+    let read: u64 = first.kvs.iter().map(taken_by).sum();
+    let kept = kept_max(request).saturating_add(PIECE_PAIRS);
+    let pairs = request.walk_limit(true).min(kept) as u64;
+    let of_first = (first.kvs.len() as u64).max(1);
+    (read / of_first).saturating_mul(pairs.min(first.count))
 }
 
 #[cfg(test)]
 mod tests {
+    use store_machine::request::SortOrder;
     use store_machine::revision::Revision;
 
     use super::*;
-
-    #[test]
-    fn pieces_are_the_message() {
-        for (pairs, bytes) in [(1, 2 << 20), (5_000, 300), (20_000, 60)] {
-            let kvs = (0..pairs).map(|at| mvccpb::KeyValue {
-                key: Bytes::from(format!("k{at}")),
-                value: vec![b'v'; bytes].into(),
-                mod_revision: at,
-                ..Default::default()
-            });
-            let response = pb::RangeResponse {
-                header: Some(pb::ResponseHeader {
-                    revision: 7,
-                    ..Default::default()
-                }),
-                kvs: kvs.collect(),
-                more: true,
-                count: pairs + 1,
-            };
-            let whole = response.encode_to_vec();
-            let ranged = Ranged {
-                response,
-                part: None,
-            };
-            let Written::Pieces(mut writing, length) = ranged.written().unwrap() else {
-                panic!("{pairs} of {bytes} are large");
-            };
-            let mut joined = Vec::new();
-            let mut pieces = 0;
-            while let Some(piece) = writing.next() {
-                assert!(piece.len() <= FRAME_BYTES + bytes + 64);
-                joined.extend_from_slice(&piece);
-                pieces += 1;
-            }
-            assert_eq!(joined.len(), length);
-            assert_eq!(
-                joined[1..5],
-                u32::try_from(whole.len()).unwrap().to_be_bytes()
-            );
-            assert!(joined[5..] == whole, "{pairs} of {bytes}");
-            assert!(pairs == 1 || pieces > 10);
-        }
-        let small = Ranged {
-            response: pb::RangeResponse::default(),
-            part: None,
-        };
-        assert!(matches!(small.written().unwrap(), Written::Whole(_)));
-    }
 
     #[test]
     fn an_answer_is_estimated_by_its_first_piece() {
@@ -339,22 +306,24 @@ mod tests {
             Bytes::from_static(b"\0"),
         ));
         assert_eq!(estimate(&all, &first), (200 + PAIR_BYTES) * 1_000);
-        let some = RangeRequest { limit: 10, ..all };
-        assert_eq!(estimate(&some, &first), (200 + PAIR_BYTES) * 10);
-    }
-
-    #[tokio::test]
-    async fn who_waits_too_long_for_memory_is_refused() {
-        let budget = Budget::new(1 << 20);
-        let at_once = Duration::ZERO;
-        let all = budget.take(u64::MAX, at_once).await.unwrap();
-        assert_eq!(
-            budget.take(UNIT_BYTES, at_once).await.unwrap_err(),
-            ApiError::TooManyRequests
-        );
-        drop(all);
-        let half = budget.take(1 << 19, at_once).await.unwrap();
-        let other = budget.take(1 << 19, PATIENCE).await.unwrap();
-        drop((half, other));
+        let some = RangeRequest {
+            limit: 10,
+            ..all.clone()
+        };
+        assert_eq!(estimate(&some, &first), (200 + PAIR_BYTES) * 11);
+        // Whatever the limit, all of them are looked at; no more are kept than twice the limit and a piece.
+        let first = RangeReply {
+            count: 1_000_000,
+            ..first
+        };
+        let sorted = RangeRequest {
+            sort_target: SortTarget::Mod,
+            sort_order: SortOrder::Descend,
+            ..some
+        };
+        let pairs = 3 * PIECE_PAIRS as u64;
+        assert_eq!(estimate(&sorted, &first), (200 + PAIR_BYTES) * pairs);
+        let unlimited = RangeRequest { limit: 0, ..sorted };
+        assert_eq!(estimate(&unlimited, &first), (200 + PAIR_BYTES) * 1_000_000);
     }
 }

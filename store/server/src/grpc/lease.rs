@@ -1,7 +1,6 @@
 //! Leases (reference A.7).
 
 use std::pin::pin;
-use std::sync::atomic::Ordering::Relaxed;
 
 use futures::{Stream, StreamExt as _};
 use prost::Message as _;
@@ -12,7 +11,6 @@ use store_proto::etcdserverpb as pb;
 use tonic::Status;
 
 use super::errors::{ApiError, status};
-use super::method::Method;
 use super::stream::Messages;
 use super::{kv, translate};
 use crate::call::Call;
@@ -85,11 +83,7 @@ pub(crate) async fn keep_alive(
                 let call = call.clone();
                 async move {
                     let request = request?;
-                    let counters = call.accounts.of(Method::LeaseKeepAlive);
-                    counters.received.fetch_add(1, Relaxed);
-                    let answer = keep_alive_once(call.clone(), request).await?;
-                    counters.sent.fetch_add(1, Relaxed);
-                    Ok(answer)
+                    keep_alive_once(call, request).await
                 }
             })
             .buffered(RENEWALS_MAX)

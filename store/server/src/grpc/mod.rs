@@ -100,7 +100,7 @@ pub(crate) fn serve(
     }
 }
 
-/// The body of an answer to a range, with its length.
+/// The body of an answer to a range, with the length of the message.
 fn range_body(ranged: large::Ranged) -> Result<(Body, usize), Status> {
     Ok(match ranged.written()? {
         large::Written::Whole(response) => whole(&response),
@@ -124,6 +124,17 @@ impl Arrival for Arrived {
         F: Future<Output = Result<R, Status>> + Send,
     {
         unary(self.api, self.method, self.request, serve).await
+    }
+
+    async fn range(self) -> Response<Body> {
+        unary_written(
+            self.api,
+            self.method,
+            self.request,
+            large::range,
+            range_body,
+        )
+        .await
     }
 
     async fn server<C, M, A, S, F>(self, open: impl FnOnce(C, M) -> F + Send) -> Response<Body>

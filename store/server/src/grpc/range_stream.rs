@@ -3,8 +3,6 @@
 //! Only one piece is in memory at a time, and the next is not read before the client has room for
 //! it. A compaction above the revision meanwhile ends the stream with etcd's error.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::Stream;
 use store_machine::reply::{KeyValue, RangeReply};
@@ -13,7 +11,6 @@ use store_proto::etcdserverpb as pb;
 use tonic::Status;
 
 use super::errors::{ApiError, status};
-use super::method::Method;
 use super::{kv, translate};
 use crate::call::Call;
 use crate::handle::{Consistency, Header};
@@ -92,8 +89,6 @@ impl Reading {
         let answer = self.call.handle().range(request, self.consistency);
         let answer = answer.await.map_err(status)?;
         let response = self.took(answer.header, answer.body);
-        let counters = self.call.accounts.of(Method::RangeStream);
-        counters.sent.fetch_add(1, Relaxed);
         Ok(pb::RangeStreamResponse {
             range_response: Some(response),
         })

@@ -33,6 +33,9 @@ pub(crate) trait Arrival: Sized + Send {
         R: Message + Serialize,
         F: Future<Output = Result<R, Status>> + Send;
 
+    /// A read of a range, whose answer may be large.
+    fn range(self) -> impl Future<Output = Response<Body>> + Send;
+
     /// One request, many answers.
     fn server<C, M, A, S, F>(
         self,
@@ -63,7 +66,7 @@ pub(crate) trait Answer: Send + 'static {
     /// Writes it as gRPC has it.
     type Encoder: Encoder<Item = Self, Error = Status> + Default + Send + 'static;
     /// The whole message, as JSON has it.
-    type Message: Serialize;
+    type Message: Message + Serialize;
 
     /// The message.
     fn into_message(self) -> Self::Message;
@@ -86,7 +89,7 @@ impl<R: Message + Serialize + 'static> Answer for R {
 pub(crate) async fn serve(arrival: impl Arrival, method: Method) -> Response<Body> {
     use Method as M;
     match method {
-        M::Range => arrival.unary(kv::range).await,
+        M::Range => arrival.range().await,
         M::RangeStream => arrival.server(range_stream::range_stream).await,
         M::Put => arrival.unary(kv::put).await,
         M::DeleteRange => arrival.unary(kv::delete_range).await,

@@ -1,5 +1,7 @@
 //! gRPC calls with a stream on one side or both, on tonic's machinery.
 
+mod inward;
+
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,6 +14,7 @@ use prost::Message;
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
 
+use self::inward::Says;
 use super::account::StreamAccount;
 use super::errors::ApiError;
 use super::metadata::{self, Wanted};
@@ -140,6 +143,8 @@ where
         Ok(begun) => begun,
         Err(refused) => return *refused,
     };
+    let request =
+        request.map(|body| inward::bounded(body, Arc::clone(&api), account.inward(), Says::Many));
     let mut open = Some((open, call));
     let service = tower::service_fn(|request: tonic::Request<Streaming<M>>| {
         let open = open.take();
@@ -180,6 +185,8 @@ where
         Ok(begun) => begun,
         Err(refused) => return *refused,
     };
+    let request =
+        request.map(|body| inward::bounded(body, Arc::clone(&api), account.inward(), Says::One));
     let mut open = Some((open, call));
     let service = tower::service_fn(|request: tonic::Request<M>| {
         let open = open.take();
@@ -246,8 +253,7 @@ async fn begin(
     method: Method,
     request: &Request<Incoming>,
 ) -> Result<(StreamAccount, Wanted, Call), Box<Response<Body>>> {
-    let counters = api.accounts.of(method);
-    counters.started.fetch_add(1, Relaxed);
+    let mut account = StreamAccount::new(&api.accounts, method);
     let checked = match metadata::wanted(request.headers()) {
         Ok(wanted) => wanted.check(api).await.map(|()| wanted),
         Err(status) => Err(status),
@@ -261,12 +267,9 @@ async fn begin(
         Err(status) => Err(status),
     };
     match admitted {
-        Ok((wanted, call)) => {
-            let account = StreamAccount::new(Arc::clone(&api.accounts), method);
-            Ok((account, wanted, call))
-        }
+        Ok((wanted, call)) => Ok((account, wanted, call)),
         Err(status) => {
-            counters.handled[status.code() as usize].fetch_add(1, Relaxed);
+            account.ended(status.code());
             Err(Box::new(status.into_http()))
         }
     }

@@ -51,7 +51,7 @@ where
     })
 }
 
-/// The same, with an answer that `write` makes a body of, and tells its length.
+/// The same, with an answer that `write` makes a body of, and tells the length of the message.
 pub(crate) fn unary_written<C, M, R, F>(
     api: Arc<Api>,
     method: Method,
@@ -108,8 +108,7 @@ where
     let call = admission.call(api, method).await?;
     let message = message_bytes(body, &api.intake, api.limits.receive_bytes_max).await?;
     watch.request_read(message.len());
-    api.accounts
-        .unary_received(method, message.len() + PREFIX_BYTES);
+    api.accounts.unary_received(method, message.len());
     if method == Method::Txn {
         crowd::check(&message, api.limits.txn_ops_max)?;
     }
@@ -172,17 +171,22 @@ fn wanted_bytes(sofar: &[u8], bytes_max: usize) -> Result<usize, Status> {
     }
     let bytes = u32::from_be_bytes([a, b, c, d]) as usize;
     if bytes > bytes_max {
-        return Err(Status::resource_exhausted(format!(
-            "grpc: received message larger than max ({bytes} vs. {bytes_max})"
-        )));
+        return Err(too_large(bytes, bytes_max));
     }
     Ok(PREFIX_BYTES + bytes)
 }
 
-/// The body of one message, with its length.
+/// A message of more bytes than are read, in the words of etcd's gRPC.
+pub(super) fn too_large(bytes: usize, bytes_max: usize) -> Status {
+    Status::resource_exhausted(format!(
+        "grpc: received message larger than max ({bytes} vs. {bytes_max})"
+    ))
+}
+
+/// The body of one message, with the length of the message.
 pub(crate) fn whole(message: &impl Message) -> (Body, usize) {
     let bytes = framed(message);
-    let length = bytes.len();
+    let length = bytes.len() - PREFIX_BYTES;
     (Body::Message(bytes), length)
 }
 

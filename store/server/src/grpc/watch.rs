@@ -10,7 +10,6 @@ mod exchange;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -25,7 +24,6 @@ use tonic::Status;
 use self::codec::{WatchAnswer, encoded};
 use self::exchange::{Exchange, Step};
 use super::errors::{ApiError, watch_reason};
-use super::method::Method;
 use super::stream::Messages;
 use super::translate;
 use crate::call::Call;
@@ -64,8 +62,6 @@ impl Watching {
     async fn next(&mut self) -> Option<Result<WatchAnswer, Status>> {
         while !self.ended {
             if let Some(piece) = self.pieces.pop_front() {
-                let counters = self.call.accounts.of(Method::Watch);
-                counters.sent.fetch_add(1, Relaxed);
                 return Some(Ok(piece));
             }
             tokio::select! {
@@ -91,11 +87,6 @@ impl Watching {
 
     async fn take(&mut self, request: pb::WatchRequest) {
         use pb::watch_request::RequestUnion;
-        self.call
-            .accounts
-            .of(Method::Watch)
-            .received
-            .fetch_add(1, Relaxed);
         match request.request_union {
             Some(RequestUnion::CreateRequest(create)) => self.create(spec(create)).await,
             Some(RequestUnion::CancelRequest(cancel)) => {

@@ -5,6 +5,7 @@
 
 mod call;
 mod objects;
+mod pieces;
 mod text;
 
 use std::fmt::Display;

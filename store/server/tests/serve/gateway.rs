@@ -1,5 +1,7 @@
 //! Streams over the JSON gateway: requests one after the other, answers line by line.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
@@ -13,6 +15,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 
+use super::http::get_at;
+use super::metrics::call_sample;
 use super::running::{Running, start};
 
 type Said = Result<Frame<Bytes>, std::convert::Infallible>;
@@ -239,4 +243,61 @@ async fn an_election_is_observed() {
     let (mut ear, ()) = tokio::join!(observed, campaign);
     assert_eq!(ear.status, 200);
     assert_eq!(ear.result().await["kv"]["value"], "bWU=");
+}
+
+/// etcd's gateway is a client of its own port, so that its streams are counted as all others.
+#[tokio::test]
+async fn streams_are_counted_as_calls() {
+    let store = start().await;
+    let (mouth, said) = body();
+    mouth.say(r#"{"create_request":{"key":"Zm9v"}}"#);
+    let mut watch = ask(&store, "/v3/watch", said).await;
+    assert_eq!(watch.result().await, json!({"created": true}));
+    store.put("foo", "bar").await;
+    assert!(watch.result().await["events"].is_array());
+    let mut renewals = ask_all(&store, "/v3/lease/keepalive", r#"{"ID":7}{"ID":8}"#).await;
+    while renewals.line().await.is_some() {}
+    let mut wrong = ask_all(&store, "/v3/lease/keepalive", "x").await;
+    while wrong.line().await.is_some() {}
+    let mut snapshot = ask_all(&store, "/v3/maintenance/snapshot", "{}").await;
+    let mut pieces = 0;
+    while snapshot.line().await.is_some() {
+        pieces += 1;
+    }
+    // What is no request is none.
+    let none = ask_all(&store, "/v3/maintenance/snapshot", "x").await;
+    assert_eq!(none.status, 400);
+    drop((watch, mouth));
+    let watch = ("Watch", "Watch");
+    let handled = "grpc_server_handled_total";
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let page = loop {
+        let page = get_at(store.address(), "/metrics").await;
+        if call_sample(&page, handled, watch, Some("Canceled")) == 1 {
+            break page;
+        }
+        assert!(std::time::Instant::now() < deadline, "{page}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let renewals = ("Lease", "LeaseKeepAlive");
+    let snapshot = ("Maintenance", "Snapshot");
+    let [started, received, sent] =
+        ["started", "msg_received", "msg_sent"].map(|what| format!("grpc_server_{what}_total"));
+    for (name, of, code, wanted) in [
+        (&*started, watch, None, 1),
+        (&received, watch, None, 1),
+        (&sent, watch, None, 2),
+        (&started, renewals, None, 2),
+        (&received, renewals, None, 2),
+        (&sent, renewals, None, 2),
+        (handled, renewals, Some("OK"), 1),
+        (handled, renewals, Some("InvalidArgument"), 1),
+        (&started, snapshot, None, 1),
+        (&received, snapshot, None, 1),
+        (&sent, snapshot, None, pieces),
+        (handled, snapshot, Some("OK"), 1),
+    ] {
+        let found = call_sample(&page, name, of, code);
+        assert_eq!(found, wanted, "{name} {of:?} {code:?}\n{page}");
+    }
 }

@@ -21,7 +21,13 @@ pub(crate) async fn get_at(address: SocketAddr, path: &str) -> String {
     ask_at(address, Method::GET, path, "").await.into_body()
 }
 
-async fn ask_at(address: SocketAddr, method: Method, path: &str, body: &str) -> Response<String> {
+/// Asks a server, whichever it is.
+pub(crate) async fn ask_at(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    body: &str,
+) -> Response<String> {
     let stream = TcpStream::connect(address).await.unwrap();
     let io = TokioIo::new(stream);
     let (mut sender, connection) = http1::handshake(io).await.unwrap();

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use prost::Message as _;
 use store_proto::etcdserverpb as pb;
+use tokio_stream::StreamExt as _;
 
 use super::http::get_at;
 use super::running::{bytes, start, start_with};
@@ -195,18 +197,6 @@ async fn requests_of_the_gateway_are_counted_as_calls() {
         said_to(&store, &post("/v3/kv/range", body.as_bytes())).await;
     }
     let page = get_at(store.address(), "/metrics").await;
-    let of = r#"grpc_type="unary",grpc_service="etcdserverpb.KV",grpc_method="Range""#;
-    let labels: BTreeSet<&str> = of.split(',').collect();
-    let sample = |name: &str, code: Option<&str>| {
-        let line = page.lines().find(|line| {
-            let (found, rest) = line.split_once('{').unwrap_or((line, ""));
-            found == name
-                && labels.iter().all(|label| rest.contains(label))
-                && code.is_none_or(|code| rest.contains(&format!("grpc_code=\"{code}\"")))
-        });
-        let value = line.and_then(|line| line.rsplit(' ').next());
-        value.map_or(0, |value| value.parse().unwrap())
-    };
     for (name, code, wanted) in [
         ("grpc_server_started_total", None, 3),
         ("grpc_server_msg_received_total", None, 3),
@@ -214,6 +204,88 @@ async fn requests_of_the_gateway_are_counted_as_calls() {
         ("grpc_server_handled_total", Some("OK"), 2),
         ("grpc_server_handled_total", Some("InvalidArgument"), 1),
     ] {
-        assert_eq!(sample(name, code), wanted, "{name} {code:?}\n{page}");
+        let of = call_sample(&page, name, ("KV", "Range"), code);
+        assert_eq!(of, wanted, "{name} {code:?}\n{page}");
+    }
+}
+
+/// What a page says about a method, its calls that ended with a code or all of them.
+pub(crate) fn call_sample(
+    page: &str,
+    name: &str,
+    (service, method): (&str, &str),
+    code: Option<&str>,
+) -> u64 {
+    let service = format!("grpc_service=\"etcdserverpb.{service}\"");
+    let method = format!("grpc_method=\"{method}\"");
+    let code = code.map(|code| format!("grpc_code=\"{code}\""));
+    let line = page.lines().find(|line| {
+        let (found, rest) = line.split_once('{').unwrap_or((line, ""));
+        let labels = [Some(&service), Some(&method), code.as_ref()];
+        found == name && labels.iter().flatten().all(|label| rest.contains(*label))
+    });
+    let value = line.and_then(|line| line.rsplit(' ').next());
+    value.map_or(0, |value| value.parse().unwrap())
+}
+
+/// As etcd counts them: what it encodes and decodes, without the five bytes that go before each on the wire.
+#[tokio::test]
+async fn bytes_are_those_of_messages() {
+    let store = start().await;
+    let counted = async || {
+        let page = get_at(store.address(), "/metrics").await;
+        let samples = samples(&page);
+        ["received", "sent"].map(|way| {
+            let name = format!("etcd_network_client_grpc_{way}_bytes_total");
+            samples[&*name] as usize
+        })
+    };
+    let create = pb::WatchRequest {
+        request_union: Some(pb::watch_request::RequestUnion::CreateRequest(
+            pb::WatchCreateRequest {
+                key: bytes("k"),
+                ..Default::default()
+            },
+        )),
+    };
+    let put = pb::PutRequest {
+        key: bytes("k"),
+        value: bytes("value"),
+        ..Default::default()
+    };
+    let all = pb::RangeRequest {
+        key: bytes("k"),
+        ..Default::default()
+    };
+    let before = counted().await;
+    let two = [create.clone(), create.clone()];
+    let requests = tokio_stream::iter(two).chain(tokio_stream::pending());
+    let watch = store.watch().watch(requests).await;
+    let mut answers = watch.unwrap().into_inner();
+    let mut sent = 0;
+    for _ in 0..2 {
+        sent += answers.message().await.unwrap().unwrap().encoded_len();
+    }
+    let answer = store.kv().put(put.clone()).await.unwrap();
+    sent += answer.into_inner().encoded_len();
+    for _ in 0..2 {
+        sent += answers.message().await.unwrap().unwrap().encoded_len();
+    }
+    let answer = store.kv().range(all.clone()).await.unwrap().into_inner();
+    sent += answer.encoded_len();
+    let received = 2 * create.encoded_len() + put.encoded_len() + all.encoded_len();
+    let after = counted().await;
+    assert_eq!(
+        [after[0] - before[0], after[1] - before[1]],
+        [received, sent]
+    );
+    let page = get_at(store.address(), "/metrics").await;
+    for (name, wanted) in [
+        ("grpc_server_started_total", 1),
+        ("grpc_server_msg_received_total", 2),
+        ("grpc_server_msg_sent_total", 4),
+    ] {
+        let of = call_sample(&page, name, ("Watch", "Watch"), None);
+        assert_eq!(of, wanted, "{name}");
     }
 }

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use end_to_end::authority::{Authority, Holder};
+use prost::Message as _;
+use store_proto::etcdserverpb as pb;
+use store_proto::etcdserverpb::watch_request::RequestUnion;
 use store_server::config::address::Address;
 use store_server::config::security::Tls;
 use store_transport::tls::{CertificateFiles, Settings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
-use super::running::start_with;
+use super::running::{bytes, start_with};
 
 /// How long the servers here are patient.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -20,22 +25,33 @@ const LONG: Duration = Duration::from_secs(20);
 /// Of each kind, at once.
 const CROWD: usize = 50;
 
-/// A gRPC call of which the head has come and some of the message.
-fn call() -> Vec<u8> {
-    let path = b"/etcdserverpb.KV/Put";
+/// A gRPC call of which the head has come, and of its messages so much.
+fn call(path: &str, messages: &[u8]) -> Vec<u8> {
+    let path_bytes = u8::try_from(path.len()).unwrap();
     let block = [
-        &b"\x83\x86\x44\x14"[..],
-        path,
+        &b"\x83\x86\x44"[..],
+        &[path_bytes],
+        path.as_bytes(),
         b"\x41\x01x\x5f\x10application/grpc",
     ]
     .concat();
-    let mut wire = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
-    wire.extend([0, 0, u8::try_from(block.len()).unwrap(), 1, 4, 0, 0, 0, 1]);
-    wire.extend(&block);
-    // Five bytes of prefix that announce 256, and three of those.
-    wire.extend(b"\0\0\x08\0\0\0\0\0\x01\0\0\0\x01\0\x0a\x01a");
-    wire
+    let frame = |kind: u8, flags: u8, payload: &[u8]| {
+        let bytes = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, bytes, kind, flags, 0, 0, 0, 1], payload].concat()
+    };
+    [
+        &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"[..],
+        &frame(1, 4, &block),
+        &frame(0, 0, messages),
+    ]
+    .concat()
 }
+
+/// Five bytes of prefix that announce 256, and three of those.
+const HALF: &[u8] = b"\0\0\0\x01\0\x0a\x01a";
+
+/// DEADLINE_EXCEEDED, a digit in the code of HTTP/2's headers.
+const STATUS_4: &[u8] = b"\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x81\x6b";
 
 /// Says so much and no more; what comes until the server closes, or until `enough` of it has come.
 async fn heard(address: std::net::SocketAddr, said: &[u8], enough: Option<&[u8]>) -> Vec<u8> {
@@ -62,6 +78,13 @@ async fn heard(address: std::net::SocketAddr, said: &[u8], enough: Option<&[u8]>
         String::from_utf8_lossy(said)
     );
     heard
+}
+
+/// A call ends with a status that says why.
+async fn ended_in_time(address: std::net::SocketAddr, said: Vec<u8>) {
+    let heard = heard(address, &said, Some(STATUS_4)).await;
+    let told = heard.windows(STATUS_4.len()).any(|part| part == STATUS_4);
+    assert!(told, "{}: {heard:x?}", String::from_utf8_lossy(&said));
 }
 
 #[tokio::test]
@@ -91,15 +114,7 @@ async fn who_stands_still_is_closed_and_nobody_waits() {
         });
     }
     // A call is refused; its connection may have others.
-    crowd.spawn(async move {
-        // DEADLINE_EXCEEDED, a digit in the code of HTTP/2's headers.
-        let grpc_status_4 = b"\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x81\x6b";
-        let heard = heard(address, &call(), Some(grpc_status_4)).await;
-        assert!(
-            heard.windows(11).any(|part| part == grpc_status_4),
-            "{heard:x?}"
-        );
-    });
+    crowd.spawn(ended_in_time(address, call("/etcdserverpb.KV/Put", HALF)));
     // Those who do not are served meanwhile.
     let mut puts = 0;
     while crowd.try_join_next().is_none() || puts < 10 {
@@ -110,6 +125,93 @@ async fn who_stands_still_is_closed_and_nobody_waits() {
         ended.unwrap();
     }
     store.put("k", "v").await;
+}
+
+/// Streams are idle for ever between messages, and end when one is half there.
+#[tokio::test]
+async fn streams_stand_still_between_messages_alone() {
+    let store = start_with(|config| config.patience = PATIENCE).await;
+    let address = store.address();
+    let grant = pb::LeaseGrantRequest { ttl: 60, id: 7 };
+    store.lease().lease_grant(grant).await.unwrap();
+    // Two that are idle and whole, and one that has not said anything.
+    let (watches, taken) = mpsc::channel(1);
+    watches.send(creation("k")).await.unwrap();
+    let events = store.watch().watch(ReceiverStream::new(taken)).await;
+    let mut events = events.unwrap().into_inner();
+    assert!(events.message().await.unwrap().unwrap().created);
+    let (renewals, taken) = mpsc::channel(1);
+    let renew = pb::LeaseKeepAliveRequest { id: 7 };
+    renewals.send(renew).await.unwrap();
+    let mut lease = store.lease();
+    let renewed = lease.lease_keep_alive(ReceiverStream::new(taken)).await;
+    let mut renewed = renewed.unwrap().into_inner();
+    assert_eq!(renewed.message().await.unwrap().unwrap().ttl, 60);
+    let (silent, taken) = mpsc::channel(1);
+    let heard_late = tokio::spawn({
+        let mut watch = store.watch();
+        async move { watch.watch(ReceiverStream::new(taken)).await }
+    });
+
+    // What the others wait for.
+    let mut crowd = tokio::task::JoinSet::new();
+    let whole = framed(&creation("a").encode_to_vec());
+    for (path, messages) in [
+        ("Watch/Watch", HALF),
+        ("Watch/Watch", &b"\0\0"[..]),
+        ("Watch/Watch", &[&whole, HALF].concat()[..]),
+        ("Lease/LeaseKeepAlive", HALF),
+        // One message, which is to be there at once.
+        ("Maintenance/Snapshot", b""),
+        ("KV/RangeStream", HALF),
+    ] {
+        let said = call(&format!("/etcdserverpb.{path}"), messages);
+        for _ in 0..CROWD {
+            crowd.spawn(ended_in_time(address, said.clone()));
+        }
+    }
+    let head = "POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{\"create\r\n";
+    let whole = head.replace("8\r\n{", "2a\r\n{\"create_request\":{\"key\":\"aw==\"}} {");
+    for (said, status) in [(head.to_owned(), "504"), (whole, "200")] {
+        crowd.spawn(async move {
+            let heard = heard(address, said.as_bytes(), None).await;
+            let heard = String::from_utf8_lossy(&heard).into_owned();
+            assert!(heard.starts_with(&format!("HTTP/1.1 {status}")), "{heard}");
+            let code = tonic::Code::DeadlineExceeded as i32;
+            assert!(
+                heard.contains(&format!(r#"{{"error":{{"code":{code},"#)),
+                "{heard}"
+            );
+        });
+    }
+    while let Some(ended) = crowd.join_next().await {
+        ended.unwrap();
+    }
+
+    // Their patience was at its end; those that are whole go on.
+    store.put("k", "v").await;
+    assert_eq!(events.message().await.unwrap().unwrap().events.len(), 1);
+    renewals.send(renew).await.unwrap();
+    assert_eq!(renewed.message().await.unwrap().unwrap().ttl, 60);
+    silent.send(creation("k")).await.unwrap();
+    let mut late = heard_late.await.unwrap().unwrap().into_inner();
+    assert!(late.message().await.unwrap().unwrap().created);
+}
+
+fn creation(key: &str) -> pb::WatchRequest {
+    let create = pb::WatchCreateRequest {
+        key: bytes(key),
+        ..Default::default()
+    };
+    pb::WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(create)),
+    }
+}
+
+/// A message with its prefix.
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap();
+    [&[0], &length.to_be_bytes()[..], message].concat()
 }
 
 #[tokio::test]

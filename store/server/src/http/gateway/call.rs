@@ -15,17 +15,18 @@ use serde::de::DeserializeOwned;
 use tonic::{Code, Status};
 
 use super::objects::Objects;
-use super::{http_status, malformed, refused, text};
+use super::{http_status, malformed, pieces, refused, text};
 use crate::api::Api;
 use crate::auth::Admission;
 use crate::body::Body;
 use crate::call::Call;
+use crate::grpc::account::{StreamAccount, Tally};
+use crate::grpc::large::{self, Ranged};
 use crate::grpc::metadata::{self, Wanted};
 use crate::grpc::method::Method;
 use crate::grpc::services::{Answer, Arrival};
 use crate::grpc::stream::{Messages, led};
 use crate::grpc::txn::crowd;
-use crate::grpc::unary::PREFIX_BYTES;
 use crate::http::{JSON, json, response};
 
 /// Headers of the gRPC answer that the gateway passes on come under this name.
@@ -102,6 +103,61 @@ impl Arrived {
     }
 }
 
+impl Arrived {
+    /// One message each way, and an answer that `write` makes of the message, with the length that has over gRPC.
+    async fn unary_written<C, M, R, F>(
+        self,
+        serve: impl FnOnce(C, M) -> F + Send,
+        write: impl FnOnce(R) -> Result<(Response<Body>, usize), Status> + Send,
+    ) -> Response<Body>
+    where
+        C: From<Call> + Send,
+        M: Message + Default + DeserializeOwned + Send,
+        F: Future<Output = Result<R, Status>> + Send,
+    {
+        let began = Instant::now();
+        let (accounts, method) = (Arc::clone(&self.api.accounts), self.method);
+        accounts.gateway_requests.fetch_add(1, Relaxed);
+        let (call, message) = match self.asked::<M>().await {
+            Ok(asked) => asked,
+            Err(status) => return refused(&status),
+        };
+        accounts.of(method).started.fetch_add(1, Relaxed);
+        accounts.unary_received(method, message.encoded_len());
+        let answer = match call {
+            Ok((_, call)) => serve(call.into(), message).await,
+            Err(status) => Err(status),
+        };
+        let answer = answer.and_then(write);
+        let (code, bytes) = match &answer {
+            Ok((_, bytes)) => (Code::Ok, *bytes),
+            Err(status) => (status.code(), 0),
+        };
+        accounts.unary_answered(method, code, bytes, began.elapsed());
+        match answer {
+            Ok((mut response, _)) => {
+                response.headers_mut().insert(OF_GRPC, grpc());
+                response
+            }
+            Err(status) => refused(&status),
+        }
+    }
+
+    /// Who calls, or why not, and the one message of a request; what is no request is an error, and counts as none, as
+    /// in etcd.
+    async fn asked<M>(self) -> Result<(Result<(Wanted, Call), Status>, M), Status>
+    where
+        M: DeserializeOwned + Default,
+    {
+        let call = self.admitted().await;
+        let message = match &call {
+            Ok(_) => self.message().await?,
+            Err(_) => M::default(),
+        };
+        Ok((call, message))
+    }
+}
+
 impl Arrival for Arrived {
     async fn unary<C, M, R, F>(self, serve: impl FnOnce(C, M) -> F + Send) -> Response<Body>
     where
@@ -110,37 +166,22 @@ impl Arrival for Arrived {
         R: Message + Serialize,
         F: Future<Output = Result<R, Status>> + Send,
     {
-        let began = Instant::now();
-        let (accounts, method) = (Arc::clone(&self.api.accounts), self.method);
-        accounts.gateway_requests.fetch_add(1, Relaxed);
-        let call = self.admitted().await;
-        let message: M = match &call {
-            Ok(_) => match self.message().await {
-                Ok(message) => message,
-                // What is no request counts as none, as in etcd.
-                Err(status) => return refused(&status),
-            },
-            Err(_) => M::default(),
-        };
-        accounts.of(method).started.fetch_add(1, Relaxed);
-        accounts.unary_received(method, message.encoded_len() + PREFIX_BYTES);
-        let answer = match call {
-            Ok((_, call)) => serve(call.into(), message).await,
-            Err(status) => Err(status),
-        };
-        let (code, bytes) = match &answer {
-            Ok(answer) => (Code::Ok, answer.encoded_len() + PREFIX_BYTES),
-            Err(status) => (status.code(), 0),
-        };
-        accounts.unary_answered(method, code, bytes, began.elapsed());
-        match answer {
-            Ok(answer) => {
-                let mut response = json(StatusCode::OK, &answer);
-                response.headers_mut().insert(OF_GRPC, grpc());
-                response
+        let written = |answer: R| Ok((json(StatusCode::OK, &answer), answer.encoded_len()));
+        self.unary_written(serve, written).await
+    }
+
+    async fn range(self) -> Response<Body> {
+        let written = |ranged: Ranged| {
+            let bytes = ranged.bytes()?;
+            if !Ranged::is_large(bytes) {
+                let (answer, _) = ranged.into_parts();
+                return Ok((json(StatusCode::OK, &answer), bytes));
             }
-            Err(status) => refused(&status),
-        }
+            let body = pieces::body(ranged)
+                .map_err(|error| Status::internal(format!("write an answer as JSON: {error}")))?;
+            Ok((response(StatusCode::OK, JSON, body), bytes))
+        };
+        self.unary_written(large::range, written).await
     }
 
     async fn server<C, M, A, S, F>(self, open: impl FnOnce(C, M) -> F + Send) -> Response<Body>
@@ -151,17 +192,26 @@ impl Arrival for Arrived {
         S: Stream<Item = Result<A, Status>> + Send + 'static,
         F: Future<Output = Result<S, Status>> + Send,
     {
-        self.api.accounts.gateway_requests.fetch_add(1, Relaxed);
-        let absence = self.api.absence.clone();
-        let opened = async {
-            let (wanted, call) = self.admitted().await?;
-            let message = self.message().await?;
-            let answers = open(call.into(), message).await?;
-            Ok(led(wanted, absence, answers))
+        let (api, method) = (Arc::clone(&self.api), self.method);
+        api.accounts.gateway_requests.fetch_add(1, Relaxed);
+        let (call, message) = match self.asked::<M>().await {
+            Ok(asked) => asked,
+            Err(status) => return refused(&status),
         };
-        match opened.await {
-            Ok(answers) => lines(answers).await,
-            Err(status) => refused(&status),
+        let mut account = StreamAccount::new(&api.accounts, method);
+        account.inward().received(Tally::one(message.encoded_len()));
+        let opened = match call {
+            Ok((wanted, call)) => open(call.into(), message)
+                .await
+                .map(|answers| led(wanted, api.absence.clone(), answers)),
+            Err(status) => Err(status),
+        };
+        match opened {
+            Ok(answers) => lines(answers, account).await,
+            Err(status) => {
+                account.ended(status.code());
+                refused(&status)
+            }
         }
     }
 
@@ -177,22 +227,34 @@ impl Arrival for Arrived {
         F: Future<Output = S> + Send,
     {
         self.api.accounts.gateway_requests.fetch_add(1, Relaxed);
+        let mut account = StreamAccount::new(&self.api.accounts, self.method);
         match self.admitted().await {
             Ok((wanted, call)) => {
                 let absence = self.api.absence.clone();
                 let bytes_max = json_bytes_max(self.api.limits.receive_bytes_max);
-                let requests = Objects::new(self.request.into_body(), bytes_max).stream();
+                let requests = Objects::new(self.api, self.request.into_body(), bytes_max);
+                let inward = account.inward();
+                let requests = requests
+                    .stream()
+                    .inspect(move |request: &Result<M, Status>| {
+                        if let Ok(request) = request {
+                            inward.received(Tally::one(request.encoded_len()));
+                        }
+                    });
                 let answers = open(call.into(), requests.boxed()).await;
-                lines(led(wanted, absence, answers)).await
+                lines(led(wanted, absence, answers), account).await
             }
-            Err(status) => refused(&status),
+            Err(status) => {
+                account.ended(status.code());
+                refused(&status)
+            }
         }
     }
 }
 
 /// Answers with a line for each message. An error before the first decides the status, one behind it is the last
 /// line.
-async fn lines<A, S>(answers: S) -> Response<Body>
+async fn lines<A, S>(answers: S, mut account: StreamAccount) -> Response<Body>
 where
     A: Answer,
     S: Stream<Item = Result<A, Status>> + Send + 'static,
@@ -205,9 +267,22 @@ where
     };
     let lines = stream::iter(first)
         .chain(answers)
-        .map(|answer| match answer {
-            Ok(answer) => line(&Line::Result(answer.into_message())),
-            Err(error) => line(&Line::<()>::Error(Broken::new(&error))),
+        .map(Some)
+        .chain(stream::iter([None]))
+        .map(move |answer| match answer {
+            Some(Ok(answer)) => {
+                let message = answer.into_message();
+                account.sent(Tally::one(message.encoded_len()));
+                line(&Line::Result(message))
+            }
+            Some(Err(error)) => {
+                account.ended(error.code());
+                line(&Line::<()>::Error(Broken::new(&error)))
+            }
+            None => {
+                account.ended(Code::Ok);
+                None
+            }
         });
     let mut response = response(status, JSON, Body::Lines(lines.filter_map(ready).boxed()));
     if status == StatusCode::OK {

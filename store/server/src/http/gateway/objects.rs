@@ -1,16 +1,22 @@
 //! JSON objects that come one after the other in a body: the requests of a stream.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use futures::Stream;
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
 use super::{malformed, text};
+use crate::api::Api;
 use crate::grpc::errors::ApiError;
+use crate::intake::{Intake, Unread};
+
+/// Room that is taken at least for an object that is half there: a piece of a body.
+const ROOM_BYTES_MIN: usize = 16 << 10;
 
 /// Finds where objects end, in bytes that come in pieces; looks at each byte once.
 #[derive(Debug, Default)]
@@ -53,26 +59,35 @@ impl Splitter {
     }
 }
 
-/// Requests on their way in.
+/// Requests on their way in. Between them they may stand still for ever; one that was begun goes on, and has room in
+/// memory, or they end.
 pub(super) struct Objects<M> {
     body: Incoming,
+    api: Arc<Api>,
     /// Read and not yet given out.
     bytes: BytesMut,
     splitter: Splitter,
     /// Longest object that is taken.
     bytes_max: usize,
+    /// For an object that is half there.
+    room: Option<OwnedSemaphorePermit>,
+    /// How much room that is.
+    room_bytes: usize,
     ended: bool,
     message: PhantomData<fn() -> M>,
 }
 
 impl<M: DeserializeOwned + Default + Send + 'static> Objects<M> {
     /// The objects in a body.
-    pub(super) fn new(body: Incoming, bytes_max: usize) -> Self {
+    pub(super) fn new(api: Arc<Api>, body: Incoming, bytes_max: usize) -> Self {
         Self {
             body,
+            api,
             bytes: BytesMut::new(),
             splitter: Splitter::default(),
             bytes_max,
+            room: None,
+            room_bytes: 0,
             ended: false,
             message: PhantomData,
         }
@@ -86,21 +101,42 @@ impl<M: DeserializeOwned + Default + Send + 'static> Objects<M> {
                 Ok(None) => {}
                 Err(refused) => return self.end(refused),
             }
-            match self.body.frame().await {
-                Some(Ok(frame)) => {
-                    let data: Bytes = frame.into_data().unwrap_or_default();
-                    self.bytes.extend_from_slice(&data);
-                }
-                Some(Err(error)) => {
-                    return self.end(malformed(format_args!(
-                        "the request was not read to its end: {error}"
-                    )));
-                }
-                None if self.bytes.is_empty() => self.ended = true,
-                None => return self.end(malformed("the request ends inside an object")),
+            if let Err(unread) = self.read().await {
+                return self.end(match unread {
+                    Unread::Broken(_) => malformed(unread),
+                    unread => unread.into(),
+                });
+            }
+            if self.ended && !self.bytes.is_empty() {
+                return self.end(malformed("the request ends inside an object"));
             }
         }
         None
+    }
+
+    /// Reads on; safe to cancel.
+    async fn read(&mut self) -> Result<(), Unread> {
+        let piece = if self.bytes.is_empty() {
+            (self.room, self.room_bytes) = (None, 0);
+            Intake::piece_in_time(&mut self.body).await?
+        } else {
+            // Nobody says how long it will be: room for twice of what is there.
+            if self.bytes.len() > self.room_bytes {
+                let more = self.bytes.len().max(ROOM_BYTES_MIN);
+                let room = self.api.intake.room(more).await?;
+                match &mut self.room {
+                    Some(taken) => taken.merge(room),
+                    None => self.room = Some(room),
+                }
+                self.room_bytes += more;
+            }
+            self.api.intake.piece(&mut self.body).await?
+        };
+        match piece {
+            Some(piece) => self.bytes.extend_from_slice(&piece),
+            None => self.ended = true,
+        }
+        Ok(())
     }
 
     fn end(&mut self, refused: Status) -> Option<Result<M, Status>> {
