@@ -311,6 +311,11 @@ impl Machine {
         &self.book
     }
 
+    /// The newest snapshot.
+    pub fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
+    }
+
     /// The revision of the newest snapshot; `None` before the first.
     pub fn revision(&self) -> Option<i64> {
         self.snapshot.as_ref().map(Snapshot::revision)

@@ -24,6 +24,23 @@ pub use self::redis::Redis;
 pub use self::store::Store;
 pub use self::vault::{Login, Vault};
 pub use self::zookeeper::ZooKeeper;
+use crate::config::BackendKind;
+
+/// The backend of a kind; `seed` spreads the retries of many agents.
+pub(crate) fn of(kind: &BackendKind, seed: u64) -> Box<dyn Backend> {
+    match kind {
+        BackendKind::Store(connect) => Box::new(Store {
+            connect: connect.clone(),
+            seed,
+        }),
+        BackendKind::Environment => Box::new(Environment::new(crate::run::environment())),
+        BackendKind::Files(files) => Box::new(files.clone()),
+        BackendKind::Consul(consul) => Box::new(consul.clone()),
+        BackendKind::Redis(redis) => Box::new(redis.clone()),
+        BackendKind::Vault(vault) => Box::new(vault.clone()),
+        BackendKind::ZooKeeper(zookeeper) => Box::new(zookeeper.clone()),
+    }
+}
 
 /// A kind of source.
 pub trait Backend: Send + Sync {

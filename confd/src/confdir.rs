@@ -82,7 +82,8 @@ pub fn load(confdir: &Path, defaults: &Defaults) -> Result<Units, ConfdirError> 
     Ok(units)
 }
 
-fn refuse_duplicates(units: &mut Units) {
+/// Turns what wants another's destination into a fault.
+pub(crate) fn refuse_duplicates(units: &mut Units) {
     let resources: Vec<Resource> = units
         .values()
         .flatten()

@@ -135,6 +135,32 @@ fn target(disk: &dyn Disk, dest: &Path) -> Result<Target, FileError> {
     }
 }
 
+/// Whether nothing stands at a destination.
+///
+/// # Errors
+/// It cannot be looked at.
+pub fn is_gone(disk: &dyn Disk, dest: &Path) -> Result<bool, FileError> {
+    let stat = disk.stat(dest).map_err(io_error("look at", dest))?;
+    Ok(stat.is_none())
+}
+
+/// Removes a file for good: what it was stays away also when the machine fails. Of a link only the link goes.
+///
+/// # Errors
+/// It cannot be removed, or is no file.
+pub fn remove(disk: &dyn Disk, dest: &Path) -> Result<(), FileError> {
+    let stat = disk.stat(dest).map_err(io_error("look at", dest))?;
+    if stat.is_some_and(|stat| matches!(stat.kind, Kind::Directory | Kind::Special)) {
+        return Err(FileError::Unfit {
+            path: dest.to_owned(),
+            problem: "is not a regular file",
+        });
+    }
+    disk.remove(dest).map_err(io_error("remove", dest))?;
+    let folder = dest.parent().unwrap_or(Path::new("/"));
+    disk.sync_dir(folder).map_err(io_error("sync", folder))
+}
+
 /// Mode and owner the file shall have.
 fn attributes(resource: &Resource, stat: Option<Stat>) -> Result<Attributes, FileError> {
     let uid = resource.owner.as_ref().map(accounts::user).transpose()?;

@@ -26,6 +26,7 @@ pub mod dialect;
 pub mod disk;
 mod drivers;
 pub mod duration;
+pub mod each;
 pub mod engine;
 pub mod explain;
 mod faults;

@@ -79,6 +79,18 @@ pub struct Record {
     /// Content that was taken back because the service did not take it; not applied again.
     #[serde(default)]
     pub bad: Option<ContentHash>,
+    /// Which resource made the file, and for which name, if it makes one for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+}
+
+/// A resource that makes a file for each name, and the name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Name of the resource.
+    pub resource: String,
+    /// The name the file is for.
+    pub name: String,
 }
 
 /// Content that once was proven.
@@ -136,6 +148,32 @@ impl Book {
     /// The record of a destination.
     pub fn record(&self, dest: &Path) -> Option<&Record> {
         self.records.get(dest)
+    }
+
+    /// The file is this resource's. Returns false if that was known already.
+    pub fn own(&mut self, dest: &Path, owner: &Owner) -> bool {
+        let record = self.records.entry(dest.to_owned()).or_default();
+        if record.owner.as_ref() == Some(owner) {
+            return false;
+        }
+        record.owner = Some(owner.clone());
+        self.version += 1;
+        true
+    }
+
+    /// The files of a resource that makes one for each name, and their names.
+    pub fn owned_by<'a>(&'a self, resource: &'a str) -> impl Iterator<Item = (&'a Path, &'a str)> {
+        self.records.iter().filter_map(move |(dest, record)| {
+            let owner = record.owner.as_ref()?;
+            (owner.resource == resource).then_some((dest.as_path(), owner.name.as_str()))
+        })
+    }
+
+    /// There is no such file any more.
+    pub fn forget(&mut self, dest: &Path) {
+        if self.records.remove(dest).is_some() {
+            self.version += 1;
+        }
     }
 
     /// What to do, given whether the file on disk is as desired.

@@ -21,6 +21,7 @@ use crate::defaults::Defaults;
 use crate::engine::EngineName;
 use crate::format::Format;
 use crate::guard::Guard;
+use crate::plan::Owner;
 use crate::reload::Driver;
 
 /// One file to keep.
@@ -66,6 +67,14 @@ pub struct Resource {
     pub quiet_max: Duration,
     /// Shortest time between two reloads; what changes meanwhile waits for its end and goes into one.
     pub min_reload_interval: Duration,
+    /// The path below which each name has a file of its own; `dest` holds `{{name}}` then, see [`crate::each`].
+    pub for_each: Option<String>,
+    /// What becomes of the file of a name that is gone.
+    pub on_missing: OnMissing,
+    /// Which resource this one was made of, and for which name.
+    pub owner_of: Option<Owner>,
+    /// The name is gone: what is left of its file is to go as well.
+    pub gone: bool,
     /// What a group of servers may lose at once.
     pub guard: Option<Guard>,
     /// What becomes of a file whose template reads a key that does not exist.
@@ -81,6 +90,11 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// Whether there shall be no file.
+    pub fn is_removed(&self) -> bool {
+        self.gone && self.on_missing == OnMissing::Delete
+    }
+
     /// Whether there is a service to be told of a new file.
     pub fn is_told(&self) -> bool {
         self.reload_cmd.is_some() || self.reload.is_some()
@@ -95,6 +109,18 @@ impl Resource {
     pub fn is_served(&self) -> bool {
         self.is_told() || self.is_verified()
     }
+}
+
+/// What becomes of the file of a name that is gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnMissing {
+    /// It goes, and the service is told.
+    #[default]
+    Delete,
+    /// It is emptied, and the service is told.
+    Empty,
+    /// It stays.
+    Keep,
 }
 
 /// What a key that does not exist comes to, where the template says nothing itself.
@@ -185,6 +211,8 @@ const KEYS: &[&str] = &[
     "debounce",
     "min_reload_interval",
     "guard",
+    "for_each",
+    "on_missing",
     "missing_keys",
     "output_format",
     "trim_blocks",

@@ -5,6 +5,7 @@
 //! three tasks, and waking another thread for each costs more than all their work.
 
 pub(crate) mod copies;
+pub(crate) mod instances;
 mod jobs;
 mod notice;
 pub(crate) mod preview;
@@ -22,14 +23,15 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use self::instances::Instances;
 use self::jobs::{Answer, Jobs};
 use self::notice::Notice;
 use self::requests::{GoBack, Requests};
 use crate::agent::{Effect, Fault, Input, Machine, Options, Report};
 use crate::announce::Announcement;
-use crate::backends::{Backend, Environment, Source, Store};
+use crate::backends::{self, Backend, Source};
 use crate::confdir::{self, Units};
-use crate::config::{BackendKind, Config};
+use crate::config::Config;
 use crate::engine::Globals;
 use crate::faults::chain;
 use crate::generations::Generations;
@@ -199,18 +201,7 @@ pub(crate) fn load(config: &Config) -> Result<Units, confdir::ConfdirError> {
 
 /// The backend that the configuration asks for.
 pub(crate) fn backend(config: &Config) -> Box<dyn Backend> {
-    match &config.backend {
-        BackendKind::Store(connect) => Box::new(Store {
-            connect: connect.clone(),
-            seed: seed(unix_time()),
-        }),
-        BackendKind::Environment => Box::new(Environment::new(environment())),
-        BackendKind::Files(files) => Box::new(files.clone()),
-        BackendKind::Consul(consul) => Box::new(consul.clone()),
-        BackendKind::Redis(redis) => Box::new(redis.clone()),
-        BackendKind::Vault(vault) => Box::new(vault.clone()),
-        BackendKind::ZooKeeper(zookeeper) => Box::new(zookeeper.clone()),
-    }
+    backends::of(&config.backend, seed(unix_time()))
 }
 
 /// What templates can see of this machine.
@@ -228,6 +219,7 @@ struct Runner {
     machine: Machine,
     backend: Box<dyn Backend>,
     jobs: Jobs,
+    instances: Instances,
     tell: watch::Sender<Status>,
     started: Instant,
     started_unix: Duration,
@@ -276,6 +268,7 @@ impl Runner {
                 config.noop,
             ),
             backend,
+            instances: Instances::default(),
             config,
             tell,
             started: Instant::now(),
@@ -384,7 +377,10 @@ impl Runner {
 
     fn event(&mut self, event: Option<Event>, effects: &mut Vec<Effect>) {
         match event {
-            Some(event) => self.step(Input::Store(event), effects),
+            Some(event) => {
+                self.step(Input::Store(event), effects);
+                self.follow_names(effects);
+            }
             // Nothing will change again; asking on would spin.
             None => self.source = None,
         }
@@ -400,6 +396,8 @@ impl Runner {
             },
             effects,
         );
+        // What was left over may be gone.
+        self.follow_names(effects);
     }
 
     fn go_back(&mut self, request: &GoBack, effects: &mut Vec<Effect>) -> Result<String, String> {
@@ -435,12 +433,27 @@ impl Runner {
                 );
             }
         }
+        self.instances.load(units);
+        self.expand(effects);
+    }
+
+    /// Makes the files' resources anew if there are other names than before.
+    fn follow_names(&mut self, effects: &mut Vec<Effect>) {
+        let (snapshot, book) = (self.machine.snapshot(), self.machine.book());
+        if self.instances.moved(snapshot, book) {
+            self.expand(effects);
+        }
+    }
+
+    fn expand(&mut self, effects: &mut Vec<Effect>) {
+        let (snapshot, book) = (self.machine.snapshot(), self.machine.book());
+        let units = self.instances.make(snapshot, book);
         self.jobs.load(&units);
         let ranges = self.jobs.units().flat_map(|unit| {
             let resource = &unit.resource;
             Scope::new(&resource.prefix, &resource.keys).ranges()
         });
-        let ranges = KeyRange::normalise(ranges.collect());
+        let ranges = KeyRange::normalise(ranges.chain(self.instances.ranges()).collect());
         let inputs: BTreeMap<_, _> = units
             .into_iter()
             .map(|(name, unit)| (name, unit.map(|unit| (&unit).into())))
@@ -546,7 +559,7 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-fn environment() -> impl Iterator<Item = (String, String)> {
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     // Variables that are not text cannot be shown by a template.
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

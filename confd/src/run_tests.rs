@@ -46,6 +46,15 @@ impl Memory {
     }
 }
 
+impl Memory {
+    fn remove(&self, key: &str) {
+        self.keys.send_modify(|(revision, keys)| {
+            *revision += 1;
+            keys.remove(key);
+        });
+    }
+}
+
 fn entry(value: &str) -> Entry {
     Entry {
         value: Bytes::copy_from_slice(value.as_bytes()),
@@ -492,4 +501,128 @@ async fn three_hundred_changes_in_a_burst_are_few_passes() {
         resource(&status, "web").passes - before
     );
     agent.stop().await;
+}
+
+/// A resource that makes `out/<name>.conf` for each name below `/sites`, and tells `log` of each reload.
+fn sites(home: &Home, more: &str) {
+    home.template("sites", "{{ vars.each }}={{ getv(key='/port') }}");
+    let text = format!(
+        "src: sites.tera\ndest: {}/{{{{name}}}}.conf\nfor_each: /sites\nprefix: '/sites/{{{{name}}}}'\nkeys: [/]\n\
+         quiet_min: 0\nreload_cmd: echo {{{{name}}}} >> {}\n{more}",
+        home.path("out").display(),
+        home.path("log").display(),
+    );
+    home.write("confd/conf.d/sites.yaml", &text);
+}
+
+#[tokio::test]
+async fn each_name_has_a_file_that_goes_with_it() {
+    let home = Home::new();
+    sites(&home, "");
+    home.memory
+        .put(&[("/sites/a/port", "1"), ("/sites/b/port", "2")]);
+    home.write("out/foreign.conf", "nobody's");
+    let agent = home.start().await;
+    wait_for(&agent, "two files", |status| {
+        status.ready && status.resources.len() == 2
+    })
+    .await;
+    assert_eq!(home.read("out/a.conf"), "a=1");
+    assert_eq!(home.read("out/b.conf"), "b=2");
+    home.memory.put(&[("/sites/c/port", "3")]);
+    wait_for(&agent, "a third", |status| {
+        status.ready && status.resources.len() == 3
+    })
+    .await;
+    home.memory.remove("/sites/b/port");
+    wait_for(&agent, "the end of one", |status| {
+        status.ready && status.resources.len() == 2
+    })
+    .await;
+    assert_eq!(
+        names(&home.path("out")),
+        ["a.conf", "c.conf", "foreign.conf"]
+    );
+    let mut told: Vec<String> = home.read("log").lines().map(str::to_owned).collect();
+    told.sort();
+    assert_eq!(
+        told,
+        ["a", "b", "b", "c"],
+        "the service is told of the end, too"
+    );
+    agent.stop().await;
+    // Nobody was there when these went; one more stands elsewhere from now on.
+    home.memory.remove("/sites/a/port");
+    let text = home.read("confd/conf.d/sites.yaml");
+    home.write(
+        "confd/conf.d/sites.yaml",
+        &text.replace("{{name}}.conf", "new-{{name}}.conf"),
+    );
+    let agent = home.start().await;
+    wait_for(&agent, "the new place", |status| {
+        status.ready && status.resources.len() == 1
+    })
+    .await;
+    assert_eq!(names(&home.path("out")), ["foreign.conf", "new-c.conf"]);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_whose_reload_fails_is_gone_until_the_service_is_told() {
+    let home = Home::new();
+    let up = home.path("up");
+    sites(&home, "rollback: false\n");
+    let text = home.read("confd/conf.d/sites.yaml");
+    let told = format!("reload_cmd: test -e {} && echo", up.display());
+    home.write(
+        "confd/conf.d/sites.yaml",
+        &text.replace("reload_cmd: echo", &told),
+    );
+    home.memory.put(&[("/sites/a/port", "1")]);
+    std::fs::write(&up, "").unwrap();
+    let agent = home.start().await;
+    wait_for(&agent, "the file", |status| {
+        status.ready && status.resources.len() == 1
+    })
+    .await;
+    std::fs::remove_file(&up).unwrap();
+    home.memory.remove("/sites/a/port");
+    wait_for(&agent, "the fault", |status| {
+        resource(status, "sites/a").stale.is_some()
+    })
+    .await;
+    assert_eq!(names(&home.path("out")), [""; 0]);
+    agent.stop().await;
+    std::fs::write(&up, "").unwrap();
+    let agent = home.start().await;
+    wait_for(&agent, "nothing left", |status| {
+        status.finished.is_none() && status.source.revision > 0 && status.resources.is_empty()
+    })
+    .await;
+    assert_eq!(home.read("log"), "a\na\n");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_left_is_emptied_or_kept_if_so_wished() {
+    for (policy, left) in [("empty", ""), ("keep", "a=1")] {
+        let home = Home::new();
+        sites(&home, &format!("on_missing: {policy}\n"));
+        home.memory
+            .put(&[("/sites/a/port", "1"), ("/sites/b/port", "2")]);
+        let agent = home.start().await;
+        wait_for(&agent, "two files", |status| {
+            status.ready && status.resources.len() == 2
+        })
+        .await;
+        home.memory.remove("/sites/a/port");
+        wait_for(&agent, "what is left", |status| {
+            let seen = status.source.revision == 3 && status.ready;
+            let there = status.resources.iter().any(|one| one.name == "sites/a");
+            seen && there == (policy == "empty") && home.read("out/a.conf") == left
+        })
+        .await;
+        assert!(home.path("out/a.conf").exists());
+        agent.stop().await;
+    }
 }

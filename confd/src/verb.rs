@@ -15,10 +15,13 @@ use store_client::mirror::{Event, KeyRange, Snapshot};
 use crate::agent::{Fault, Output};
 use crate::confdir::{Unit, Units};
 use crate::config::Config;
+use crate::each;
 use crate::engine::Globals;
 use crate::faults::chain;
+use crate::plan::Book;
 use crate::render::render;
 use crate::run;
+use crate::run::instances::Instances;
 use crate::tree::Scope;
 
 /// What is asked.
@@ -125,8 +128,10 @@ fn units(config: &Config) -> Result<Units, Fault> {
 
 /// All keys of some resources at one revision.
 async fn snapshot(config: &Config, units: &Units) -> Result<Snapshot, Fault> {
-    let scopes = units.values().flatten().map(scope);
-    let ranges = scopes.flat_map(|scope| scope.ranges()).collect();
+    let units = units.values().flatten();
+    let ranges = units
+        .flat_map(|unit| each::ranges(&unit.resource))
+        .collect();
     let mut source = run::backend(config).open(KeyRange::normalise(ranges));
     let first = std::future::poll_fn(|context| source.poll_next(context));
     let problem = match tokio::time::timeout(config.startup_timeout, first).await {
@@ -141,6 +146,13 @@ async fn snapshot(config: &Config, units: &Units) -> Result<Snapshot, Fault> {
         message: format!("no keys within {:?}: {problem}", config.startup_timeout),
         hint,
     })
+}
+
+/// The resources that those with a file for each name come to.
+fn expanded(units: Units, snapshot: &Snapshot) -> Units {
+    let mut instances = Instances::default();
+    instances.load(units);
+    instances.make(Some(snapshot), &Book::default())
 }
 
 fn scope(unit: &Unit) -> Scope {

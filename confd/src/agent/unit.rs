@@ -405,8 +405,11 @@ impl Unit {
             .record(&self.resource.dest)
             .and_then(|record| record.reloaded);
         book.begin(&self.resource.dest, hash, self.rendering_at);
-        // What a crash can leave undone is the reload; without one there is nothing to remember before.
-        let book = self.reloads().then(|| Arc::new(book.clone()));
+        let owner = self.resource.owner_of.as_ref();
+        let owned = owner.is_some_and(|owner| book.own(&self.resource.dest, owner));
+        // What a crash can leave undone is the reload, and what it can leave behind is a file that is nobody's; without
+        // either there is nothing to remember before.
+        let book = (self.reloads() || owned).then(|| Arc::new(book.clone()));
         Next::Do(Box::new(|name, pass| Effect::Replace { name, pass, book }))
     }
 
@@ -440,11 +443,20 @@ impl Unit {
         self.settled = Some(hash);
         self.thorough = false;
         self.in_vain = false;
-        let settled = book.settle(&self.resource.dest, hash, self.rendering_at);
+        let dest = &self.resource.dest;
+        if self.resource.is_removed() {
+            book.forget(dest);
+            self.succeed(now, book);
+            return Next::Save;
+        }
+        let settled = book.settle(dest, hash, self.rendering_at);
+        let owner = self.resource.owner_of.as_ref();
+        let owned = owner.is_some_and(|owner| book.own(dest, owner));
         self.succeed(now, book);
-        match settled && self.reloads() {
-            true => Next::Settled(hash),
-            false => Next::Nothing,
+        match () {
+            () if settled && self.reloads() => Next::Settled(hash),
+            () if owned => Next::Save,
+            () => Next::Nothing,
         }
     }
 

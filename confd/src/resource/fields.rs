@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Account, KEYS, MissingKeys, Resource, ResourceError, stem};
+use super::{Account, KEYS, MissingKeys, OnMissing, Resource, ResourceError, stem};
 use crate::defaults::Defaults;
 use crate::duration;
+use crate::each;
 use crate::engine::EngineName;
 use crate::format::Format;
 use crate::spelling;
@@ -43,6 +44,7 @@ impl Fields<'_> {
         if quiet_max < quiet_min {
             return Err(self.fault("quiet_max", "is less than quiet_min"));
         }
+        let for_each = self.for_each(&dest)?;
         Ok(Resource {
             name: stem(self.file).to_owned(),
             src,
@@ -65,6 +67,10 @@ impl Fields<'_> {
             quiet_max,
             min_reload_interval: self.duration("min_reload_interval")?.unwrap_or_default(),
             guard: self.guard()?,
+            for_each,
+            on_missing: self.on_missing()?,
+            owner_of: None,
+            gone: false,
             missing_keys: self.missing_keys()?,
             output_format: self.output_format()?,
             trim_blocks: self.flag("trim_blocks")?.unwrap_or(true),
@@ -81,6 +87,39 @@ impl Fields<'_> {
             Some(other) => Err(self
                 .fault("engine", &format!("{other:?} is not known"))
                 .hinted("known: tera, gotmpl")),
+        }
+    }
+
+    fn for_each(&self, dest: &Path) -> Result<Option<String>, ResourceError> {
+        let path = self.text("for_each")?.filter(|path| !path.is_empty());
+        match (&path, each::is_open(&dest.to_string_lossy())) {
+            (Some(_), false) => Err(self
+                .fault("dest", "is the same for every name of for_each")
+                .hinted("write {{name}} where the name is to stand")),
+            (None, true) => Err(self
+                .fault("dest", "holds {{name}}, and there is no for_each")
+                .hinted("for_each names the path below which the names stand")),
+            _ => Ok(path),
+        }
+    }
+
+    fn on_missing(&self) -> Result<OnMissing, ResourceError> {
+        let known = match self.text("on_missing")?.as_deref() {
+            None => return Ok(OnMissing::default()),
+            Some("delete") => OnMissing::Delete,
+            Some("empty") => OnMissing::Empty,
+            Some("keep") => OnMissing::Keep,
+            Some(other) => {
+                return Err(self
+                    .fault("on_missing", &format!("{other:?} is not known"))
+                    .hinted("known: delete, empty, keep"));
+            }
+        };
+        match self.map.contains_key("for_each") {
+            true => Ok(known),
+            false => Err(self
+                .fault("on_missing", "is for files of for_each")
+                .hinted("missing_keys says what a missing key comes to")),
         }
     }
 

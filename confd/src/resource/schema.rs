@@ -97,6 +97,14 @@ fn key(name: &str) -> Value {
             }],
             "examples": [{"lose_max": "50%", "keep_min": 2}],
         }),
+        "for_each" => text(
+            "Path below which each name has a file of its own; dest then holds {{name}}",
+            "/sites",
+        ),
+        "on_missing" => one_of(
+            "What becomes of the file of a name of for_each that is gone [delete]",
+            &["delete", "empty", "keep"],
+        ),
         "missing_keys" => json!({
             "description": "What a key that does not exist comes to, where the template says nothing itself [error]",
             "oneOf": [{"enum": ["error", "keep"]}, {
@@ -274,7 +282,12 @@ mod tests {
             let examples = form["examples"].as_array().unwrap();
             assert!(!examples.is_empty(), "{name}");
             for example in examples {
-                read(&[(name, example)]).unwrap_or_else(|error| panic!("{name}: {error}"));
+                let each = (json!("/sites"), json!("/etc/{{name}}"));
+                let mut keys = vec![(*name, example)];
+                if matches!(*name, "for_each" | "on_missing") {
+                    keys.extend([("for_each", &each.0), ("dest", &each.1)]);
+                }
+                read(&keys).unwrap_or_else(|error| panic!("{name}: {error}"));
             }
         }
     }

@@ -173,6 +173,16 @@ impl Jobs {
                     staged: None,
                 };
                 self.jobs.insert(name.clone(), job);
+                if unit.resource.gone {
+                    // Nothing is left to be read.
+                    let output = Output {
+                        result: Ok("".into()),
+                        reads: Default::default(),
+                        notes: Vec::new(),
+                        waits_for: None,
+                    };
+                    return self.here(name, pass, || (Done::Rendered(output), None));
+                }
                 let globals = self.globals.clone();
                 let render = move || {
                     let output = render(&unit.resource, &*unit.template, snapshot, &globals);
@@ -190,6 +200,12 @@ impl Jobs {
                 };
                 let disk = self.disk.clone();
                 let accepts = self.accepts_loss;
+                if resource.is_removed() {
+                    return self.blocking(name, pass, move || {
+                        let gone = files::is_gone(&*disk, &resource.dest);
+                        (Done::Staged(gone.map_err(Fault::from)), None)
+                    });
+                }
                 self.blocking(name, pass, move || {
                     if let Err(fault) = guarded(&*disk, &resource, &text)
                         && !accepts
@@ -212,6 +228,24 @@ impl Jobs {
                 };
                 let check = async move { services::check(&resource, &staged.path).await };
                 self.beside(name, pass, Done::Checked, check);
+            }
+            Effect::Replace { name, pass, book }
+                if self.resource(&name).is_some_and(|found| found.is_removed()) =>
+            {
+                let Some(resource) = self.resource(&name) else {
+                    return self.impossible(name, pass, "replace");
+                };
+                let (disk, state, unsaved) =
+                    (self.disk.clone(), self.state.clone(), self.unsaved.clone());
+                self.blocking(name, pass, move || {
+                    if let Some(book) = book {
+                        save(&state, &book, &unsaved);
+                    }
+                    let removed = files::remove(&*disk, &resource.dest)
+                        .map(|()| Replaced::default())
+                        .map_err(Fault::from);
+                    (Done::Replaced(removed), None)
+                });
             }
             Effect::Replace { name, pass, book } => {
                 let staged = self.jobs.get(&name).and_then(|job| job.staged.clone());

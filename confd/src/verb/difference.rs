@@ -11,6 +11,7 @@ use crate::{files, run};
 pub(super) async fn run(config: &Config) -> Result<u8, Fault> {
     let units = super::units(config)?;
     let snapshot = super::snapshot(config, &units).await?;
+    let units = super::expanded(units, &snapshot);
     let (globals, colours) = (run::globals(), has_colours());
     let (mut faults, mut pending) = (0, 0);
     for (name, unit) in &units {

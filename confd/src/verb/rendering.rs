@@ -18,6 +18,7 @@ use crate::{drivers, explain, run};
 pub(super) async fn run(config: &Config, explained: bool) -> Result<u8, Fault> {
     let units = super::units(config)?;
     let snapshot = super::snapshot(config, &units).await?;
+    let units = super::expanded(units, &snapshot);
     let globals = run::globals();
     let status = match config.listen.filter(|_| explained) {
         Some(address) => drivers::fetch(&format!("http://{address}/status")).await,
