@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -11,6 +11,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use end_to_end::authority::{Authority, Holder};
+use end_to_end::cluster::Cluster;
+use end_to_end::process::Process;
 use end_to_end::store::{Maker, Store};
 use end_to_end::{programs, wait};
 
@@ -161,16 +163,21 @@ fn flood(stream: &mut TcpStream, time: Duration, mut piece: impl FnMut(usize) ->
 
 /// Does the same as many at once, and asserts what it may cost.
 fn in_a_crowd(store: &mut Store, what: &str, one: impl Fn(u16) + Sync) {
-    let before = store.process().resident_kib();
-    store.process().forget_peak();
     let port = store.port();
+    a_crowd_at(store.process(), port, what, one);
+}
+
+/// The same at any port of a process.
+fn a_crowd_at(process: &Process, port: u16, what: &str, one: impl Fn(u16) + Sync) {
+    let before = process.resident_kib();
+    process.forget_peak();
     let begun = Instant::now();
     thread::scope(|scope| {
         for _ in 0..CROWD {
             scope.spawn(|| one(port));
         }
     });
-    let peak = store.process().peak_kib();
+    let peak = process.peak_kib();
     println!(
         "{what}: {before} KiB before, {peak} KiB at most, {:?}",
         begun.elapsed()
@@ -395,6 +402,48 @@ fn floods_of_frames_are_cut_off_or_held_up() {
     assert_eq!(store.client().run(&["put", "k", "v"]), "OK\n");
 }
 
+/// Where members listen for each other, whoever else comes costs them nothing.
+#[test]
+fn garbage_between_members_is_cut_off() {
+    let mut cluster = Cluster::start(Path::new(env!("CARGO_BIN_EXE_muster")), 3);
+    let leader = cluster.leader_among(&cluster.all());
+    let client = cluster.client_of(&cluster.all());
+    let bystander = Bystander::start(cluster.address(leader).port(), "");
+    let random: Vec<u8> = (0..1 << 20).map(|_| rand::random()).collect();
+    let zeros = vec![0; 1 << 20];
+    for member in [leader, cluster.others(leader)[0]] {
+        let port = cluster.peer_address(member).port();
+        for (what, begin, more) in [
+            (
+                "a head without end",
+                &b"GET / HTTP/1.1\r\nX: "[..],
+                &b"y"[..],
+            ),
+            (
+                "frames of HTTP/2",
+                PREFACE,
+                &frame(6, 0, 0, b"whatever")[..],
+            ),
+            (
+                "a handshake without end",
+                &b"\x16\x03\x01\xff\xff\x01"[..],
+                &zeros[..],
+            ),
+            ("random bytes", &random[..100], &random[..]),
+        ] {
+            let more = more.repeat((1 << 16) / more.len() + 1);
+            a_crowd_at(cluster.process(member), port, what, |port| {
+                let mut stream = connect(port);
+                let _ = stream.write_all(begin);
+                assert_eq!(flood(&mut stream, wait::LONG, |_| more.clone()), End::Cut);
+            });
+            assert_eq!(client.run(&["put", "k", what]), "OK\n");
+        }
+    }
+    bystander.was_served();
+    let _ = cluster.leader_among(&cluster.all());
+}
+
 #[test]
 fn guessing_passwords_holds_nobody_up() {
     const GUESSES: usize = 200;
@@ -508,7 +557,7 @@ fn certificates_that_are_no_good_are_refused_again_and_again() {
         .arg(&shown.key)
         .arg("--trusted-ca-file")
         .arg(&trusted);
-    let mut process = end_to_end::process::Process::spawn("muster store over TLS", &mut command);
+    let mut process = Process::spawn("muster store over TLS", &mut command);
     process.wait_line("ready to serve client requests", wait::LONG);
     let curl = |pair: &end_to_end::authority::Pair, times: usize| {
         let one = format!(

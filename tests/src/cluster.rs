@@ -311,6 +311,13 @@ impl Cluster {
         (member.ip, member.port).into()
     }
 
+    /// Where a member listens for the others.
+    #[must_use]
+    pub fn peer_address(&self, member: usize) -> SocketAddr {
+        let member = &self.members[member];
+        (member.ip, member.peer_port).into()
+    }
+
     /// A client of several members.
     #[must_use]
     pub fn client_of(&self, members: &[usize]) -> Etcdctl {
