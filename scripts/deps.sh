@@ -108,6 +108,8 @@ find_missing() {
     { have setsid && have setpriv && have mount; } || need "setsid, setpriv and mount" util-linux mount
     { have ip && have tc; } || need "ip and tc" iproute2
     have groff || need "groff" groff-base
+    have man || need "man" man-db
+    have script || need "script" bsdutils
     have mkfs.ext4 || need "mkfs.ext4" e2fsprogs
     have docker || need "the docker command" "$(docker_cli_package)"
     engine=$(engine_state)

@@ -73,6 +73,14 @@ fn python_python_etcd() {
     python("python_etcd", "python_etcd_client.py", store().port(), "");
 }
 
+/// The lines of the document are what is run.
+#[test]
+fn python_lines_of_the_recipes() {
+    let document = programs::source().join("docs/recipes.md");
+    let document = std::fs::read_to_string(document).expect("the document");
+    python("etcd3", "recipes.py", store().port(), &document);
+}
+
 fn node(script: &str, port: u16) {
     run("node", "NODE_PATH", "node/node_modules", script, port, "");
 }

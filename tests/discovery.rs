@@ -8,7 +8,7 @@ use end_to_end::dns::Dns;
 use end_to_end::etcdctl::{Etcdctl, Release};
 use end_to_end::process::Process;
 use end_to_end::store::{Maker, Store};
-use end_to_end::{port, wait};
+use end_to_end::{http, port, wait};
 use tempfile::TempDir;
 
 const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
@@ -204,6 +204,65 @@ fn members_find_each_other_over_another_cluster() {
     }
 }
 
+/// Sets a key of version 2.
+fn put(store: &Store, path: &str, value: &str) {
+    let body = format!("value={value}");
+    let text = format!(
+        "PUT /v2/keys{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = http::request(([127, 0, 0, 1], store.port()).into(), &text);
+    let answer = answer.unwrap_or_else(|cause| panic!("PUT {path}: {cause}"));
+    assert!([200, 201].contains(&answer.status), "{answer:?}");
+}
+
+#[test]
+fn members_find_each_other_below_a_url() {
+    for maker in [Maker::Muster(MUSTER.into()), Maker::EtcdOfDistribution] {
+        let mut helper = Store::prepare(maker).with_option("--enable-v2");
+        helper.restart();
+        let url = format!("{}/v2/keys/t2", helper.endpoint());
+        let flags = ["--discovery", &url];
+        let members = ["a", "b"].map(Member::new);
+        let mut refused = members[0].spawn(&flags);
+        assert_eq!(refused.wait_exit(wait::LONG).code(), Some(1));
+        let text = refused.lines().join("\n");
+        assert!(text.contains("size key not found"), "{text}");
+        let hint =
+            format!("hint: say how many members there are to be: curl -X PUT {url}/_config/size");
+        assert!(text.contains(&hint), "{text}");
+        put(&helper, "/t2/_config/size", "none");
+        let mut refused = members[0].spawn(&flags);
+        assert_eq!(refused.wait_exit(wait::LONG).code(), Some(1));
+        let text = refused.lines().join("\n");
+        assert!(text.contains("size key is bad"), "{text}");
+        put(&helper, "/t2/_config/size", "2");
+        let mut first = members[0].spawn(&flags);
+        first.wait_line("1 of 2 members are there", wait::LONG);
+        // One that died while it waited is still the same.
+        first.kill();
+        let mut processes = vec![members[0].spawn(&flags)];
+        processes[0].wait_line("1 of 2 members are there", wait::LONG);
+        processes.push(members[1].spawn(&flags));
+        wait_ready(&mut processes);
+        wait::until("all names", wait::LONG, || match names(&members[0]) {
+            all if all == ["a", "b"] => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        let mut third = Member::new("c").spawn(&flags);
+        assert_eq!(third.wait_exit(wait::LONG).code(), Some(1));
+        let text = third.lines().join("\n");
+        let full = format!("cluster is full: {url} has its 2 members");
+        assert!(text.contains(&full), "{text}");
+        // One that has its data needs nobody's help.
+        drop(helper);
+        processes[1].kill();
+        let mut again = members[1].spawn(&flags);
+        again.wait_line("ready to serve client requests", wait::LONG);
+    }
+}
+
 #[test]
 fn what_cannot_be_is_told_and_what_passes_is_tried_again() {
     let member = Member::new("a");
@@ -220,6 +279,16 @@ fn what_cannot_be_is_told_and_what_passes_is_tried_again() {
             ],
             2,
             "--initial-cluster and --discovery-srv both say",
+        ),
+        (
+            &["--discovery=http://127.0.0.1:1"],
+            1,
+            "no token behind the host",
+        ),
+        (
+            &["--discovery=http://127.0.0.1:1/t", "--discovery-srv=d"],
+            2,
+            "--discovery-srv and --discovery both say",
         ),
         (
             &["--discovery-token=t", "--discovery-endpoints=ftp://x:1"],

@@ -137,3 +137,29 @@ fn groff_has_nothing_to_say_about_any_page() {
     let gone = muster(&["man", "--out", "/nowhere/at/all"]);
     assert_eq!(gone.status.code(), Some(1), "{gone:?}");
 }
+
+/// As docs/cli.md has it: `muster man ctl get | man -l -`.
+#[test]
+fn man_shows_a_page() {
+    let page = muster(&["man", "ctl", "get"]).stdout;
+    let mut man = Command::new(programs::system("man"))
+        .args(["--local-file", "--warnings", "-"])
+        .env("MANPAGER", "cat")
+        .env("MANWIDTH", "80")
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("man starts");
+    let mut stdin = man.stdin.take().expect("a pipe");
+    stdin.write_all(&page).expect("man reads");
+    drop(stdin);
+    let output = man.wait_with_output().expect("man ends");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let text = String::from_utf8_lossy(&output.stdout);
+    for part in ["SYNOPSIS", "--prefix", "Get a key or a range of keys"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}

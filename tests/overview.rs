@@ -8,7 +8,7 @@ use end_to_end::agents::Agent;
 use end_to_end::confdir::Confdir;
 use end_to_end::process::{Process, Signal};
 use end_to_end::store::{Maker, Store};
-use end_to_end::wait;
+use end_to_end::{programs, wait};
 use serde_json::Value;
 
 const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
@@ -176,6 +176,66 @@ fn agents_that_are_told_to_say_nothing_say_nothing() {
     silent.stop();
 }
 
+/// One instance of the service `s`.
+fn record(state: &str) -> String {
+    let record = r#"{"version":1,"id":"i","instance":"i","name":"s","node":"n","address":"10.0.0.1","addresses":[{"address":"10.0.0.1","family":"ipv4"}],"port":1,"proto":"tcp","port_name":"1","weight":1,"priority":1,"state":"up","tags":[],"meta":{},"updated_at":"2026-11-20T04:48:44.123Z"}"#;
+    record.replace(r#""state":"up""#, &format!(r#""state":"{state}""#))
+}
+
+/// On a terminal (that of script(1)) the page is drawn over the one before, in the lines there are.
+#[test]
+fn a_page_is_drawn_anew_on_a_terminal() {
+    let store = Store::start(Maker::Muster(MUSTER.into()));
+    let endpoint = store.endpoint();
+    let on_terminal = |name: &str| {
+        let line = format!(
+            "stty rows 6 cols 100; exec {MUSTER} {name} --watch --endpoints {endpoint} --dial-timeout 20s"
+        );
+        let mut command = Command::new(programs::system("script"));
+        command
+            .args(["--quiet", "--flush", "--return", "--command", &line])
+            .arg("/dev/null");
+        command.env("TERM", "xterm").env("SHELL", "/bin/sh");
+        command
+    };
+    let mut coloured = Process::spawn(
+        "services --watch",
+        on_terminal("services").env_remove("NO_COLOR"),
+    );
+    let mut plain = Process::spawn(
+        "without colours",
+        on_terminal("services").env("NO_COLOR", "1"),
+    );
+    let _ = store.client().run(&["put", "/services/s/i", &record("up")]);
+    for live in [&mut coloured, &mut plain] {
+        live.wait_line("10.0.0.1:1", PATIENCE);
+    }
+    // More than there is room for.
+    for number in 0..9 {
+        let other = record("draining").replace(r#""i""#, &format!(r#""i{number}""#));
+        let _ = store
+            .client()
+            .run(&["put", &format!("/services/s/i{number}"), &other]);
+    }
+    for live in [&mut coloured, &mut plain] {
+        live.wait_line("more lines", PATIENCE);
+        live.wait_line("draining", PATIENCE);
+        let lines = live.lines();
+        // Home again, behind what was cleared below the page before.
+        assert!(
+            lines.iter().any(|line| line.contains("\x1b[J\x1b[H")),
+            "{lines:?}"
+        );
+    }
+    let painted = |process: &Process| process.lines().iter().any(|line| line.contains("\x1b[3"));
+    assert!(painted(&coloured), "{:?}", coloured.lines());
+    assert!(!painted(&plain), "{:?}", plain.lines());
+    for mut live in [coloured, plain] {
+        live.signal(Signal::TERM);
+        live.wait_exit(PATIENCE);
+    }
+}
+
 #[test]
 fn a_store_that_is_away_is_told_in_a_line() {
     let mut store = Store::start(Maker::Muster(MUSTER.into()));
@@ -184,8 +244,7 @@ fn a_store_that_is_away_is_told_in_a_line() {
         "muster services --watch",
         &mut muster(&endpoint, &["services", "--watch", "--json"]),
     );
-    let record = r#"{"version":1,"id":"i","instance":"i","name":"s","node":"n","address":"10.0.0.1","addresses":[{"address":"10.0.0.1","family":"ipv4"}],"port":1,"proto":"tcp","port_name":"1","weight":1,"priority":1,"state":"up","tags":[],"meta":{},"updated_at":"2026-11-20T04:48:44.123Z"}"#;
-    let _ = store.client().run(&["put", "/services/s/i", record]);
+    let _ = store.client().run(&["put", "/services/s/i", &record("up")]);
     live.wait_line(r#"{"change":"added","service":"s""#, PATIENCE);
     store.kill();
     live.wait_line("trying again", PATIENCE);

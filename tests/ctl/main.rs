@@ -3,6 +3,7 @@
 
 mod holding;
 mod mirror;
+mod statuses;
 mod users;
 
 use std::process::{Command, Stdio};

@@ -5,6 +5,7 @@ mod coordination;
 mod holding;
 mod layouts;
 mod queues;
+mod rust;
 mod services;
 
 use std::path::{Path, PathBuf};

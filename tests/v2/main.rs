@@ -5,6 +5,7 @@ mod auth;
 mod clients;
 mod commands;
 mod figures;
+mod migrate;
 mod sequences;
 mod view;
 

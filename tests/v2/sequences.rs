@@ -110,9 +110,8 @@ DELETE /x?recursive=true&prevIndex=3";
     same(lines.lines());
 }
 
-/// Sequences over a few names, so that they meet in every way.
-#[test]
-fn made_up_sequences_are_answered_alike() {
+/// A sequence over a few names, so that they meet in every way.
+pub(super) fn made_up(seed: u64) -> Vec<String> {
     const NAMES: [&str; 7] = ["/a", "/b", "/a/c", "/a/b", "/b/c/d", "/_h/x", "/b/_h"];
     const CONDITIONS: [&str; 7] = [
         "",
@@ -123,34 +122,38 @@ fn made_up_sequences_are_answered_alike() {
         "&ttl=500",
         "&noValueOnSuccess=true",
     ];
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut pick = |count: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as usize % count
+    };
+    (0..150)
+        .map(|_| {
+            let name = NAMES[pick(NAMES.len())];
+            let value = format!("value=v{}", 1 + pick(3));
+            match pick(10) {
+                0..4 => format!("PUT {name} {value}{}", CONDITIONS[pick(CONDITIONS.len())]),
+                4 => format!("PUT {name} dir=true{}", ["", "&prevExist=false"][pick(2)]),
+                5 => format!("POST {name} {value}"),
+                6 => format!("DELETE {name}?prevValue=v{}", 1 + pick(3)),
+                7 => format!(
+                    "DELETE {name}{}",
+                    ["", "?dir=true", "?recursive=true"][pick(3)]
+                ),
+                8 => format!("GET {name}?recursive=true"),
+                _ => format!("GET {}", ["/", name, "/?recursive=true"][pick(3)]),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn made_up_sequences_are_answered_alike() {
     // 4 seeds of 150 requests see each pair of kinds on each pair of names several times.
     for seed in 1..=4_u64 {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut pick = |count: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) as usize % count
-        };
-        let lines: Vec<String> = (0..150)
-            .map(|_| {
-                let name = NAMES[pick(NAMES.len())];
-                let value = format!("value=v{}", 1 + pick(3));
-                match pick(10) {
-                    0..4 => format!("PUT {name} {value}{}", CONDITIONS[pick(CONDITIONS.len())]),
-                    4 => format!("PUT {name} dir=true{}", ["", "&prevExist=false"][pick(2)]),
-                    5 => format!("POST {name} {value}"),
-                    6 => format!("DELETE {name}?prevValue=v{}", 1 + pick(3)),
-                    7 => format!(
-                        "DELETE {name}{}",
-                        ["", "?dir=true", "?recursive=true"][pick(3)]
-                    ),
-                    8 => format!("GET {name}?recursive=true"),
-                    _ => format!("GET {}", ["/", name, "/?recursive=true"][pick(3)]),
-                }
-            })
-            .collect();
-        same(lines.iter().map(String::as_str));
+        same(made_up(seed).iter().map(String::as_str));
     }
 }
 

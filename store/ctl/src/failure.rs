@@ -4,22 +4,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use store_utl::Exit;
 use tonic::Status;
-
-/// The store refused, or could not be reached.
-const ERROR: u8 = 1;
-/// A stream to the store broke, or its lease is unknown.
-const BAD_CONNECTION: u8 = 2;
-/// What was typed in (for `txn`) makes no sense.
-const INVALID_INPUT: u8 = 3;
-/// A flag's value or an output format is not supported.
-const BAD_FEATURE: u8 = 4;
-/// The server ended what should have gone on.
-const INTERRUPTED: u8 = 5;
-/// A file or stdin could not be read or written.
-const IO: u8 = 6;
-/// Wrong arguments.
-const BAD_ARGUMENTS: u8 = 128;
 
 /// Why a command did not do what it was asked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,18 +18,18 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    fn new(line: impl Into<String>, status: u8) -> Self {
+    fn new(line: impl Into<String>, exit: Exit) -> Self {
         Self {
             line: Some(line.into()),
             hint: None,
-            status,
+            status: exit.status(),
             may_pass: false,
         }
     }
 
     /// The general failure.
     pub(crate) fn error(line: impl Into<String>) -> Self {
-        Self::new(line, ERROR)
+        Self::new(line, Exit::Error)
     }
 
     /// It was told line by line already.
@@ -51,45 +37,45 @@ impl Failure {
         Self {
             line: None,
             hint: None,
-            status: ERROR,
+            status: Exit::Error.status(),
             may_pass: false,
         }
     }
 
-    /// The same, with another exit status.
-    pub(crate) const fn with_status(mut self, status: u8) -> Self {
-        self.status = status;
+    /// The same, ending otherwise.
+    pub(crate) const fn ending(mut self, exit: Exit) -> Self {
+        self.status = exit.status();
         self
     }
 
     /// A stream broke.
     pub(crate) fn bad_connection(line: impl Into<String>) -> Self {
-        Self::new(line, BAD_CONNECTION)
+        Self::new(line, Exit::BadConnection)
     }
 
     /// What was typed in makes no sense.
     pub(crate) fn invalid_input(line: impl Into<String>) -> Self {
-        Self::new(line, INVALID_INPUT)
+        Self::new(line, Exit::InvalidInput)
     }
 
     /// Not supported.
     pub(crate) fn bad_feature(line: impl Into<String>) -> Self {
-        Self::new(line, BAD_FEATURE)
+        Self::new(line, Exit::BadFeature)
     }
 
     /// The server ended it.
     pub(crate) fn interrupted(line: impl Into<String>) -> Self {
-        Self::new(line, INTERRUPTED)
+        Self::new(line, Exit::Interrupted)
     }
 
     /// Reading or writing failed.
     pub(crate) fn io(line: impl Into<String>) -> Self {
-        Self::new(line, IO)
+        Self::new(line, Exit::Io)
     }
 
     /// Wrong arguments.
     pub(crate) fn bad_arguments(line: impl Into<String>) -> Self {
-        Self::new(line, BAD_ARGUMENTS)
+        Self::new(line, Exit::BadArguments)
     }
 
     /// Something that may go well a little later.
@@ -110,7 +96,10 @@ impl Failure {
 
     /// A command that was run failed: with its own exit status.
     pub(crate) fn of_command(line: impl Into<String>, status: u8) -> Self {
-        Self::new(line, status)
+        Self {
+            status,
+            ..Self::error(line)
+        }
     }
 
     /// Said to be why something larger failed.
@@ -150,7 +139,7 @@ impl From<store_utl::Failure> for Failure {
         Self {
             line: Some(failure.line),
             hint: failure.hint,
-            status: failure.status,
+            status: failure.exit.status(),
             may_pass: false,
         }
     }

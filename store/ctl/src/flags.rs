@@ -131,6 +131,19 @@ impl Globals {
         Ok(unset.globals)
     }
 
+    /// With endpoints from a domain's records; those in the clear only where `insecure` says so.
+    pub(crate) fn discovering(
+        mut self,
+        domain: Option<String>,
+        service: Option<String>,
+        insecure: bool,
+    ) -> Self {
+        self.discovery_srv = domain;
+        self.discovery_srv_name = service;
+        self.insecure_discovery = insecure;
+        self
+    }
+
     /// Name and password of the user, if there is one.
     ///
     /// # Errors

@@ -27,12 +27,12 @@ use tonic::{Code, Request, Status};
 /// Where etcd keeps clusters that are being formed.
 const PREFIX: &str = "/_etcd/registry";
 /// Between two tries; doubles up to the second one.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(250);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// While nothing is heard of others the list is read anew: who waits for a watch alone waits for ever where one is lost.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// 1,000: far above any cluster; a larger number is a mistake.
-const SIZE_MAX: usize = 1000;
+pub(crate) const SIZE_MAX: usize = 1000;
 
 /// Where and how members find each other.
 #[derive(Clone)]
@@ -388,13 +388,13 @@ impl Calls {
 
 /// Whether the list has a member already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+pub(crate) enum Standing {
     Member,
     Unknown,
 }
 
 /// Whether there is a place for it among the first.
-fn admitted(
+pub(crate) fn admitted(
     found: &[Newcomer],
     size: usize,
     newcomer: &Newcomer,

@@ -157,7 +157,7 @@ impl Member {
 }
 
 /// The term of the leader whose clock decided on a command, where one did.
-fn clock_term(command: &Command) -> Option<u64> {
+pub(crate) fn clock_term(command: &Command) -> Option<u64> {
     match command.bare() {
         Command::LeaseRevoke { term, .. } | Command::LeaseCheckpoint { term, .. } if *term != 0 => {
             Some(*term)

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use store_discovery::registry::{Newcomer, Registry, RegistryError};
+use store_discovery::service::{Service, ServiceError};
 use store_discovery::srv::{Domain, Found, Role, SrvError};
 use store_transport::tls::{CertificateFiles, Material, Settings, TlsError, for_http2};
 use store_wal::{RealDisk, Wal};
@@ -14,6 +15,7 @@ use tokio::net::lookup_host;
 
 use crate::config::address::{self, Address};
 use crate::config::args::Args;
+use crate::config::discovery::DiscoveryArgs;
 use crate::config::error::ConfigError;
 use crate::identity;
 
@@ -64,6 +66,9 @@ pub(crate) enum DiscoveryError {
     /// The other cluster does not say.
     #[error("find the members over another cluster")]
     Registry(#[from] RegistryError),
+    /// The store behind the URL does not say.
+    #[error("find the members by --discovery")]
+    Service(#[from] ServiceError),
 }
 
 impl DiscoveryError {
@@ -81,6 +86,7 @@ impl DiscoveryError {
             ),
             Self::Tls(error) => Some(error.hint()),
             Self::Registry(error) => Some(error.hint()),
+            Self::Service(error) => Some(error.hint()),
         }
     }
 }
@@ -106,6 +112,7 @@ pub(crate) fn asked(args: &Args) -> Result<bool, DiscoveryError> {
     let ways = [
         ("initial-cluster", args.initial_cluster.is_some()),
         ("discovery-srv", !flags.discovery_srv.is_empty()),
+        ("discovery", !flags.discovery.is_empty()),
         ("discovery-endpoints", !flags.discovery_endpoints.is_empty()),
     ];
     let mut given = ways
@@ -129,7 +136,12 @@ pub(crate) fn has_data(folder: &Path) -> bool {
 /// # Errors
 /// See [`DiscoveryError`].
 pub(crate) async fn found(mut args: Args) -> Result<Args, DiscoveryError> {
-    let cluster = if args.discovery.discovery_srv.is_empty() {
+    let cluster = if !args.discovery.discovery.is_empty() {
+        let cluster = below_url(&args).await?;
+        // As in etcd: ids are made of it.
+        args.initial_cluster_token = args.discovery.discovery.clone();
+        cluster
+    } else if args.discovery.discovery_srv.is_empty() {
         let cluster = over_cluster(&args).await?;
         args.initial_cluster_token = args.discovery.discovery_token.clone();
         cluster
@@ -211,14 +223,9 @@ async fn resolved(host: &str) -> Vec<IpAddr> {
     found.unwrap_or_default()
 }
 
-async fn over_cluster(args: &Args) -> Result<String, DiscoveryError> {
-    let flags = &args.discovery;
-    let endpoints: Vec<String> = flags
-        .discovery_endpoints
-        .split(',')
-        .map(|url| url.trim().to_owned())
-        .collect();
-    let settings = Settings {
+/// How TLS is spoken to whoever helps.
+fn settings(flags: &DiscoveryArgs) -> Settings {
+    Settings {
         own_as_client: match (&flags.discovery_cert, &flags.discovery_key) {
             (Some(certificate), Some(key)) => Some(CertificateFiles {
                 certificate: certificate.clone(),
@@ -230,24 +237,50 @@ async fn over_cluster(args: &Args) -> Result<String, DiscoveryError> {
         trust_all: flags.discovery_insecure_skip_tls_verify,
         dials: true,
         ..Settings::default()
-    };
-    let insecure = flags.discovery_insecure_transport && flags.discovery_cacert.is_none();
-    let clear = |url: &String| url.starts_with("http:") || (insecure && !url.contains("://"));
-    let tls = match endpoints.iter().all(clear) {
-        true => None,
-        false => Material::load(&settings)?
-            .client
-            .map(|config| for_http2(&config)),
-    };
+    }
+}
+
+/// This member, as the others are to find it; its id is made of the token.
+fn newcomer(args: &Args, token: &str) -> Result<Newcomer, DiscoveryError> {
     let urls: Vec<String> = own_urls(args)?.iter().map(Address::to_string).collect();
     let entry: Vec<String> = urls
         .iter()
         .map(|url| format!("{}={url}", args.name))
         .collect();
-    let newcomer = Newcomer {
-        id: identity::member_id(&urls, &flags.discovery_token),
+    Ok(Newcomer {
+        id: identity::member_id(&urls, token),
         entry: entry.join(","),
+    })
+}
+
+async fn below_url(args: &Args) -> Result<String, DiscoveryError> {
+    let flags = &args.discovery;
+    let tls = match flags.discovery.starts_with("https:") {
+        true => Material::load(&settings(flags))?.client,
+        false => None,
     };
+    let service = Service::new(&flags.discovery, tls)?;
+    let newcomer = newcomer(args, &flags.discovery)?;
+    let joined = service.join(&newcomer, |why| tracing::warn!("discovery: {why}"));
+    Ok(joined.await?)
+}
+
+async fn over_cluster(args: &Args) -> Result<String, DiscoveryError> {
+    let flags = &args.discovery;
+    let endpoints: Vec<String> = flags
+        .discovery_endpoints
+        .split(',')
+        .map(|url| url.trim().to_owned())
+        .collect();
+    let insecure = flags.discovery_insecure_transport && flags.discovery_cacert.is_none();
+    let clear = |url: &String| url.starts_with("http:") || (insecure && !url.contains("://"));
+    let tls = match endpoints.iter().all(clear) {
+        true => None,
+        false => Material::load(&settings(flags))?
+            .client
+            .map(|config| for_http2(&config)),
+    };
+    let newcomer = newcomer(args, &flags.discovery_token)?;
     let user = match flags.discovery_user.split_once(':') {
         _ if flags.discovery_user.is_empty() => None,
         Some((name, password)) if flags.discovery_password.is_empty() => {

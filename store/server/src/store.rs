@@ -3,16 +3,16 @@
 
 mod founding;
 mod joining;
+mod recovering;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use store_machine::snapshot::{Restore, RestoreError};
-use store_machine::{Limits, Machine};
+use store_machine::Limits;
+use store_machine::snapshot::RestoreError;
 use store_member::answer::MemberInfo;
-use store_member::record::{self, EntryKind, Mark, Recovered, Voters};
 use store_member::{Config, Member};
 use store_transport::tls::Keeper;
 use store_wal::{Disk, RealDisk, Wal, WalConfig};
@@ -20,7 +20,7 @@ use store_wal::{Disk, RealDisk, Wal, WalConfig};
 use crate::auth::View;
 use crate::config::cluster::ClusterState;
 use crate::counters::Counters;
-use crate::disk::log::{Log, kind};
+use crate::disk::log::Log;
 use crate::disk::{DiskQueue, DiskThread};
 use crate::driver::disk::DriverDisk;
 use crate::driver::inbox::{Inbox, Knock};
@@ -31,9 +31,11 @@ use crate::handle::Handle;
 use crate::peers::Peers;
 use crate::peers::directory::Directory;
 use crate::store::founding::Founding;
+use crate::store::recovering::recover;
 
 pub use self::founding::FoundingError;
 pub use self::joining::JoinError;
+pub use self::recovering::read;
 pub use crate::peers::PeerDoor;
 
 /// What a store must be told to start.
@@ -184,6 +186,15 @@ pub enum StartError {
         /// Its kind.
         kind: u8,
     },
+    /// An entry of the log is damaged, although its checksum holds.
+    #[error("read the log of data folder {}", .dir.display())]
+    Replay {
+        /// The folder.
+        dir: PathBuf,
+        /// Which, and what it should have been.
+        #[source]
+        source: store_member::ReplayError,
+    },
     /// The settings contradict each other.
     #[error("start the member")]
     Member(#[from] store_member::member::OpenError),
@@ -208,7 +219,9 @@ impl StartError {
                 "keep a copy of the folder; restore a backup, or start the version that wrote it"
                     .to_owned(),
             ),
-            Self::EntryKind { .. } => Some("start the newer version that wrote it".to_owned()),
+            Self::EntryKind { .. } | Self::Replay { .. } => {
+                Some("start the newer version that wrote it".to_owned())
+            }
             Self::Member(_) => {
                 Some("the election timeout must be at least five heartbeat intervals".to_owned())
             }
@@ -411,84 +424,6 @@ fn member_config(config: &StoreConfig, founding: Founding) -> Config {
         },
         ..Config::new(identity.cluster, identity.member, rand::random())
     }
-}
-
-/// Turns what the log held into what the member needs.
-fn recover<D: Disk>(
-    dir: &Path,
-    found: store_wal::Recovered<D>,
-) -> Result<(Machine, Recovered), StartError> {
-    if let Some(cut) = &found.cut {
-        tracing::warn!(
-            file = %cut.file.display(),
-            offset = cut.offset,
-            bytes = cut.bytes,
-            "removed a torn tail of the log: writes under way at the last crash, never acknowledged"
-        );
-    }
-    for refused in &found.snapshots_refused {
-        tracing::warn!("passed over a snapshot: {}", crate::fatal::chain(refused));
-    }
-    let mut machine = Machine::new(Limits::NONE);
-    let mut mark = None;
-    if let Some(mut snapshot) = found.snapshot {
-        let index = snapshot.index;
-        let unreadable = |source| StartError::Snapshot {
-            dir: dir.to_owned(),
-            index,
-            source,
-        };
-        let unfit = |what| StartError::SnapshotMark {
-            dir: dir.to_owned(),
-            index,
-            what,
-        };
-        let voters = Voters::decode(&snapshot.meta).ok_or_else(|| unfit("the list of voters"))?;
-        mark = Some(Mark {
-            index: snapshot.index,
-            term: snapshot.term,
-            voters,
-        });
-        let mut restore = Restore::new(Limits::NONE);
-        while let Some(chunk) = snapshot.chunks.next_chunk()? {
-            restore.feed(&chunk).map_err(unreadable)?;
-        }
-        machine = restore.finish().map_err(unreadable)?;
-        if machine.applied().0 != index {
-            return Err(unfit("the index of its state"));
-        }
-    }
-    let entries = found.entries.into_iter().map(|entry| {
-        let kinds = [
-            EntryKind::Normal,
-            EntryKind::Members,
-            EntryKind::MembersJoint,
-            EntryKind::Bootstrap,
-        ];
-        let known = kinds.into_iter().find(|known| kind(*known) == entry.kind);
-        Ok(record::Entry {
-            index: entry.index,
-            term: entry.term,
-            kind: known.ok_or_else(|| StartError::EntryKind {
-                dir: dir.to_owned(),
-                index: entry.index,
-                kind: entry.kind,
-            })?,
-            body: entry.body,
-        })
-    });
-    let recovered = Recovered {
-        mark,
-        vote: found
-            .vote
-            .map_or_else(record::Vote::default, |vote| record::Vote {
-                term: vote.term,
-                voted_for: vote.vote,
-                commit: vote.commit,
-            }),
-        entries: entries.collect::<Result<_, StartError>>()?,
-    };
-    Ok((machine, recovered))
 }
 
 #[cfg(test)]

@@ -4,12 +4,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-/// It could not be done.
-const ERROR: u8 = 1;
-/// An output format that there is not.
-const BAD_FEATURE: u8 = 4;
-/// Wrong arguments.
-const BAD_ARGUMENTS: u8 = 128;
+use crate::exit::Exit;
 
 /// Why a command did not do what it was asked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +13,8 @@ pub struct Failure {
     pub line: String,
     /// What to do.
     pub hint: Option<String>,
-    /// Exit status.
-    pub status: u8,
+    /// How the command ends.
+    pub exit: Exit,
 }
 
 impl Failure {
@@ -27,20 +22,20 @@ impl Failure {
         Self {
             line: line.into(),
             hint: None,
-            status: ERROR,
+            exit: Exit::Error,
         }
     }
 
     pub(crate) fn bad_arguments(line: impl Into<String>) -> Self {
         Self {
-            status: BAD_ARGUMENTS,
+            exit: Exit::BadArguments,
             ..Self::error(line)
         }
     }
 
     pub(crate) fn bad_feature(line: impl Into<String>) -> Self {
         Self {
-            status: BAD_FEATURE,
+            exit: Exit::BadFeature,
             ..Self::error(line)
         }
     }
@@ -75,6 +70,6 @@ impl Failure {
         if let Some(hint) = &self.hint {
             eprintln!("hint: {hint}");
         }
-        ExitCode::from(self.status)
+        ExitCode::from(self.exit.status())
     }
 }

@@ -2,12 +2,19 @@
 //! them. Flags, output and exit statuses are etcdutl's.
 //!
 //! `source.rs` opens a snapshot and vouches for it, `restore.rs` makes a folder of one, `status.rs` and `hash.rs` look
-//! at one, `export.rs` writes one for etcd, `table.rs` prints, `progress.rs` shows how far something is.
+//! at one, `export.rs` writes one for etcd. `backup.rs` copies a folder, `migrate.rs` makes one of what an etcd 2 kept,
+//! which `etcd2/` reads; `founding.rs` is what all new folders have in common. `table.rs` prints, `progress.rs` shows
+//! how far something is.
 
+mod backup;
+mod etcd2;
+mod exit;
 mod export;
 mod failure;
 mod folder;
+mod founding;
 mod hash;
+mod migrate;
 pub mod progress;
 mod restore;
 mod source;
@@ -19,6 +26,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use store_server::version;
 
+pub use crate::backup::Backup;
+pub use crate::exit::Exit;
 pub use crate::failure::Failure;
 pub use crate::restore::Restore;
 pub use crate::status::Status;
@@ -55,6 +64,10 @@ enum Command {
     Hashkv(hash::Hashkv),
     /// There is nothing to defragment; says so
     Defrag(folder::Defrag),
+    /// Copy the data folder of a member that is stopped
+    Backup(Backup),
+    /// Make a member's data folder of the keys of version 2 in an etcd's
+    Migrate(migrate::Migrate),
     /// Version of this tool
     Version,
 }
@@ -84,6 +97,8 @@ pub fn run(words: Vec<std::ffi::OsString>) -> ExitCode {
         Command::Snapshot(snapshot) => snapshot.run(format),
         Command::Hashkv(hashkv) => hashkv.run(format),
         Command::Defrag(defrag) => defrag.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Migrate(migrate) => migrate.run(),
         Command::Version => {
             println!(
                 "etcdutl version: {}\nAPI version: {}",

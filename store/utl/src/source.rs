@@ -165,11 +165,6 @@ impl SnapshotFile {
         import(&self.tree, limits, change).map_err(|error| unreadable(&self.path, &error))
     }
 
-    /// Bytes of the file.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.tree.source().bytes
-    }
-
     /// An error of the tree as a failure.
     pub(crate) fn unreadable(&self, error: TreeError) -> Failure {
         unreadable(&self.path, &error.into())

@@ -22,4 +22,6 @@ pub use crate::disk::{Disk, DiskFile, RealDisk};
 pub use crate::error::{OpenError, WalError};
 pub use crate::record::{Entry, Record, Vote};
 pub use crate::snapshot::{RecoveredSnapshot, SnapshotReader, SnapshotWriter};
-pub use crate::wal::{Cut, ENTRY_BYTES_MAX, Identity, Recovered, RestoreError, Wal, WalConfig};
+pub use crate::wal::{
+    Cut, ENTRY_BYTES_MAX, Identity, Recovered, RestoreError, Seen, Wal, WalConfig,
+};

@@ -99,6 +99,16 @@ pub struct Recovered<D: Disk> {
     pub cut: Option<Cut>,
 }
 
+/// What [`Wal::look`] saw.
+pub struct Seen<D: Disk> {
+    /// Whose the folder is.
+    pub identity: Identity,
+    /// What it holds.
+    pub recovered: Recovered<D>,
+    /// Held, it keeps stores from starting on the folder.
+    pub lock: D::Lock,
+}
+
 /// A torn tail that was removed: writes that were under way, never acknowledged, at a crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {

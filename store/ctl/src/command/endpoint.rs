@@ -166,14 +166,31 @@ async fn health(endpoints: &[String], globals: &Globals, printer: &Printer) -> R
             error,
         });
     }
-    let sick = all.iter().any(|health| health.error.is_some());
+    let errors = all.iter().filter_map(|health| health.error.as_deref());
+    let hint = advice(errors);
     printer.print(&Answer::Health(all))?;
-    if sick {
-        Err(Failure::error("unhealthy cluster"))
-    } else {
-        Ok(())
+    match hint {
+        Some(hint) => Err(Failure::error("unhealthy cluster").hint(hint)),
+        None => Ok(()),
     }
 }
+
+/// What to do about endpoints that are not well; nothing if all are.
+fn advice<'e>(errors: impl Iterator<Item = &'e str>) -> Option<&'static str> {
+    let mut advice = None;
+    for error in errors {
+        advice = Some(if error.starts_with(ALARMS) {
+            "`alarm list` says whose alarm it is: NOSPACE wants room (compaction, a larger quota) and then `alarm disarm`, \
+             CORRUPT the member's data made anew"
+        } else {
+            "`muster doctor` looks at every member and says what to do; writes go on while a majority of them is well"
+        });
+    }
+    advice
+}
+
+/// How an endpoint's error begins that has alarms on.
+const ALARMS: &str = "Active Alarm(s)";
 
 /// A linearizable read goes through, and no alarm is on.
 async fn well(endpoint: &str, globals: &Globals) -> Result<(), Failure> {
@@ -202,7 +219,7 @@ async fn well(endpoint: &str, globals: &Globals) -> Result<(), Failure> {
         .alarms
         .iter()
         .map(|alarm| AlarmType::try_from(alarm.alarm).map_or("", |alarm| alarm.as_str_name()));
-    let mut text = String::from("Active Alarm(s): ");
+    let mut text = format!("{ALARMS}: ");
     for name in names {
         text.push_str(name);
         text.push(' ');

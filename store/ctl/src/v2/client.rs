@@ -22,6 +22,8 @@ pub(super) struct Client {
     user: Option<String>,
     limit: std::time::Duration,
     debug: bool,
+    /// Not to be asked for all members first, whose status for "nobody answers" is another.
+    no_sync: bool,
 }
 
 /// An answer about keys.
@@ -34,18 +36,24 @@ pub(super) struct Told {
 
 impl Client {
     /// # Errors
-    /// A password that cannot be read.
-    pub(super) fn new(flags: &Flags, mut globals: Globals) -> Result<Self, Failure> {
-        globals.endpoints.clone_from(&flags.endpoints);
+    /// A password that cannot be read, a domain whose records do not say where the members are.
+    pub(super) async fn new(flags: &Flags) -> Result<Self, Failure> {
+        let mut globals = Globals::unset()?.discovering(
+            flags.discovery_srv.clone(),
+            flags.discovery_srv_name.clone(),
+            flags.insecure_discovery,
+        );
+        globals.endpoints = flags.endpoints();
         globals.cert.clone_from(&flags.cert_file);
         globals.key.clone_from(&flags.key_file);
         globals.cacert.clone_from(&flags.ca_file);
         globals.dial_timeout = flags.timeout;
         Ok(Self {
-            globals,
+            globals: globals.located().await?,
             user: flags.credentials()?,
             limit: flags.total_timeout,
             debug: flags.debug,
+            no_sync: flags.no_sync,
         })
     }
 
@@ -110,16 +118,19 @@ impl Client {
         .await
     }
 
-    /// Asks one endpoint for its health.
-    pub(super) async fn is_healthy(&self, endpoint: &str) -> bool {
+    /// Asks one endpoint whether it is well.
+    ///
+    /// # Errors
+    /// It cannot be reached, or says something else.
+    pub(super) async fn is_healthy(&self, endpoint: &str) -> Result<bool, Failure> {
         let asked = self.in_time(async {
             let request = self.request(&Method::GET, "/health", "", "")?;
             let answer = web::ask(endpoint, request, &self.globals).await?;
             text(answer).await
         });
-        let answer = asked.await.unwrap_or_default();
-        let value: Value = serde_json::from_str(&answer).unwrap_or_default();
-        value["health"] == "true" || value["health"] == true
+        let value: Value = serde_json::from_str(&asked.await?)
+            .map_err(|_| Failure::error(format!("{endpoint}: the answer is no JSON")))?;
+        Ok(value["health"] == "true" || value["health"] == true)
     }
 
     /// The first endpoint that can be reached answers.
@@ -145,7 +156,11 @@ impl Client {
             }
         }
         let line = format!(" client: etcd cluster is unavailable or misconfigured{reasons}");
-        Err(Failure::bad_feature(line))
+        // etcdctl asks for all members first, and ends there when nobody answers.
+        Err(match self.no_sync {
+            true => Failure::bad_feature(line),
+            false => Failure::bad_connection(line),
+        })
     }
 
     fn request(
@@ -207,7 +222,7 @@ async fn text(answer: Response<Incoming>) -> Result<String, Failure> {
 }
 
 /// Text as URLs have it; what is in `kept` stays.
-fn escaped(text: &str, kept: &[u8]) -> String {
+pub(super) fn escaped(text: &str, kept: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {

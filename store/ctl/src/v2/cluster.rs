@@ -1,10 +1,14 @@
 //! Members: `member list|add|remove|update` and `cluster-health`.
 
-use clap::Subcommand;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Value, json};
+use store_utl::Exit;
 
 use super::client::Client;
+use super::refused;
 use crate::failure::Failure;
 
 /// What to do with members.
@@ -26,21 +30,33 @@ impl Member {
             Self::List => list(client).await,
             Self::Add { words } => {
                 let [name, url] = words.as_slice() else {
-                    return Err(Failure::error("Provide a name and a single member peerURL"));
+                    return Err(refused("Provide a name and a single member peerURL"));
                 };
                 add(client, name, url).await
             }
             Self::Remove { words } => {
                 let [id] = words.as_slice() else {
-                    return Err(Failure::error("Provide a single member ID"));
+                    return Err(refused("Provide a single member ID"));
                 };
+                let all = members(client).await?;
+                if let Some(named) = all.iter().find(|member| part(member, "name") == id) {
+                    eprintln!(
+                        "Found a member named {id}; if this is correct, please use its ID, eg:\n\tetcdctl member remove {}",
+                        part(named, "id")
+                    );
+                }
+                if !all.iter().any(|member| part(member, "id") == id) {
+                    return Err(refused(format_args!(
+                        "Couldn't find a member in the cluster with an ID of {id}."
+                    )));
+                }
                 changed(client, Method::DELETE, id, "").await?;
                 println!("Removed member {id} from cluster");
                 Ok(())
             }
             Self::Update { words } => {
                 let [id, urls] = words.as_slice() else {
-                    return Err(Failure::error(
+                    return Err(refused(
                         "Provide an ID and a list of comma separated peerURL (0xabcd http://example.com,http://example1.com)",
                     ));
                 };
@@ -67,8 +83,7 @@ fn answered(status: u16, text: &str) -> Result<Value, Failure> {
     if (200..300).contains(&status) {
         Ok(value)
     } else {
-        let line = value["message"].as_str().unwrap_or(text);
-        Err(Failure::error(line))
+        Err(refused(value["message"].as_str().unwrap_or(text.trim())))
     }
 }
 
@@ -132,32 +147,71 @@ async fn add(client: &Client, name: &str, url: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks every member itself.
-pub(super) async fn health(client: &Client) -> Result<(), Failure> {
-    let (mut well, all) = (0, members(client).await?);
-    for member in &all {
-        let id = part(member, "id");
-        let urls = joined(member, "clientURLs");
-        let Some(url) = urls.split(',').next().filter(|url| !url.is_empty()) else {
-            println!("member {id} is unreachable: no available published client urls");
-            continue;
-        };
-        if client.is_healthy(url).await {
-            well += 1;
-            println!("member {id} is healthy: got healthy result from {url}");
-        } else {
-            println!("member {id} is unhealthy: got unhealthy result from {url}");
+/// `cluster-health`
+#[derive(Debug, Args)]
+pub(super) struct Health {
+    /// Go on, every 10 seconds, until told to end
+    #[arg(short, long)]
+    forever: bool,
+}
+
+/// Between two looks.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+impl Health {
+    /// Asks every member itself.
+    pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
+        let asked = members(client).await.map_err(|failure| {
+            println!("cluster may be unhealthy: failed to list members");
+            failure.ending(Exit::BadFeature)
+        });
+        let all = asked?;
+        loop {
+            let mut well = 0;
+            for member in &all {
+                well += usize::from(is_well(client, member).await);
+            }
+            let state = match well {
+                well if well == all.len() => "healthy",
+                0 => "unavailable",
+                _ => "degraded",
+            };
+            println!("cluster is {state}");
+            match (self.forever, well == all.len()) {
+                (true, _) => println!("\nnext check after 10 second...\n"),
+                (false, true) => return Ok(()),
+                // As etcdctl ends: it was told.
+                (false, false) => return Err(Failure::told().ending(Exit::Interrupted)),
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
-    if well == all.len() {
-        println!("cluster is healthy");
-        return Ok(());
+}
+
+/// The first of a member's URLs that answers says how it is.
+async fn is_well(client: &Client, member: &Value) -> bool {
+    let id = part(member, "id");
+    let urls = joined(member, "clientURLs");
+    if urls.is_empty() {
+        println!("member {id} is unreachable: no available published client urls");
+        return false;
     }
-    let majority = well > all.len() / 2;
-    println!(
-        "cluster is {}",
-        if majority { "degraded" } else { "unhealthy" }
-    );
-    // As etcdctl ends: told, with the status for an unhealthy cluster.
-    Err(Failure::told().with_status(5))
+    for url in urls.split(',') {
+        match client.is_healthy(url).await {
+            Ok(true) => {
+                println!("member {id} is healthy: got healthy result from {url}");
+                return true;
+            }
+            Ok(false) => {
+                println!("member {id} is unhealthy: got unhealthy result from {url}");
+                return false;
+            }
+            Err(why) => {
+                println!("failed to check the health of member {id} on {url}: {why}");
+            }
+        }
+    }
+    let urls = urls.replace(',', " ");
+    println!("member {id} is unreachable: [{urls}] are all unreachable");
+    false
 }

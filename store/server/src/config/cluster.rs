@@ -1,4 +1,4 @@
-//! Who is in the cluster at first: `--initial-cluster` and what must agree with it (reference C.3).
+//! Who is in the cluster at first: `--initial-cluster` and what must agree with it.
 
 use std::collections::BTreeMap;
 

@@ -25,6 +25,10 @@ pub struct DiscoveryArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub discovery_dns_server: Option<SocketAddr>,
 
+    /// URL below which the first members find each other in keys of version 2
+    #[arg(long, value_name = "URL", default_value = "")]
+    pub discovery: String,
+
     /// Name under which the first members find each other in another cluster
     #[arg(long, value_name = "TOKEN", default_value = "")]
     pub discovery_token: String,

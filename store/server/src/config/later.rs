@@ -91,7 +91,6 @@ pub(super) const LATER: &[Later] = &[
     moot("proxy-dial-timeout"),
     moot("proxy-write-timeout"),
     moot("proxy-read-timeout"),
-    value("discovery", ""),
     moot("discovery-fallback"),
     value("discovery-proxy", ""),
     // There is no store of version 2 to do away with.

@@ -1,6 +1,7 @@
 //! A whole store of one member on a real folder, without the network.
 
 use bytes::Bytes;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use store_machine::command::Command;
 use store_machine::error::Refusal;

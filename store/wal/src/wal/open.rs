@@ -1,6 +1,8 @@
 //! Opening a folder: making a new one, or reading, checking and repairing what is there.
 
-use super::{Active, Recovered, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Wal, WalConfig, carry};
+use std::path::Path;
+
+use super::{Active, Recovered, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Seen, Wal, WalConfig, carry};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{OpenError, WalError};
 use crate::folder::Folder;
@@ -58,6 +60,41 @@ impl<D: Disk> Wal<D> {
         )?;
         recovered.fresh = found.is_none();
         Ok((wal, recovered))
+    }
+
+    /// Reads a folder that no store runs on, and changes nothing in it: a torn tail stays where it is. `None` when it is no
+    /// folder of a member.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn look(disk: &D, dir: &Path) -> Result<Option<Seen<D>>, OpenError> {
+        let folder = Folder::new(dir);
+        let Some(identity) = folder.identity(disk)? else {
+            return Ok(None);
+        };
+        let lock = disk
+            .lock(&folder.lock())
+            .map_err(|e| OpenError::io("lock", &folder.lock(), e))?
+            .ok_or_else(|| OpenError::Locked {
+                dir: dir.to_owned(),
+            })?;
+        let Found { replay, cut, .. } = recovery::read(disk, &folder, identity)?;
+        let (snapshot, snapshots_refused) = choose(disk, &folder, identity, &replay)?;
+        let above = snapshot.as_ref().map_or(0, |s| s.index);
+        let entries = replay.entries.into_iter();
+        let recovered = Recovered {
+            fresh: false,
+            snapshot,
+            snapshots_refused,
+            vote: replay.vote,
+            entries: entries.skip_while(|e| e.index <= above).collect(),
+            cut,
+        };
+        Ok(Some(Seen {
+            identity,
+            recovered,
+            lock,
+        }))
     }
 
     /// Reads a folder that is ours and was made.

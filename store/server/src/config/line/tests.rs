@@ -124,7 +124,11 @@ fn flags_not_acted_on_are_refused_when_they_ask_for_something() {
         (&["--wal-dir=w"], &[], "--wal-dir=w"),
         (&["--force-new-cluster"], &[], "--force-new-cluster=true"),
         (&["-force-new-cluster"], &[], "--force-new-cluster=true"),
-        (&[], &[("ETCD_DISCOVERY", "k")], "ETCD_DISCOVERY=k"),
+        (
+            &[],
+            &[("ETCD_DISCOVERY_PROXY", "k")],
+            "ETCD_DISCOVERY_PROXY=k",
+        ),
     ] {
         match read(flags, environment) {
             Err(LineError::Config(error @ ConfigError::NotYet { .. })) => {
