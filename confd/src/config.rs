@@ -4,6 +4,7 @@
 mod access;
 mod file;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -187,6 +188,8 @@ pub enum BackendKind {
 pub struct Config {
     /// Where keys come from.
     pub backend: BackendKind,
+    /// Backends that resources name.
+    pub layers: BTreeMap<String, BackendKind>,
     /// Directory with `conf.d/` and `templates/`.
     pub confdir: PathBuf,
     /// What resources that do not say otherwise have.
@@ -230,6 +233,7 @@ impl Config {
     pub fn new(endpoints: Vec<Endpoint>, confdir: impl Into<PathBuf>) -> Self {
         Self {
             backend: BackendKind::Store(connect::Options::new(endpoints)),
+            layers: BTreeMap::new(),
             confdir: confdir.into(),
             defaults: Defaults::default(),
             only: None,
@@ -392,6 +396,7 @@ impl Args {
             .or(file.text("state_dir")?.map(PathBuf::from));
         Ok(Config {
             backend: self.backend(&file)?,
+            layers: access::layers(&file)?,
             confdir,
             defaults: Defaults {
                 prefix: or(&self.prefix, file.text("prefix")?).unwrap_or_default(),

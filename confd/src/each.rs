@@ -51,13 +51,13 @@ fn prefix(base: &Resource) -> &str {
 /// The ranges that are needed before any name is known.
 pub fn ranges(base: &Resource) -> Vec<KeyRange> {
     let Some(path) = &base.for_each else {
-        return Scope::new(&base.prefix, &base.keys).ranges();
+        return base.scope().ranges();
     };
     let mut keys = vec![format!("{}/", path.trim_end_matches('/'))];
     if !is_open(&base.prefix) {
         keys.extend(base.keys.iter().filter(|key| !is_open(key)).cloned());
     }
-    Scope::new(prefix(base), &keys).ranges()
+    Scope::within(&base.space(), prefix(base), &keys).ranges()
 }
 
 /// The names there are, and those that are not fit for a file.
@@ -66,7 +66,7 @@ pub fn names(base: &Resource, snapshot: &Snapshot) -> (BTreeSet<String>, Vec<Str
         return (BTreeSet::new(), Vec::new());
     };
     let path = format!("{}/", path.trim_end_matches('/'));
-    let scope = Scope::new(prefix(base), std::slice::from_ref(&path));
+    let scope = Scope::within(&base.space(), prefix(base), std::slice::from_ref(&path));
     let found = Reader::new(snapshot.clone(), scope).ls(&path);
     let (fit, unfit): (Vec<_>, Vec<_>) = found.into_iter().partition(|name| is_fit(name));
     (fit.into_iter().collect(), unfit)

@@ -8,7 +8,7 @@ use store_client::mirror::Snapshot;
 use crate::agent::{Fault, Output};
 use crate::engine::{Globals, Template};
 use crate::resource::{MissingKeys, Resource};
-use crate::tree::{Reader, Scope};
+use crate::tree::Reader;
 
 /// Renders a resource from a snapshot; `globals` are those of the machine, without the resource's `vars`.
 pub fn render(
@@ -17,7 +17,7 @@ pub fn render(
     snapshot: Snapshot,
     globals: &Globals,
 ) -> Output {
-    let scope = Scope::new(&resource.prefix, &resource.keys);
+    let scope = resource.scope();
     let reader = Reader::new(snapshot, scope).with_default(resource.missing_keys.value());
     let globals = Globals {
         vars: resource.vars.clone(),

@@ -21,8 +21,9 @@ use crate::defaults::Defaults;
 use crate::engine::EngineName;
 use crate::format::Format;
 use crate::guard::Guard;
-use crate::plan::Owner;
+use crate::plan::{ContentHash, Owner};
 use crate::reload::Driver;
+use crate::tree::Scope;
 
 /// One file to keep.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +36,8 @@ pub struct Resource {
     pub engine: Option<EngineName>,
     /// File to write. Absolute.
     pub dest: PathBuf,
+    /// Where its keys come from, the later over the earlier; empty for where those of all come from.
+    pub layers: Vec<Layer>,
     /// Paths (behind the prefix) that the template may read.
     pub keys: Vec<String>,
     /// Prefix of all keys, stripped for the template. Empty or like `/production`.
@@ -90,6 +93,21 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// The space of keys that its backends fill, see [`Scope::within`].
+    pub fn space(&self) -> String {
+        if self.layers.is_empty() {
+            return String::new();
+        }
+        let names: Vec<String> = self.layers.iter().map(Layer::name).collect();
+        // Sorts before every path.
+        format!("({})", names.join(","))
+    }
+
+    /// What it sees.
+    pub fn scope(&self) -> Scope {
+        Scope::within(&self.space(), &self.prefix, &self.keys)
+    }
+
     /// Whether there shall be no file.
     pub fn is_removed(&self) -> bool {
         self.gone && self.on_missing == OnMissing::Delete
@@ -108,6 +126,36 @@ impl Resource {
     /// Whether there is a service whose state must be proven.
     pub fn is_served(&self) -> bool {
         self.is_told() || self.is_verified()
+    }
+}
+
+/// A backend of a resource's own.
+#[derive(Clone, PartialEq)]
+pub enum Layer {
+    /// One of those that `confd.toml` names.
+    Named(String),
+    /// One with settings of its own, as in `confd.toml`.
+    Own(Map<String, Value>),
+}
+
+impl Layer {
+    /// A name that no other has.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Named(name) => name.clone(),
+            // The settings may hold secrets.
+            Self::Own(settings) => {
+                let text = Value::Object(settings.clone()).to_string();
+                let hash = String::from(ContentHash::of(text.as_bytes()));
+                format!("own-{}", &hash[..16])
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Layer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name())
     }
 }
 
@@ -191,6 +239,7 @@ const KEYS: &[&str] = &[
     "src",
     "engine",
     "dest",
+    "backends",
     "keys",
     "prefix",
     "mode",
@@ -285,6 +334,8 @@ fn template_table(file: &str, document: Value) -> Result<Map<String, Value>, Res
             .hinted("it needs at least src, dest and keys"));
     };
     if let Some(inner) = top.remove("template") {
+        // The fork's section for a backend of the resource's own.
+        let backend = top.remove("backend");
         if let Some(other) = top.keys().next() {
             return Err(
                 ResourceError::new(file, format!("unknown section {other:?}"))
@@ -292,7 +343,15 @@ fn template_table(file: &str, document: Value) -> Result<Map<String, Value>, Res
             );
         }
         return match inner {
-            Value::Object(inner) => Ok(inner),
+            Value::Object(mut inner) => {
+                if let Some(backend) = backend
+                    && inner.insert("backends".to_owned(), backend).is_some()
+                {
+                    return Err(ResourceError::new(file, "backends stands beside [backend]")
+                        .hinted("keep one of them"));
+                }
+                Ok(inner)
+            }
             _ => Err(ResourceError::new(
                 file,
                 "\"template\" is not a table of keys",

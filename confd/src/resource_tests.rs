@@ -266,3 +266,22 @@ fn policies_for_keys_that_do_not_exist() {
         assert!(error.hint.unwrap().contains("keep"), "{text}");
     }
 }
+
+#[test]
+fn backends_of_a_resource_s_own() {
+    assert_eq!(yaml(MINIMAL).unwrap().space(), "");
+    let some = yaml(&format!("{MINIMAL}backends: [base, live]\n")).unwrap();
+    assert_eq!(some.space(), "(base,live)");
+    // What it sees is told apart from what all see.
+    let ranges = some.scope().ranges();
+    assert!(ranges[0].contains(b"(base,live)/a") && !ranges[0].contains(b"/a"));
+    let fork = "[template]\nsrc = \"a.tmpl\"\ndest = \"/etc/a\"\nkeys = [\"/a\"]\n\
+                [backend]\nbackend = \"redis\"\npassword = \"secret\"\n";
+    let fork = parse("a.toml", fork, &Defaults::default()).unwrap();
+    assert!(matches!(&fork.layers[..], [Layer::Own(settings)] if settings["backend"] == "redis"));
+    assert!(!format!("{fork:?}").contains("secret"));
+    for text in ["5", "[[a]]", "['a/b']", "['']"] {
+        let error = yaml(&format!("{MINIMAL}backends: {text}\n")).unwrap_err();
+        assert!(error.hint.unwrap().contains("[backends.NAME]"), "{text}");
+    }
+}

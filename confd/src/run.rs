@@ -37,7 +37,6 @@ use crate::faults::chain;
 use crate::generations::Generations;
 use crate::state::StateFile;
 use crate::status::{self, Status};
-use crate::tree::Scope;
 use crate::{api, disk, outside};
 
 /// Time that steps under way have to end when the agent stops; what runs longer is killed and done again by the next life.
@@ -196,6 +195,7 @@ pub(crate) fn load(config: &Config) -> Result<Units, confdir::ConfdirError> {
     if let Some(only) = &config.only {
         units.retain(|name, _| name == only);
     }
+    backends::refuse(config, &mut units);
     Ok(units)
 }
 
@@ -217,7 +217,7 @@ pub(crate) fn globals() -> Globals {
 struct Runner {
     config: Config,
     machine: Machine,
-    backend: Box<dyn Backend>,
+    backend: Arc<dyn Backend>,
     jobs: Jobs,
     instances: Instances,
     tell: watch::Sender<Status>,
@@ -267,7 +267,7 @@ impl Runner {
                 config.accept_loss,
                 config.noop,
             ),
-            backend,
+            backend: Arc::from(backend),
             instances: Instances::default(),
             config,
             tell,
@@ -449,10 +449,10 @@ impl Runner {
         let (snapshot, book) = (self.machine.snapshot(), self.machine.book());
         let units = self.instances.make(snapshot, book);
         self.jobs.load(&units);
-        let ranges = self.jobs.units().flat_map(|unit| {
-            let resource = &unit.resource;
-            Scope::new(&resource.prefix, &resource.keys).ranges()
-        });
+        let ranges = self
+            .jobs
+            .units()
+            .flat_map(|unit| unit.resource.scope().ranges());
         let ranges = KeyRange::normalise(ranges.chain(self.instances.ranges()).collect());
         let inputs: BTreeMap<_, _> = units
             .into_iter()
@@ -465,7 +465,8 @@ impl Runner {
                 "configuration loaded"
             );
             // The new source lists from the start; what is already known is compared away.
-            let source = self.backend.open(ranges.clone());
+            let resources = self.instances.resources();
+            let source = backends::open(&self.backend, &self.config, resources, ranges.clone());
             self.source_status = source.status();
             self.source = Some(source);
             self.ranges = ranges;

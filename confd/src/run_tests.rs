@@ -626,3 +626,46 @@ async fn what_is_left_is_emptied_or_kept_if_so_wished() {
         agent.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_resource_sees_its_own_backends_on_top_of_each_other() {
+    let home = Home::new();
+    let (base, live) = (home.path("base.yaml"), home.path("live.yaml"));
+    home.write("base.yaml", "name: base\nport: 80\n");
+    home.write("live.yaml", "name: live\n");
+    let named = format!("[backends.base]\nbackend = \"file\"\nfile = [{base:?}]\n");
+    home.write("confd/confd.toml", &named);
+    let text = "{{ getv(key='/name') }}:{{ getv(key='/port', default='-') }}";
+    for name in ["own", "all", "bad"] {
+        home.template(name, text);
+    }
+    let layers = format!("[base, {{backend: file, file: [{}]}}]", live.display());
+    home.resource("own", &format!("backends: {layers}\n"));
+    home.resource("all", "");
+    home.resource("bad", "backends: bsae\n");
+    home.memory.put(&[("/name", "all")]);
+    let args = crate::Args {
+        confdir: Some(home.path("confd")),
+        state_dir: Some(home.path("state")),
+        publish_status: Some(false),
+        ..crate::Args::default()
+    };
+    let agent = home.start_as(args.resolve().unwrap()).await;
+    let applied = |status: &Status, name: &str| resource(status, name).succeeded_unix_ms.is_some();
+    let status = wait_for(&agent, "two files", |status| {
+        status.resources.len() == 3 && applied(status, "own") && applied(status, "all")
+    })
+    .await;
+    let fault = resource(&status, "bad").load_fault.clone().unwrap();
+    assert!(fault.message.contains("backend bsae"), "{fault:?}");
+    assert_eq!(home.read("out/own"), "live:80");
+    assert_eq!(home.read("out/all"), "all:-");
+    home.write("live.yaml", "port: 81\n");
+    wait_for(&agent, "the one below", |_| {
+        home.read("out/own") == "base:81"
+    })
+    .await;
+    home.memory.put(&[("/port", "1")]);
+    wait_for(&agent, "the other", |_| home.read("out/all") == "all:1").await;
+    agent.stop().await;
+}

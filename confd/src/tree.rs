@@ -24,7 +24,12 @@ impl Scope {
     /// `prefix` and `keys` as the resource has them. No keys means an empty view. A key with a slash at the end means
     /// what is below it, which also a user who may read nothing else can watch.
     pub fn new(prefix: &str, keys: &[String]) -> Self {
-        let prefix = clean(prefix);
+        Self::within("", prefix, keys)
+    }
+
+    /// The same in a space of keys that stands in front of every key; empty for the one that all see.
+    pub fn within(space: &str, prefix: &str, keys: &[String]) -> Self {
+        let prefix = format!("{space}{}", clean(prefix));
         let range = |key: &String| {
             let slash = if key.ends_with('/') { "/" } else { "" };
             KeyRange::tree(&format!("{prefix}{}{slash}", clean(key)))

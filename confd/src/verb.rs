@@ -9,10 +9,12 @@ mod lint;
 mod rendering;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use store_client::mirror::{Event, KeyRange, Snapshot};
 
 use crate::agent::{Fault, Output};
+use crate::backends;
 use crate::confdir::{Unit, Units};
 use crate::config::Config;
 use crate::each;
@@ -128,11 +130,11 @@ fn units(config: &Config) -> Result<Units, Fault> {
 
 /// All keys of some resources at one revision.
 async fn snapshot(config: &Config, units: &Units) -> Result<Snapshot, Fault> {
-    let units = units.values().flatten();
-    let ranges = units
-        .flat_map(|unit| each::ranges(&unit.resource))
-        .collect();
-    let mut source = run::backend(config).open(KeyRange::normalise(ranges));
+    let good = units.values().flatten();
+    let ranges = good.flat_map(|unit| each::ranges(&unit.resource)).collect();
+    let rest = Arc::from(run::backend(config));
+    let resources = units.values().flatten().map(|unit| &*unit.resource);
+    let mut source = backends::open(&rest, config, resources, KeyRange::normalise(ranges));
     let first = std::future::poll_fn(|context| source.poll_next(context));
     let problem = match tokio::time::timeout(config.startup_timeout, first).await {
         Ok(Some(Event::Listed { snapshot, .. } | Event::Advanced { snapshot, .. })) => {
@@ -156,7 +158,7 @@ fn expanded(units: Units, snapshot: &Snapshot) -> Units {
 }
 
 fn scope(unit: &Unit) -> Scope {
-    Scope::new(&unit.resource.prefix, &unit.resource.keys)
+    unit.resource.scope()
 }
 
 fn rendered(unit: &Unit, snapshot: &Snapshot, globals: &Globals) -> Output {

@@ -115,7 +115,7 @@ impl Unit {
     pub(super) fn new(now: Duration, loaded: Loaded, options: &Options, seed: u64) -> Self {
         let resource = loaded.resource;
         Self {
-            scope: Scope::new(&resource.prefix, &resource.keys),
+            scope: resource.scope(),
             quiet: Quiet::new(resource.quiet_min, resource.quiet_max),
             resource,
             version: loaded.version,
@@ -191,7 +191,7 @@ impl Unit {
     fn take_over(&mut self, now: Duration, loaded: Loaded, book: &mut Book) {
         let resource = loaded.resource;
         book.forgive(&resource.dest);
-        self.scope = Scope::new(&resource.prefix, &resource.keys);
+        self.scope = resource.scope();
         self.quiet = Quiet::new(resource.quiet_min, resource.quiet_max);
         self.version = loaded.version;
         self.resource = resource;

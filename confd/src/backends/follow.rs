@@ -65,10 +65,19 @@ pub(super) fn follow(reader: impl Reader, ranges: Vec<KeyRange>, seed: u64) -> B
         tell_event,
         tell_status,
     };
+    running(events, status, tokio::spawn(follower.run()))
+}
+
+/// A source that ends its task when it is dropped.
+pub(super) fn running(
+    events: mpsc::Receiver<Event>,
+    status: watch::Receiver<FeedStatus>,
+    task: tokio::task::JoinHandle<()>,
+) -> Box<dyn Source> {
     Box::new(Running {
         events,
         status,
-        task: tokio::spawn(follower.run()),
+        task,
     })
 }
 

@@ -2,15 +2,17 @@
 //! made of them, of the common ones and of `confd.toml`. Flags of a backend that is not the one in use are refused: they
 //! are a mistake about where keys come from.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::{Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo as _, TlsCertificates};
 use store_transport::dial::Target;
 
-use super::{Args, ConfigError, File, or, read_bytes};
+use super::{Args, BackendKind, Config, ConfigError, File, or, read_bytes};
 use crate::backends::{Consul, Login, Redis, Vault, ZooKeeper};
 use crate::duration;
+use crate::resource::Layer;
 use crate::web::{self, Trust};
 
 /// Where a pod finds the token of its service account (Kubernetes documentation, "Service accounts").
@@ -165,6 +167,40 @@ impl Access {
             )),
             None => Ok(()),
         }
+    }
+}
+
+/// The backends that `confd.toml` names for resources.
+pub(super) fn layers(file: &File) -> Result<BTreeMap<String, BackendKind>, ConfigError> {
+    let named = file.backends()?.into_iter();
+    named
+        .map(|(name, table)| Ok((name, Args::default().backend(&table)?)))
+        .collect()
+}
+
+impl Config {
+    /// The backend that a resource names or describes.
+    ///
+    /// # Errors
+    /// There is none of the name, or it cannot be made of the settings.
+    pub fn layer(&self, layer: &Layer) -> Result<BackendKind, ConfigError> {
+        let settings = match layer {
+            Layer::Named(name) => {
+                return self.layers.get(name).cloned().ok_or_else(|| {
+                    let known: Vec<&str> = self.layers.keys().map(String::as_str).collect();
+                    let known = known.join(", ");
+                    let hint = format!("known: {known}; others stand there as [backends.NAME]");
+                    fault(name, "is not among those of confd.toml", &hint)
+                });
+            }
+            Layer::Own(settings) => settings,
+        };
+        let table = toml::Table::try_from(settings)
+            .map_err(|error| fault("of the resource", error.to_string(), ""))?;
+        Args::default().backend(&File::of_backend(
+            "backend of the resource".to_owned(),
+            table,
+        )?)
     }
 }
 

@@ -42,6 +42,34 @@ const FILE_KEYS: &[&str] = &[
     "separator",
     "table",
     "poll_interval",
+    "backends",
+];
+
+/// Those of them that say where keys come from.
+const BACKEND_KEYS: &[&str] = &[
+    "backend",
+    "nodes",
+    "endpoints",
+    "scheme",
+    "file",
+    "filter",
+    "basic_auth",
+    "client_insecure",
+    "username",
+    "password",
+    "client_cakeys",
+    "client_cert",
+    "client_key",
+    "auth_token",
+    "auth_type",
+    "app_id",
+    "user_id",
+    "role_id",
+    "secret_id",
+    "path",
+    "separator",
+    "table",
+    "poll_interval",
 ];
 
 /// `confd.toml`.
@@ -72,24 +100,45 @@ impl File {
                 hint: None,
             }
         })?;
-        let file = Self { name, table };
-        match file
-            .table
-            .keys()
-            .find(|key| !FILE_KEYS.contains(&key.as_str()))
-        {
-            Some(unknown) => Err(ConfigError::File {
-                place: file.name.clone(),
-                message: format!("unknown key {unknown:?}"),
-                hint: Some(
-                    match spelling::nearest(unknown, FILE_KEYS.iter().copied()) {
-                        Some(near) => format!("did you mean {near:?}?"),
-                        None => format!("known: {}", FILE_KEYS.join(", ")),
-                    },
-                ),
-            }),
-            None => Ok(file),
+        Self { name, table }.knowing(FILE_KEYS)
+    }
+
+    /// A table that says where keys come from; `name` is its place.
+    pub(super) fn of_backend(name: String, table: toml::Table) -> Result<Self, ConfigError> {
+        Self { name, table }.knowing(BACKEND_KEYS)
+    }
+
+    /// The tables `[backends.NAME]`.
+    pub(super) fn backends(&self) -> Result<Vec<(String, Self)>, ConfigError> {
+        let tables = match self.table.get("backends") {
+            None => return Ok(Vec::new()),
+            Some(toml::Value::Table(tables)) => tables,
+            Some(_) => return Err(self.fault("backends", "is no table of backends")),
+        };
+        let mut found = Vec::new();
+        for (name, table) in tables {
+            let toml::Value::Table(table) = table else {
+                return Err(self.fault("backends", "holds something that is no table"));
+            };
+            let place = format!("{} [backends.{name}]", self.name);
+            found.push((name.clone(), Self::of_backend(place, table.clone())?));
         }
+        Ok(found)
+    }
+
+    fn knowing(self, known: &[&str]) -> Result<Self, ConfigError> {
+        let mut keys = self.table.keys();
+        let Some(unknown) = keys.find(|key| !known.contains(&key.as_str())) else {
+            return Ok(self);
+        };
+        Err(ConfigError::File {
+            place: self.name.clone(),
+            message: format!("unknown key {unknown:?}"),
+            hint: Some(match spelling::nearest(unknown, known.iter().copied()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("known: {}", known.join(", ")),
+            }),
+        })
     }
 
     fn fault(&self, key: &str, problem: &str) -> ConfigError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Account, KEYS, MissingKeys, OnMissing, Resource, ResourceError, stem};
+use super::{Account, KEYS, Layer, MissingKeys, OnMissing, Resource, ResourceError, stem};
 use crate::defaults::Defaults;
 use crate::duration;
 use crate::each;
@@ -50,6 +50,7 @@ impl Fields<'_> {
             src,
             engine: self.engine()?,
             dest,
+            layers: self.layers()?,
             keys: self.keys()?,
             prefix,
             mode: self.mode()?,
@@ -240,6 +241,25 @@ impl Fields<'_> {
                 _ => Err(self.fault("keys", "holds something that is not text")),
             })
             .collect()
+    }
+
+    fn layers(&self) -> Result<Vec<Layer>, ResourceError> {
+        let list = match self.map.get("backends") {
+            None | Some(Value::Null) => return Ok(Vec::new()),
+            Some(Value::Array(list)) => list.clone(),
+            Some(one) => vec![one.clone()],
+        };
+        let fit = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+        let layers = list.into_iter().map(|layer| match layer {
+            Value::String(name) if !name.is_empty() && name.chars().all(fit) => {
+                Ok(Layer::Named(name))
+            }
+            Value::Object(settings) => Ok(Layer::Own(settings)),
+            _ => Err(self
+                .fault("backends", "is no list of backends")
+                .hinted("each is a name of [backends.NAME] in confd.toml, or a table of settings")),
+        });
+        layers.collect()
     }
 
     fn vars(&self) -> Result<Map<String, Value>, ResourceError> {

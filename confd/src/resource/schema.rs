@@ -45,6 +45,12 @@ fn key(name: &str) -> Value {
             "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
             "examples": [["/services/web"]],
         }),
+        "backends" => json!({
+            "description": "Where its keys come from, the later over the earlier: names of [backends.NAME] in confd.toml, or settings",
+            "oneOf": [{"type": "string"}, {"type": "object"},
+                      {"type": "array", "items": {"type": ["string", "object"]}}],
+            "examples": [["base", {"backend": "redis", "nodes": ["127.0.0.1:6379"]}]],
+        }),
         "prefix" => text(
             "In front of all keys, stripped for the template",
             "/production",

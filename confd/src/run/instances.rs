@@ -8,6 +8,7 @@ use store_client::mirror::{KeyRange, Snapshot};
 use crate::confdir::{self, Unit, Units};
 use crate::each::{self, One};
 use crate::plan::{Book, ContentHash};
+use crate::resource::Resource;
 
 /// All resources as they were loaded, and what was made of them last.
 #[derive(Debug, Default)]
@@ -85,6 +86,14 @@ impl Instances {
         }
         confdir::refuse_duplicates(&mut units);
         units
+    }
+
+    /// The good ones of the resources as they were loaded.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &Resource> {
+        let loaded = self.loaded.values().flatten();
+        loaded
+            .chain(self.bases.values())
+            .map(|unit| &*unit.resource)
     }
 
     /// What has to be read to know the names.

@@ -9,7 +9,6 @@ use crate::confdir::Unit;
 use crate::disk::Disk;
 use crate::files;
 use crate::redact::Secrets;
-use crate::tree::Scope;
 
 /// Shows the difference to what stands there, without the secrets among the keys; whether there is one.
 pub(super) fn show_difference(
@@ -29,7 +28,7 @@ pub(super) fn show_difference(
 
 /// The secrets among the keys a resource may see.
 pub(crate) fn secrets(unit: &Unit, snapshot: &Snapshot) -> Secrets {
-    let scope = Scope::new(&unit.resource.prefix, &unit.resource.keys);
+    let scope = unit.resource.scope();
     let pairs = snapshot.iter().filter_map(|(key, entry)| {
         let value = std::str::from_utf8(&entry.value).ok()?;
         Some((scope.path(key)?, value))
