@@ -5,8 +5,8 @@
 #   scripts/deps.sh --check   install nothing: name what is missing, exit 1 if anything is
 #
 # Runs again at no cost: with nothing missing it only looks, well under a second. Services that come with a
-# package (nginx, haproxy, PostgreSQL, Redis) are not left running: tests and demo start their own. Where it may not install
-# (no apt-get, no right to), it names what is missing and exits 1. Rust is not its job, see `need_rust`.
+# package (nginx, haproxy, PostgreSQL, Redis, ssh) are not left running: tests and demo start their own. Where it may not
+# install (no apt-get, no right to), it names what is missing and exits 1. Rust is not its job, see `need_rust`.
 set -euo pipefail
 : "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
 
@@ -107,6 +107,9 @@ find_missing() {
     have iptables || need "iptables" iptables
     { have setsid && have setpriv && have mount; } || need "setsid, setpriv and mount" util-linux mount
     { have ip && have tc; } || need "ip and tc" iproute2
+    # Without its service, as all.
+    have sshd || need "the SSH server" openssh-server
+    have ssh || need "the SSH client" openssh-client
     have groff || need "groff" groff-base
     have man || need "man" man-db
     have script || need "script" bsdutils
@@ -184,6 +187,7 @@ install_packages() {
         for service in nginx haproxy etcd postgresql patroni redis-server; do
             [[ " ${packages[*]} " == *" $service"* ]] && as_root systemctl disable --now "$service" >/dev/null 2>&1 || true
         done
+        [[ " ${packages[*]} " == *" openssh-server "* ]] && as_root systemctl disable --now ssh >/dev/null 2>&1 || true
     fi
 }
 

@@ -111,6 +111,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Takes memory in small pages. The allocator asks for huge ones, which what a store holds fills, and the few megabytes
+/// of a registrator only touch: 16 MiB are resident beside one container without them, 27 MiB with them.
+fn in_small_pages() {
+    // A kernel that has no such setting has none to switch off.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
+}
+
 fn run(
     command: Command,
     guise: Guise,
@@ -129,6 +136,7 @@ fn run(
             Ok(runtime()?.block_on(store_server::program::run(flags, guise)))
         }
         Command::Registrator(args) => {
+            in_small_pages();
             logging.start("info");
             Ok(registrator::main(&args))
         }

@@ -96,18 +96,36 @@ fn what_changed_while_a_killed_engine_was_away_is_found_out() {
     );
 }
 
+/// Six times the TTL: the agent keeps its lease alive meanwhile, for the containers still serve.
+const AWAY: Duration = Duration::from_secs(30);
+
 #[test]
-fn an_engine_that_is_gone_takes_no_registration_along() {
+fn an_engine_that_is_gone_for_long_takes_no_registration_along() {
     let mut scene = Scene::new(&["--live-restore"]);
-    let container = scene.web("--restart=no");
-    scene.service.becomes(&[&container]);
+    let stays = scene.web("--restart=no");
+    let dies = scene.web("--restart=no");
+    let goes = scene.web("--restart=no");
+    scene.service.becomes(&[&stays, &dies, &goes]);
+    let pid = dies
+        .inspect("{{.State.Pid}}")
+        .unwrap()
+        .parse()
+        .expect("a pid");
     scene.own.kill();
-    // Longer than the TTL: the agent keeps its lease alive, for the containers still serve.
-    let span = Duration::from_secs(u64::from(end_to_end::agents::TTL_SECONDS) + 2);
     let watch = scene.service.watch();
-    wait::stays("registered while the engine is away", span, || {
+    kill_stranger(pid);
+    wait::stays("registered while the engine is away", AWAY, || {
         watch.holds()
     });
     scene.own.restart();
-    scene.service.becomes(&[&container]);
+    drop(goes);
+    drop(scene.web("--restart=no"));
+    let comes = scene.web("--restart=no");
+    scene.service.becomes(&[&stays, &comes]);
+    let survivor = format!("{}-8080", stays.short_id());
+    assert!(
+        watch.events().iter().all(|line| !line.contains(&survivor)),
+        "{:?}",
+        watch.events()
+    );
 }

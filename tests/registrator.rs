@@ -483,6 +483,150 @@ fn verbs_tell_what_is_and_what_would_be() {
     );
 }
 
+/// What `muster registrator` prints with these words, and its exit status.
+fn said(words: &[&str]) -> (String, i32) {
+    let mut command = std::process::Command::new(MUSTER);
+    let output = command.arg("registrator").args(words).output();
+    let output = output.expect("run a verb");
+    let text = [&output.stdout[..], &output.stderr].concat();
+    let text = String::from_utf8(text).expect("text");
+    (text, output.status.code().expect("a status"))
+}
+
+#[test]
+fn verbs_speak_for_all_engines() {
+    let scene = Scene::new(Maker::Muster(PathBuf::from(MUSTER)));
+    let near = scene.engine.address();
+    // The same engine by another path is another engine to the agent.
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let far = folder.path().join("far.sock");
+    std::os::unix::fs::symlink(near.trim_start_matches("unix://"), &far).expect("link");
+    let engines = format!("near={near},far=unix://{}", far.display());
+    let endpoint = scene.store.endpoint();
+    let settings = [
+        "--docker-host",
+        &engines,
+        "--endpoints",
+        &endpoint,
+        "--internal",
+    ];
+    let ask = |words: &[&str]| said(&[&settings[..], words].concat());
+    let container = scene.web();
+    let id = container.short_id();
+    let keys =
+        ["near", "far"].map(|node| format!("/services/{}/{node}-{id}-8080", scene.service.name()));
+    let (text, status) = ask(&["plan"]);
+    assert!(
+        status == 2
+            && keys
+                .iter()
+                .all(|key| text.contains(&format!("+ {key} = {{"))),
+        "{status}: {text}"
+    );
+    let mut command = std::process::Command::new(MUSTER);
+    command
+        .arg("registrator")
+        .args(settings)
+        .args(["--ttl", "5"]);
+    let _agent = end_to_end::process::Process::spawn("registrator", &mut command);
+    let settings = [&settings[..], &["--ttl", "5"]].concat();
+    let ask = |words: &[&str]| said(&[&settings[..], words].concat());
+    wait::until("both nodes' keys", wait::LONG, || {
+        let (text, status) = ask(&["list"]);
+        if status == 0 && keys.iter().all(|key| text.contains(key)) {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    });
+    let (text, _) = ask(&["plan"]);
+    assert!(!text.contains(id), "{text}");
+    let (text, status) = ask(&["doctor"]);
+    let nodes = ["ok     node       near", "ok     node       far"];
+    assert!(
+        status == 0 && nodes.iter().all(|node| text.contains(node)),
+        "{status}: {text}"
+    );
+    let (text, status) = ask(&["explain", id]);
+    assert!(
+        status == 0 && text.contains("in the store"),
+        "{status}: {text}"
+    );
+}
+
+#[test]
+fn verbs_read_other_registries() {
+    let engine = Engine::of_machine();
+    let consul = end_to_end::consul::Consul::start();
+    let name = format!("t{}-others", std::process::id());
+    let container = web::start_with(&engine, &Spec::web(&name));
+    for (registry, layout) in [
+        (format!("consul://{}", consul.address()), "consul"),
+        (
+            format!("consulkv://{}/kept", consul.address()),
+            "registrator",
+        ),
+    ] {
+        let host = engine.address();
+        let registry = format!("--registry={registry}");
+        let settings = [
+            registry.as_str(),
+            "--docker-host",
+            &host,
+            "--internal",
+            "--node",
+            "here",
+            "--ttl",
+            "10s",
+        ];
+        let ask = |words: &[&str]| said(&[&settings[..], words].concat());
+        let (text, status) = ask(&["plan"]);
+        assert!(status == 2 && text.contains(&name), "{status}: {text}");
+        let mut command = std::process::Command::new(MUSTER);
+        command
+            .arg("registrator")
+            .args(settings)
+            .args(["--on-stop", "revoke"]);
+        let mut agent = end_to_end::process::Process::spawn("registrator", &mut command);
+        let at = format!("{}:8080", container.address());
+        wait::until("the registry to have it", wait::LONG, || {
+            let (text, status) = ask(&["list", "--json"]);
+            let rows: serde_json::Value = serde_json::from_str(&text).map_err(|_| text.clone())?;
+            let row = rows
+                .as_array()
+                .and_then(|rows| rows.iter().find(|row| row["service"] == name.as_str()));
+            match row {
+                Some(row)
+                    if status == 0 && row["address"] == at.as_str() && row["layout"] == layout =>
+                {
+                    Ok(())
+                }
+                _ => Err(text),
+            }
+        });
+        let (text, _) = ask(&["plan"]);
+        assert!(!text.contains(&name), "{registry}: {text}");
+        let (text, status) = ask(&["explain", container.short_id(), "--json"]);
+        let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(
+            told["ports"][0]["keys"][0]["same"], true,
+            "{status}: {text}"
+        );
+        let (text, status) = ask(&["doctor"]);
+        assert!(
+            status == 0 && text.contains("ok     registry   "),
+            "{status}: {text}"
+        );
+        let (text, status) = ask(&["drain", container.short_id()]);
+        assert!(
+            status == 1 && text.contains("keeps no overrides"),
+            "{status}: {text}"
+        );
+        agent.signal(end_to_end::process::Signal::TERM);
+        agent.wait_exit(wait::LONG);
+    }
+}
+
 #[test]
 fn a_drained_container_leaves_waits_and_stops() {
     on_both(|scene| {

@@ -85,16 +85,23 @@ impl Preference {
             .map(|network| (network, self.ranked(addresses(network))))
             .filter(|(_, addresses)| !addresses.is_empty())
             .collect();
+        let of_swarm = container.labels.contains_key(SWARM_TASK);
         found.sort_by_key(|(network, addresses)| {
             let named = self.networks.iter().position(|name| *name == network.name);
             (
                 named.unwrap_or(self.networks.len()),
+                of_swarm && named.is_none() && network.name == SWARM_INGRESS,
                 self.rank(addresses[0]),
             )
         });
         found
     }
 }
+
+/// What every container of a Swarm task has.
+const SWARM_TASK: &str = "com.docker.swarm.task.id";
+/// Over which Swarm spreads connections to published ports. Nobody else is on it, so its addresses are the last choice.
+const SWARM_INGRESS: &str = "ingress";
 
 fn addresses(network: &Network) -> impl Iterator<Item = IpAddr> {
     let v4 = network.v4.map(IpAddr::V4);

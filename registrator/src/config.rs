@@ -27,7 +27,7 @@ use crate::desired::Admission;
 use crate::gate::Gate;
 use crate::labels::split_tags;
 use crate::own_layout::OwnLayout;
-use crate::registry::consul;
+use crate::registry::{consul, zookeeper};
 use crate::span;
 use crate::template::Filter;
 
@@ -40,6 +40,8 @@ pub struct Config {
     pub further: Vec<EngineAt>,
     /// Certificates towards engines on `tcp://` and `https://`; without them `tcp://` is in the clear.
     pub docker_tls: Option<EngineTls>,
+    /// Settings of ssh(1) towards engines on `ssh://`; `None`: the user's and the system's.
+    pub docker_ssh_config: Option<PathBuf>,
     /// What kind of registry is written to.
     pub registry: Registry,
     /// The way to the store, where that is the registry.
@@ -86,6 +88,8 @@ pub struct Config {
     pub file_sd: Option<PathBuf>,
     /// Whether to take the lease from a running agent with the same node id.
     pub takeover: bool,
+    /// Whether entries that gliderlabs registrator left in Consul count as this agent's.
+    pub cleanup: bool,
     /// Whether the agent says in the store how it is doing, see [`registrator_catalog::agent`].
     pub publish_status: bool,
 }
@@ -100,8 +104,8 @@ pub enum Registry {
     Consul(consul::Options),
     /// Keys in Consul.
     ConsulKv(consul::Options),
-    /// Nodes of `ZooKeeper` with these servers, as its clients take them.
-    ZooKeeper(String),
+    /// Nodes of `ZooKeeper`.
+    ZooKeeper(zookeeper::Options),
 }
 
 /// What happens to the keys when the agent is told to stop.
@@ -135,6 +139,7 @@ impl Config {
             docker_host: DOCKER_HOST_DEFAULT.to_owned(),
             further: Vec::new(),
             docker_tls: None,
+            docker_ssh_config: None,
             registry: Registry::Etcd,
             store: Options::new(endpoints),
             ttl_seconds: TTL_SECONDS_DEFAULT,
@@ -158,6 +163,7 @@ impl Config {
             services: None,
             file_sd: None,
             takeover: false,
+            cleanup: false,
             publish_status: true,
         }
     }
@@ -218,6 +224,7 @@ impl Config {
             let folder = args.docker_cert_path.clone().unwrap_or_else(home);
             config.docker_tls = Some(EngineTls::in_folder(&folder));
         }
+        config.docker_ssh_config = args.docker_ssh_config.clone().or(file.docker_ssh_config);
         let user = pick(&args.user, file.user);
         config.store.user = credentials(user, pick(&args.password, file.password))?;
         config.store.tls = tls(
@@ -226,7 +233,7 @@ impl Config {
             args.key.as_ref().or(file.key.as_ref()),
         )?;
         if let Some(registry) = &registry {
-            config.registry = other_registry(&registry.at, args);
+            config.registry = other_registry(&registry.at, args, config.store.user.as_ref())?;
         }
         if let Some(text) = pick(&args.ttl, file.ttl) {
             let ttl = span::parse(&text).filter(|ttl| *ttl >= Duration::from_secs(1));
@@ -340,6 +347,7 @@ impl Config {
         let tags = pick(&args.tags, file.tags);
         config.tags = tags.map(|text| split_tags(&text)).unwrap_or_default();
         config.takeover = args.takeover;
+        config.cleanup = args.cleanup;
         config.allow_scripts = args.allow_scripts || file.allow_scripts.unwrap_or(false);
         config.services = args.services.clone().or(file.services);
         config.file_sd = args.file_sd.clone().or(file.file_sd);
@@ -370,7 +378,11 @@ impl Config {
 const TTL_SECONDS_MAX: u64 = 86_400;
 
 /// What a registry that does not speak etcd's protocol needs beside its place.
-fn other_registry(at: &At, args: &Args) -> Registry {
+fn other_registry(
+    at: &At,
+    args: &Args,
+    user: Option<&(String, String)>,
+) -> Result<Registry, ConfigError> {
     let options = |target: &Target| consul::Options {
         target: target.clone(),
         token: args.consul_token.clone().filter(|token| !token.is_empty()),
@@ -380,12 +392,22 @@ fn other_registry(at: &At, args: &Args) -> Registry {
             _ => args.consul_cert.clone().zip(args.consul_key.clone()),
         },
     };
-    match at {
+    Ok(match at {
         At::Etcd(_) => Registry::Etcd,
         At::Consul(target) => Registry::Consul(options(target)),
         At::ConsulKv(target) => Registry::ConsulKv(options(target)),
-        At::ZooKeeper(servers) => Registry::ZooKeeper(servers.clone()),
-    }
+        At::ZooKeeper(servers) => {
+            if let Some(file) = args.cacert.as_ref().or(args.cert.as_ref()) {
+                let want =
+                    "left out: ZooKeeper is spoken to without TLS, so put a tunnel in front of it";
+                return Err(wrong("cacert", &file.display().to_string(), want));
+            }
+            Registry::ZooKeeper(zookeeper::Options {
+                servers: servers.clone(),
+                user: user.cloned(),
+            })
+        }
+    })
 }
 
 fn pick(flag: &Option<String>, file: Option<Text>) -> Option<String> {

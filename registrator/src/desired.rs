@@ -10,7 +10,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use registrator_catalog::layout::Layout;
+use registrator_catalog::layout::{Entry, Layout};
 use registrator_catalog::overrides::Overrides;
 use registrator_catalog::record::{Record, State};
 
@@ -514,17 +514,18 @@ fn write(
     let mut faults = Vec::new();
     let mut left_out = Vec::new();
     for layout in &chosen.layouts {
-        match layout.entries(record) {
+        let found = layout.entries(record).map_err(|error| error.to_string());
+        match found.and_then(bounded) {
             Ok(found) => {
                 entries.extend(found);
                 left_out.extend(layout.left_out(record));
             }
-            Err(error) if count == 1 => return Err(error.to_string()),
-            Err(error) => faults.push(format!("not below {}: {error}", layout.root())),
+            Err(why) if count == 1 => return Err(why),
+            Err(why) => faults.push(format!("not below {}: {why}", layout.root())),
         }
     }
     for layout in chosen.own {
-        match layout.entry(record) {
+        match layout.entry(record).and_then(bounded) {
             Ok(found) => entries.extend(found),
             Err(why) => faults.push(format!("not below {}: {why}", layout.root())),
         }
@@ -547,6 +548,23 @@ fn write(
     wanted.extend(entries.into_iter().map(|entry| (entry.key, entry.value)));
     faults.append(&mut left_out);
     Ok((keys, faults))
+}
+
+/// 128 KiB: the values of ten ports go into one request of etcd's, 1.5 MiB, and one into Consul's 512 KiB.
+const VALUE_BYTES_MAX: usize = 128 << 10;
+
+/// The entries, if no store would refuse them for their size.
+fn bounded<E>(entries: E) -> Result<E, String>
+where
+    for<'a> &'a E: IntoIterator<Item = &'a Entry>,
+{
+    let longest = (&entries).into_iter().map(|entry| entry.value.len()).max();
+    match longest {
+        Some(bytes) if bytes > VALUE_BYTES_MAX => Err(format!(
+            "its value would have {bytes} bytes, more than {VALUE_BYTES_MAX}"
+        )),
+        _ => Ok(entries),
+    }
 }
 
 #[cfg(test)]

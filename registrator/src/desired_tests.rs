@@ -297,23 +297,26 @@ fn names() {
 
 #[test]
 fn default_names() {
-    for (image, compose, want) in [
+    const COMPOSE: &str = "com.docker.compose.service";
+    const SWARM: &str = "com.docker.swarm.service.name";
+    for (image, service, want) in [
         ("redis", None, "redis"),
         ("redis:7", None, "redis"),
-        ("gliderlabs/redis:7", Some("cache"), "redis"),
+        ("gliderlabs/redis:7", Some((COMPOSE, "cache")), "redis"),
         ("host:5000/a/b", None, "b"),
         ("redis@sha256:0123", None, "redis"),
+        // As Swarm names the image of a task.
+        ("redis:7@sha256:0123", Some((SWARM, "cache")), "redis"),
         ("sha256:0123456789ab", None, "front"),
-        ("sha256:0123456789ab", Some("cache"), "cache"),
-        ("0123456789abcdef", Some("cache"), "cache"),
+        ("sha256:0123456789ab", Some((COMPOSE, "cache")), "cache"),
+        ("sha256:0123456789ab", Some((SWARM, "cache")), "cache"),
+        ("0123456789abcdef", Some((COMPOSE, "cache")), "cache"),
         ("", None, "front"),
     ] {
         let mut container = base();
         container.image = image.into();
-        if let Some(service) = compose {
-            container
-                .labels
-                .insert("com.docker.compose.service".into(), service.into());
+        if let Some((label, service)) = service {
+            container.labels.insert(label.into(), service.into());
         }
         assert_eq!(default_name(&container), want, "{image:?}");
     }
@@ -363,6 +366,23 @@ fn container_addresses() {
         decide(&container, &told),
         "/s/app/h1:front:9000 = [fd00::7]:9000"
     );
+    // Swarm's mesh is the last choice, unless somebody names it.
+    let network = |name: &str, v4: [u8; 4]| Network {
+        name: name.into(),
+        v4: Some(v4.into()),
+        v6: None,
+    };
+    container.networks = vec![
+        network("ingress", [10, 0, 0, 5]),
+        network("shop", [10, 0, 1, 5]),
+    ];
+    let at = |address: &str| format!("/s/app/h1:front:9000 = {address}:9000");
+    assert_eq!(decide(&container, &told), at("10.0.0.5"));
+    let task = "com.docker.swarm.task.id";
+    container.labels.insert(task.into(), "t1".into());
+    assert_eq!(decide(&container, &told), at("10.0.1.5"));
+    told.preference.networks = vec!["ingress".into()];
+    assert_eq!(decide(&container, &told), at("10.0.0.5"));
     container.networks.clear();
     assert_eq!(
         decide(&container, &told),
@@ -537,6 +557,15 @@ fn a_layout_that_cannot_take_a_record_spares_the_others() {
         let registered = matches!(verdict.outcome, Outcome::Registered(_));
         assert_eq!(registered, keys > 0, "{verdict:?}");
     }
+    // Attributes are in the first one alone.
+    container.labels = [("SERVICE_LONG".to_owned(), "x".repeat(VALUE_BYTES_MAX))].into();
+    let evaluation = evaluate(&container, &rules, State::Up, "now");
+    assert_eq!(evaluation.wanted.len(), 2);
+    let told = &evaluation.verdicts[0].warnings;
+    assert!(
+        told[0].starts_with("not below /n/: its value would have"),
+        "{told:?}"
+    );
 }
 
 proptest! {

@@ -22,7 +22,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{sleep, timeout};
 
 use crate::agent::{Input, Inspected, Summary, Token};
-use crate::config::EngineTls;
+use crate::config::{Config, EngineTls};
 use crate::container::{Container, NetworkMode};
 use crate::{listening, services};
 
@@ -65,6 +65,8 @@ const EVENTS: [&str; 12] = [
 pub(crate) struct Engine {
     host: Arc<str>,
     tls: Option<Arc<EngineTls>>,
+    /// Settings of ssh(1), for `ssh://`.
+    ssh_config: Option<Arc<Path>>,
     /// The client, while there is one. Locked only to copy it.
     client: Arc<Mutex<Option<Docker>>>,
     /// Services that no container offers, from this file.
@@ -86,31 +88,18 @@ struct Known {
 const NO_ENGINE: &str = "none";
 
 impl Engine {
-    /// An engine at `host` (a URL, or `none`) whose facts go to `facts`.
+    /// The (first) engine that the settings name, whose facts go to `facts`.
     #[must_use]
-    pub(crate) fn new(host: &str, facts: UnboundedSender<Input>) -> Self {
+    pub(crate) fn new(config: &Config, facts: UnboundedSender<Input>) -> Self {
         Self {
-            host: host.into(),
-            tls: None,
+            host: config.docker_host.as_str().into(),
+            tls: config.docker_tls.clone().map(Arc::new),
+            ssh_config: config.docker_ssh_config.as_deref().map(Into::into),
             client: Arc::new(Mutex::new(None)),
-            services: None,
+            services: config.services.as_deref().map(Into::into),
             known: Arc::default(),
             facts,
         }
-    }
-
-    /// With certificates for an engine that wants some.
-    #[must_use]
-    pub(crate) fn with_tls(mut self, tls: Option<&EngineTls>) -> Self {
-        self.tls = tls.cloned().map(Arc::new);
-        self
-    }
-
-    /// With the services that `file` lists.
-    #[must_use]
-    pub(crate) fn with_services(mut self, file: Option<&Path>) -> Self {
-        self.services = file.map(Into::into);
-        self
     }
 
     /// Reads the services again; a file that cannot be read leaves them as they were.
@@ -356,7 +345,8 @@ impl Engine {
     }
 
     async fn connect(&self) -> Result<Docker, String> {
-        let client = transport::client(&self.host, self.tls.as_deref())?;
+        let client =
+            transport::client(&self.host, self.tls.as_deref(), self.ssh_config.as_deref())?;
         ping(&client).await?;
         Ok(client)
     }

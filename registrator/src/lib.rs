@@ -1,6 +1,6 @@
 //! Keeps every running container registered in the store under one lease.
 //!
-//! Pure: `container`, `labels`, `gate`, `signal`, `desired`, `plan`, `agent`, `latency`, `span`, `status` decide what
+//! Pure: `container`, `labels`, `gate`, `signal`, `desired`, `plan`, `agent`, `latency`, `span`, `status`, `work` decide what
 //! should be written and when; they know no socket, clock or task. Shells: `docker` asks the engine,
 //! `registry` writes to the store, `api` answers HTTP, `config` reads flags and files, `run` ties
 //! them together. Keys and values are defined in the `registrator-catalog` crate.
@@ -35,6 +35,7 @@ pub mod status;
 pub mod template;
 pub mod upstream;
 mod verb;
+pub mod work;
 
 pub use config::{Args, Config, ConfigError, StopPolicy};
 pub use run::{Agent, StartError, main};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::latency::BOUNDS_MS;
 use crate::status::Status;
+use crate::work::BOUNDS_US;
 
 /// Prometheus text format 0.0.4.
 pub(crate) fn metrics(status: &Status, lease: Option<Duration>) -> String {
@@ -133,7 +134,6 @@ pub(crate) fn metrics(status: &Status, lease: Option<Duration>) -> String {
     ] {
         gauge(name, help, kind, value);
     }
-    let seconds = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64();
     let _ = writeln!(
         text,
         "# HELP muster_registrator_gap_seconds_total Time without an event stream.\n\
@@ -145,13 +145,8 @@ pub(crate) fn metrics(status: &Status, lease: Option<Duration>) -> String {
         text,
         "# HELP muster_registrator_lease_remaining_seconds Until the keys go, when nobody keeps the lease alive; 0 without one.\n\
          # TYPE muster_registrator_lease_remaining_seconds gauge\n\
-         muster_registrator_lease_remaining_seconds {}\n\
-         # HELP muster_registrator_reconcile_seconds Time spent deciding, per fact.\n\
-         # TYPE muster_registrator_reconcile_seconds summary\n\
-         muster_registrator_reconcile_seconds_sum {}\nmuster_registrator_reconcile_seconds_count {}",
+         muster_registrator_lease_remaining_seconds {}",
         lease.unwrap_or_default().as_secs_f64(),
-        seconds(status.work.nanos),
-        status.work.facts,
     );
     let mut labelled =
         |name: &str, help: &str, kind: &str, label: &str, values: &BTreeMap<String, u64>| {
@@ -179,24 +174,47 @@ pub(crate) fn metrics(status: &Status, lease: Option<Duration>) -> String {
         "state",
         &states,
     );
-    let name = "muster_registrator_start_to_key_seconds";
-    let _ = writeln!(
-        text,
-        "# HELP {name} From the engine's start event to the store's acknowledgement.\n\
-         # TYPE {name} histogram"
+    let bounds = BOUNDS_US.map(|bound| Duration::from_micros(bound).as_secs_f64());
+    histogram(
+        &mut text,
+        ("reconcile_seconds", "Time spent deciding, per fact."),
+        bounds.iter().zip(status.work.counts()),
+        status.work.facts,
+        Duration::from_nanos(status.work.nanos).as_secs_f64(),
     );
+    let bounds = BOUNDS_MS.map(|bound| bound / 1e3);
+    histogram(
+        &mut text,
+        (
+            "start_to_key_seconds",
+            "From the engine's start event to the store's acknowledgement.",
+        ),
+        bounds.iter().zip(status.latency.counts()),
+        status.latency.counts().iter().sum(),
+        status.latency.sum_ms() / 1e3,
+    );
+    text
+}
+
+/// One histogram with upper bounds in seconds and what is below each and above the one before, `all` in number.
+fn histogram<'a>(
+    text: &mut String,
+    (name, help): (&str, &str),
+    buckets: impl Iterator<Item = (&'a f64, &'a u64)>,
+    all: u64,
+    sum: f64,
+) {
+    let name = format!("muster_registrator_{name}");
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} histogram");
     let mut below = 0;
-    for (bound, count) in BOUNDS_MS.iter().zip(status.latency.counts()) {
+    for (bound, count) in buckets {
         below += count;
-        let _ = writeln!(text, "{name}_bucket{{le=\"{}\"}} {below}", bound / 1e3);
+        let _ = writeln!(text, "{name}_bucket{{le=\"{bound}\"}} {below}");
     }
-    let all: u64 = status.latency.counts().iter().sum();
-    let sum = status.latency.sum_ms() / 1e3;
     let _ = writeln!(
         text,
         "{name}_bucket{{le=\"+Inf\"}} {all}\n{name}_sum {sum}\n{name}_count {all}"
     );
-    text
 }
 
 #[cfg(test)]
@@ -210,6 +228,8 @@ mod tests {
         status.counts.gaps = 2;
         status.counts.gap_ms = 1_250;
         status.counts.overflows = 1;
+        status.work.record(20_000);
+        status.work.record(1_500_000);
         status.latency.record(3_500_000);
         status.latency.record(4_500_000);
         let text = metrics(&status, Some(Duration::from_millis(1_500)));
@@ -218,6 +238,12 @@ mod tests {
             "muster_registrator_start_to_key_seconds_bucket{le=\"0.004\"} 1",
             "muster_registrator_start_to_key_seconds_bucket{le=\"+Inf\"} 2",
             "muster_registrator_start_to_key_seconds_count 2",
+            "# TYPE muster_registrator_reconcile_seconds histogram",
+            "muster_registrator_reconcile_seconds_bucket{le=\"0.00001\"} 0",
+            "muster_registrator_reconcile_seconds_bucket{le=\"0.000025\"} 1",
+            "muster_registrator_reconcile_seconds_bucket{le=\"+Inf\"} 2",
+            "muster_registrator_reconcile_seconds_sum 0.00152",
+            "muster_registrator_reconcile_seconds_count 2",
             "muster_registrator_ready 0",
             "muster_registrator_gaps_total 2",
             "muster_registrator_gap_seconds_total 1.25",

@@ -8,7 +8,8 @@ mod backend;
 pub mod consul;
 mod etcd;
 mod identity;
-mod zookeeper;
+mod upstreams;
+pub mod zookeeper;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub(crate) use announce::Announce;
 pub(crate) use backend::Backend;
 use backend::{Opened, Outcome, Over, Session};
 pub(crate) use etcd::{Etcd, Presence};
-pub(crate) use zookeeper::ZooKeeper;
+pub(crate) use upstreams::Upstreams;
 
 /// 5 s: a registry with a leader answers within milliseconds; etcd itself gives up after 7 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -23,9 +23,11 @@ use crate::host;
 use crate::journal::Journal;
 use crate::probe;
 use crate::registry::consul::{ConsulKv, ConsulServices};
-use crate::registry::{Announce, Backend, Beats, Etcd, Order, Presence, Registry, Task, ZooKeeper};
-use crate::status::{Fault, Status, Work};
+use crate::registry::zookeeper::ZooKeeper;
+use crate::registry::{Announce, Backend, Beats, Etcd, Order, Presence, Registry, Task, Upstreams};
+use crate::status::{Fault, Status};
 use crate::verb;
+use crate::work::Work;
 
 /// 20 ms between two pictures: people and tests see a change at once, and a thousand changes in a
 /// burst do not cost a thousand pictures.
@@ -201,9 +203,7 @@ async fn run(
 ) {
     let (facts, inbox) = mpsc::unbounded_channel();
     let (orders, todo) = mpsc::unbounded_channel();
-    let engine = Engine::new(&config.docker_host, facts.clone())
-        .with_tls(config.docker_tls.as_ref())
-        .with_services(config.services.as_deref());
+    let engine = Engine::new(&config, facts.clone());
     let node = match &config.node {
         Some(node) => node.clone(),
         None => {
@@ -215,7 +215,7 @@ async fn run(
         }
     };
     let id = config.node_id.as_deref().unwrap_or(&node);
-    let backend = backend(&config, id);
+    let backend = backend(&config, id, &node);
     let announce = Announce::new(publish.subscribe(), config.publish_status);
     let mut registry = Registry::new(backend, announce, outside.beats, facts.clone(), todo);
     let rules = rules(&config, &node);
@@ -255,8 +255,9 @@ async fn run(
     }
 }
 
-/// The registry that the settings name, for the node with this id.
-fn backend(config: &Config, id: &str) -> Box<dyn Backend> {
+/// The registry that the settings name, for the node with this id and name.
+pub(crate) fn backend(config: &Config, id: &str, node: &str) -> Box<dyn Backend> {
+    let upstreams = config.cleanup.then(|| Upstreams::of(node));
     let ttl = Duration::from_secs(u64::try_from(config.ttl_seconds).unwrap_or(0));
     match &config.registry {
         config::Registry::Etcd => {
@@ -266,22 +267,19 @@ fn backend(config: &Config, id: &str) -> Box<dyn Backend> {
             Box::new(Etcd::new(connector, (lease, config.ttl_seconds), presence))
         }
         config::Registry::Consul(options) => {
-            Box::new(ConsulServices::new(options.clone(), id, ttl))
+            let services = ConsulServices::new(options.clone(), id, ttl);
+            Box::new(services.with_upstreams(upstreams))
         }
         config::Registry::ConsulKv(options) => {
             let layouts = config.layouts.iter().map(Layout::root);
             let own = config.own_layouts.iter().map(|own| own.root().to_owned());
             let node = (id, rand_seed(), config.takeover);
-            Box::new(ConsulKv::new(
-                options.clone(),
-                node,
-                ttl,
-                layouts.chain(own).collect(),
-            ))
+            let keys = ConsulKv::new(options.clone(), node, ttl, layouts.chain(own).collect());
+            Box::new(keys.with_upstreams(upstreams))
         }
-        config::Registry::ZooKeeper(servers) => {
+        config::Registry::ZooKeeper(options) => {
             let node = (id, rand_seed(), config.takeover);
-            Box::new(ZooKeeper::new(servers, node, ttl))
+            Box::new(ZooKeeper::new(options.clone(), node, ttl))
         }
     }
 }
@@ -413,8 +411,8 @@ impl Loop {
         };
         let begun = std::time::Instant::now();
         self.machine.step(now, fact, effects);
-        self.work.facts += 1;
-        self.work.nanos += u64::try_from(begun.elapsed().as_nanos()).unwrap_or(0);
+        let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.work.record(took);
     }
 
     fn perform(&self, effect: Effect) {

@@ -160,6 +160,7 @@ impl Scheme {
         subject: &Subject,
         mut labels: PortLabels,
     ) -> Result<PortLabels, String> {
+        let before = labels.clone();
         let own = name.and_then(|name| Some((name, self.ports.get(name)?)));
         let all = ("", &self.all);
         for (port, wishes) in [Some(all), own].into_iter().flatten() {
@@ -201,8 +202,32 @@ impl Scheme {
             }
         }
         labels.port_name = own.map(|(name, _)| name.to_owned());
+        labels.warnings.extend(overruled(&before, &labels));
         Ok(labels)
     }
+}
+
+/// What `SERVICE_*` said and a label of the scheme says otherwise.
+fn overruled(before: &PortLabels, after: &PortLabels) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut compare = |key: &str, origin: &str, old: Option<&String>, new: Option<&String>| {
+        if let (Some(old), Some(new)) = (old, new)
+            && old != new
+        {
+            told.push(format!(
+                "{origin}={old} does not count: {PREFIX}{key} says {new}"
+            ));
+        }
+    };
+    let origin = before.name_origin.as_deref().unwrap_or_default();
+    compare("name", origin, before.name.as_ref(), after.name.as_ref());
+    compare("id", "SERVICE_ID", before.id.as_ref(), after.id.as_ref());
+    for (key, old) in &before.attributes {
+        let origin = format!("SERVICE_{}", key.to_uppercase());
+        let key_here = format!("meta.{key}");
+        compare(&key_here, &origin, Some(old), after.attributes.get(key));
+    }
+    told
 }
 
 impl Wishes {

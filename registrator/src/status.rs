@@ -9,6 +9,7 @@ use registrator_catalog::record::{Record, State};
 use serde::Serialize;
 
 use crate::latency::{Latency, LatencySummary};
+use crate::work::Work;
 
 /// A picture of the agent at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -47,15 +48,6 @@ pub struct Status {
     pub work: Work,
 }
 
-/// What deciding cost since the agent started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Work {
-    /// Facts taken.
-    pub facts: u64,
-    /// Nanoseconds spent on them.
-    pub nanos: u64,
-}
-
 impl Status {
     /// One picture of several engines' agents: what counts is added up, what has to hold holds for all of them.
     #[must_use]
@@ -67,6 +59,7 @@ impl Status {
             whole.engine = whole.engine.and(part.engine);
             whole.store = whole.store.and(part.store);
             whole.synced &= part.synced;
+            whole.containers += part.containers;
             whole.pending += part.pending;
             for (name, instances) in part.services {
                 whole.services.entry(name).or_default().extend(instances);
@@ -79,8 +72,7 @@ impl Status {
             for (action, count) in part.actions {
                 *whole.actions.entry(action).or_default() += count;
             }
-            whole.work.facts += part.work.facts;
-            whole.work.nanos += part.work.nanos;
+            whole.work.add(&part.work);
             whole.start_to_key = whole.latency.summary();
         }
         whole
@@ -227,6 +219,7 @@ mod tests {
                 detail: "the store".to_owned(),
             },
             synced: true,
+            containers: 3,
             counts: Counts {
                 events: 2,
                 gap_ms: 5,
@@ -239,6 +232,7 @@ mod tests {
         assert_eq!(alone, part("a", true));
         let both = Status::of_all(vec![part("a", true), part("b", true)]);
         assert!(both.is_ready());
+        assert_eq!((both.containers, both.pending), (6, 0));
         assert_eq!(both.engine.detail, "engine of a; engine of b");
         assert_eq!(
             (both.counts.events, both.counts.gap_ms, both.actions["die"]),

@@ -198,6 +198,17 @@ fn make_namespace(file: &Path) {
         "make a network namespace: {}\nhint: an engine of its own needs root, or sudo without a password",
         String::from_utf8_lossy(&output.stderr)
     );
+    // What is in it reaches itself over the loopback interface, which a new one has switched off.
+    let mut command = programs::as_root("nsenter");
+    command.arg(format!("--net={}", file.display()));
+    command
+        .arg(programs::system("ip"))
+        .args(["link", "set", "lo", "up"]);
+    let up = command.status().is_ok_and(|status| status.success());
+    assert!(
+        up,
+        "switch on the loopback interface of a network namespace"
+    );
 }
 
 /// A command that runs in the namespace made in `folder`.

@@ -5,6 +5,7 @@
 
 mod beside;
 mod connections;
+mod crowd;
 mod failover;
 mod gibibyte;
 mod keep_alive;
@@ -61,6 +62,7 @@ pub(crate) const CASES: &[&Case] = &[
     &million::MILLION,
     &registration::START_TO_KEY,
     &rendering::KEY_TO_FILE,
+    &crowd::CROWD,
     &failover::KILLED,
     &failover::ENDED,
     &snapshot::PUT_BEFORE,

@@ -13,6 +13,7 @@ use end_to_end::docker::Engine;
 use prost::Message;
 use store_proto::etcdserverpb::watch_request::RequestUnion;
 use store_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
+use store_proto::mvccpb::Event;
 use store_proto::mvccpb::event::EventType;
 
 use super::{Bout, Case, CaseError, Figures, WATCH};
@@ -201,14 +202,14 @@ impl Drop for Starts {
 }
 
 /// A watcher of all services.
-struct Keys {
+pub(super) struct Keys {
     lines: Lines,
     ready: Vec<usize>,
     heard: Vec<Heard>,
 }
 
 impl Keys {
-    fn watch(bout: &Bout<'_>) -> Result<Keys, CaseError> {
+    pub(super) fn watch(bout: &Bout<'_>) -> Result<Keys, CaseError> {
         let create = WatchCreateRequest {
             key: Bytes::from_static(SERVICES.0),
             range_end: Bytes::from_static(SERVICES.1),
@@ -237,33 +238,62 @@ impl Keys {
         let deadline = Instant::now() + KEY_WAIT_MAX;
         let prefix = [SERVICES.0, service.as_bytes(), b"/"].concat();
         while Instant::now() < deadline {
-            self.lines.flush(0)?;
-            self.lines
-                .wait(Duration::from_millis(100), &mut self.ready)?;
-            self.heard.clear();
-            self.lines.get(0).receive(&mut self.heard)?;
+            let events = self.heard()?;
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
-            for said in &self.heard {
-                let Heard::Message { bytes, .. } = said else {
-                    return Err(CaseError::Unexpected {
-                        what: "ended the watch stream".to_owned(),
-                    });
-                };
-                let response = WatchResponse::decode(&bytes[..]).unwrap_or_default();
-                let of_service = |key: &[u8]| key.starts_with(&prefix);
-                if response.events.iter().any(|event| {
-                    event.r#type() == kind
-                        && event.kv.as_ref().is_some_and(|pair| of_service(&pair.key))
-                }) {
-                    return Ok(now);
+            let of_service = |key: &[u8]| key.starts_with(&prefix);
+            if events.iter().any(|event| {
+                event.r#type() == kind
+                    && event.kv.as_ref().is_some_and(|pair| of_service(&pair.key))
+            }) {
+                return Ok(now);
+            }
+        }
+        Err(idle(agent))
+    }
+
+    /// Hands the key of every put to `seen`, until it has had enough.
+    pub(super) fn puts(
+        &mut self,
+        agent: &Running,
+        mut seen: impl FnMut(Bytes) -> bool,
+    ) -> Result<(), CaseError> {
+        let deadline = Instant::now() + KEY_WAIT_MAX;
+        while Instant::now() < deadline {
+            for event in self.heard()? {
+                if event.r#type() == EventType::Put && event.kv.is_some_and(|pair| seen(pair.key)) {
+                    return Ok(());
                 }
             }
         }
-        Err(CaseError::Idle {
-            what: "wait for a container's key to come or go",
-            log: agent.last_words(),
-        })
+        Err(idle(agent))
+    }
+
+    /// What arrives within a tenth of a second.
+    fn heard(&mut self) -> Result<Vec<Event>, CaseError> {
+        self.lines.flush(0)?;
+        self.lines
+            .wait(Duration::from_millis(100), &mut self.ready)?;
+        self.heard.clear();
+        self.lines.get(0).receive(&mut self.heard)?;
+        let mut events = Vec::new();
+        for said in &self.heard {
+            let Heard::Message { bytes, .. } = said else {
+                return Err(CaseError::Unexpected {
+                    what: "ended the watch stream".to_owned(),
+                });
+            };
+            let response = WatchResponse::decode(&bytes[..]).unwrap_or_default();
+            events.extend(response.events);
+        }
+        Ok(events)
+    }
+}
+
+fn idle(agent: &Running) -> CaseError {
+    CaseError::Idle {
+        what: "wait for a container's key to come or go",
+        log: agent.last_words(),
     }
 }

@@ -34,6 +34,10 @@ pub struct Args {
     /// Folder with ca.pem, cert.pem and key.pem for engines [default: ~/.docker]
     #[arg(long, value_name = "FOLDER", env = "DOCKER_CERT_PATH")]
     pub docker_cert_path: Option<PathBuf>,
+    /// Settings for engines on ssh://, as ssh(1) reads them with -F: which key, which hosts are known
+    /// [default: the user's]
+    #[arg(long, value_name = "FILE")]
+    pub docker_ssh_config: Option<PathBuf>,
     /// Store members, with commas [default: http://127.0.0.1:2379]
     #[arg(long, value_name = "URLS")]
     pub endpoints: Option<String>,
@@ -188,10 +192,10 @@ pub struct Args {
     /// Key of that certificate (PEM)
     #[arg(long, value_name = "FILE", env = "CONSUL_CLIENT_KEY", hide = true)]
     pub consul_key: Option<PathBuf>,
-    // What follows is upstream's and has nothing left to do here; docs/registrator.md says why.
-    /// Upstream's.
+    /// Upstream's: what it left in Consul of this node counts as this agent's, and goes where nothing runs for it
     #[arg(long, hide = true)]
     pub cleanup: bool,
+    // What follows is upstream's and has nothing left to do here; docs/registrator.md says why.
     /// Upstream's.
     #[arg(long, hide = true)]
     pub ttl_refresh: Option<String>,

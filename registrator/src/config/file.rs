@@ -11,6 +11,7 @@ use super::ConfigError;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct File {
     pub(super) docker_host: Option<Text>,
+    pub(super) docker_ssh_config: Option<PathBuf>,
     pub(super) endpoints: Option<Text>,
     pub(super) user: Option<Text>,
     pub(super) password: Option<Text>,
@@ -47,8 +48,9 @@ pub(super) struct File {
     pub(super) publish_status: Option<bool>,
 }
 
-pub(super) const NAMES: [&str; 35] = [
+pub(super) const NAMES: [&str; 36] = [
     "docker-host",
+    "docker-ssh-config",
     "endpoints",
     "user",
     "password",

@@ -84,6 +84,11 @@ pub(super) fn parse(text: &str) -> Result<Registry, ConfigError> {
             let layout = Layout::new(Kind::ZooKeeper, path);
             (At::ZooKeeper(hosts.to_owned()), layout)
         }
+        "zookeeper-tls" | "zookeepers" => {
+            return Err(wrong(
+                "zookeeper://: ZooKeeper is spoken to without TLS, so put a tunnel in front of it",
+            ));
+        }
         _ => {
             return Err(wrong(
                 "of a known kind: etcd://, etcdv3://, skydns2://, consul://, consulkv:// or zookeeper://",
@@ -211,6 +216,7 @@ mod tests {
         for (text, part) in [
             ("skydns2://h1:2379", "is no DNS name"),
             ("redis://h1", "of a known kind"),
+            ("zookeeper-tls://h1", "put a tunnel in front of it"),
             ("consul://h1:x", "with a host and a port"),
             ("etcd://h1:x/p", "the port is not a number"),
             ("nothing", "is not a registry"),

@@ -180,9 +180,12 @@ pub(super) fn default_name(container: &Container) -> String {
     if !is_id && !name.is_empty() {
         return name.to_owned();
     }
-    container
-        .labels
-        .get("com.docker.compose.service")
-        .unwrap_or(&container.name)
-        .clone()
+    let service = [
+        "com.docker.compose.service",
+        "com.docker.swarm.service.name",
+    ];
+    let mut service = service
+        .iter()
+        .filter_map(|label| container.labels.get(*label));
+    service.next().unwrap_or(&container.name).clone()
 }

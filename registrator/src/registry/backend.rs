@@ -1,6 +1,7 @@
 //! What sessions are made of, for every kind of registry: the seam between the runner, which knows when, and those who
 //! speak to a registry, who know how. Keys, values and guards mean the same on both sides as in [`crate::plan`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,14 @@ pub(crate) trait Backend: Send + Sync {
     /// Opens a session: takes the right to speak for this node, and reads everything that hangs on it. Nothing is
     /// retried here.
     fn open(&mut self) -> BoxFuture<'_, Result<Opened, Over>>;
+
+    /// What the registry holds of this node, by key, for somebody who only looks. `roots` are what keys begin with. Where
+    /// it does not tell values in full, one that is as `wanted` is told as that.
+    fn look<'a>(
+        &'a mut self,
+        roots: &'a [String],
+        wanted: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, String>>;
 }
 
 /// A session that began.

@@ -3,7 +3,9 @@
 
 mod presence;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use etcd_client::{
     Client, Compare, CompareOp, GetOptions, PutOptions, Txn as StoreTxn, TxnOp, TxnOpResponse,
@@ -99,6 +101,36 @@ impl Etcd {
 impl Backend for Etcd {
     fn open(&mut self) -> BoxFuture<'_, Result<Opened, Over>> {
         self.begin().boxed()
+    }
+
+    fn look<'a>(
+        &'a mut self,
+        roots: &'a [String],
+        wanted: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, String>> {
+        async {
+            let connection = self.connector.connect().await;
+            let client = connection.map_err(|error| error.to_string())?.client;
+            let lease = Lease {
+                id: self.lease,
+                ttl: Duration::ZERO,
+            };
+            let on_lease = lease
+                .keys(&client)
+                .await
+                .map_err(|error| error.to_string())?;
+            let mut keys = on_lease.unwrap_or_default();
+            keys.retain(|key| roots.iter().any(|root| key.starts_with(root.as_bytes())));
+            keys.extend(wanted.keys().map(|key| key.clone().into_bytes()));
+            keys.sort();
+            keys.dedup();
+            let held = read_keys(&client, self.lease, &keys).await?;
+            Ok(held
+                .into_iter()
+                .map(|(key, held)| (key, held.value))
+                .collect())
+        }
+        .boxed()
     }
 }
 

@@ -5,7 +5,7 @@
 //! for its time to live, and a restarted agent meanwhile replaces them one by one with its own, each in one step, so
 //! that readers never see them missing. A connection that is lost is not the session's end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 use zookeeper_client::{
-    Acls, Client, CreateMode, CreateOptions, Error, MultiWriteError, MultiWriteResult,
+    Acl, Acls, Client, CreateMode, Error, MultiWriteError, MultiWriteResult, Permission,
     SessionState, Stat,
 };
 
@@ -26,13 +26,35 @@ use crate::plan::{Held, Txn, Write};
 
 /// 3 tries for nodes whose parent somebody removed in between; each makes it anew.
 const PARENT_TRIES: usize = 3;
-/// Everybody may read and change the nodes, as upstream writes them.
-const NODES: CreateOptions<'static> = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
-const PARENTS: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
+/// Everybody may read what somebody with a name wrote, and nobody else change it.
+static OWNED: [Acl; 2] = [
+    Acl::new_const(Permission::READ, "world", "anyone"),
+    Acl::new_const(Permission::ALL, "auth", ""),
+];
+
+/// How to reach `ZooKeeper`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Its servers, as its clients take them: `host:port`, with commas.
+    pub servers: String,
+    /// Name and password that are shown to it (its scheme `digest`). Nodes are then for this user to change; without one
+    /// they are everybody's, as upstream writes them.
+    pub user: Option<(String, String)>,
+}
+
+impl std::fmt::Debug for Options {
+    /// Never prints the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("servers", &self.servers)
+            .field("user", &self.user.as_ref().map(|(name, _)| name))
+            .finish()
+    }
+}
 
 /// The way to `ZooKeeper`.
 pub(crate) struct ZooKeeper {
-    servers: String,
+    options: Options,
     node_id: String,
     own: Identity,
     /// Whether a living agent is replaced, once.
@@ -41,16 +63,15 @@ pub(crate) struct ZooKeeper {
 }
 
 impl ZooKeeper {
-    /// Nodes with `servers` of the agent for `node_id`, which outlive it for `ttl` or as near to it as the servers
-    /// allow.
+    /// Nodes of the agent for `node_id`, which outlive it for `ttl` or as near to it as the servers allow.
     #[must_use]
     pub(crate) fn new(
-        servers: &str,
+        options: Options,
         (node_id, nonce, takeover): (&str, u64, bool),
         ttl: Duration,
     ) -> Self {
         Self {
-            servers: servers.to_owned(),
+            options,
             node_id: node_id.to_owned(),
             own: Identity::own(nonce),
             takeover,
@@ -58,20 +79,35 @@ impl ZooKeeper {
         }
     }
 
-    async fn begin(&mut self) -> Result<Opened, Over> {
-        let connector = Client::connector()
+    /// A client; with `detached`, what its session made outlives it.
+    async fn connect(&self, detached: bool) -> Result<Client, String> {
+        let mut connector = Client::connector()
             .with_session_timeout(self.ttl)
-            // Dropping the last client would take the nodes away, whatever the policy for that.
-            .with_detached()
             .with_fail_eagerly();
-        let client = match timeout(CALL_TIMEOUT, connector.connect(&self.servers)).await {
-            Ok(Ok(client)) => client,
-            Ok(Err(error)) => return Err(format!("ZooKeeper: {error}").into()),
-            Err(_) => return Err(format!("ZooKeeper: no session within {CALL_TIMEOUT:?}").into()),
-        };
+        if detached {
+            connector = connector.with_detached();
+        }
+        if let Some((name, password)) = &self.options.user {
+            connector = connector.with_auth("digest", format!("{name}:{password}").as_bytes());
+        }
+        let connected = timeout(CALL_TIMEOUT, connector.connect(&self.options.servers));
+        match connected.await {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(error)) => Err(told(&error)),
+            Err(_) => Err(format!("ZooKeeper: no session within {CALL_TIMEOUT:?}")),
+        }
+    }
+
+    async fn begin(&mut self) -> Result<Opened, Over> {
+        // Dropping the last client would take the nodes away, whatever the policy for that.
+        let client = self.connect(true).await?;
         let presence = format!("{PREFIX}{}", self.node_id);
         let mut session = ZooKeeperSession {
             client,
+            acls: match self.options.user {
+                Some(_) => Acls::new(&OWNED),
+                None => Acls::anyone_all(),
+            },
             presence,
             present: 0,
             nodes: Mutex::default(),
@@ -129,10 +165,63 @@ impl Backend for ZooKeeper {
     fn open(&mut self) -> BoxFuture<'_, Result<Opened, Over>> {
         self.begin().boxed()
     }
+
+    fn look<'a>(
+        &'a mut self,
+        roots: &'a [String],
+        _: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, String>> {
+        async {
+            let client = self.connect(false).await?;
+            let presence = format!("{PREFIX}{}", self.node_id);
+            let found = nodes_of_owner(&client, &presence, roots).await;
+            found.map_err(|error| told(&error))
+        }
+        .boxed()
+    }
+}
+
+/// Nodes two levels below `roots` that are of the same session as `presence`.
+async fn nodes_of_owner(
+    client: &Client,
+    presence: &str,
+    roots: &[String],
+) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let mut found = BTreeMap::new();
+    let Some(speaks) = client.check_stat(presence).await? else {
+        return Ok(found);
+    };
+    for root in roots.iter().map(|root| root.trim_end_matches('/')) {
+        for service in children(client, root).await? {
+            let service = format!("{root}/{service}");
+            for node in children(client, &service).await? {
+                let path = format!("{service}/{node}");
+                match client.get_data(&path).await {
+                    Ok((value, stat)) if stat.ephemeral_owner == speaks.ephemeral_owner => {
+                        found.insert(path, value);
+                    }
+                    Ok(_) | Err(Error::NoNode) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Names of the nodes below one, which need not be there.
+async fn children(client: &Client, path: &str) -> Result<Vec<String>, Error> {
+    let path = if path.is_empty() { "/" } else { path };
+    match client.list_children(path).await {
+        Err(Error::NoNode) => Ok(Vec::new()),
+        found => found,
+    }
 }
 
 struct ZooKeeperSession {
     client: Client,
+    /// Who may do what with the nodes it makes.
+    acls: Acls<'static>,
     /// The node that names the process.
     presence: String,
     /// Its version as this process wrote it.
@@ -227,7 +316,8 @@ impl ZooKeeperSession {
                     if let Some(stat) = found {
                         multi.add_delete(&write.key, Some(stat.version))?;
                     }
-                    multi.add_create(&write.key, value.as_bytes(), &NODES)?;
+                    let options = CreateMode::Ephemeral.with_acls(self.acls);
+                    multi.add_create(&write.key, value.as_bytes(), &options)?;
                 }
                 (None, Some(stat)) => multi.add_delete(&write.key, Some(stat.version))?,
                 (None, None) => {}
@@ -254,8 +344,9 @@ impl ZooKeeperSession {
     async fn make_parents(&self, writes: &[Write]) -> Result<(), Error> {
         let puts = writes.iter().filter(|write| write.value.is_some());
         let parents: BTreeSet<&str> = puts.filter_map(|write| parent(&write.key)).collect();
+        let options = CreateMode::Persistent.with_acls(self.acls);
         for path in parents {
-            match self.client.mkdir(path, &PARENTS).await {
+            match self.client.mkdir(path, &options).await {
                 Ok(()) | Err(Error::NodeExists) => {}
                 Err(error) => return Err(error),
             }

@@ -13,6 +13,7 @@ use super::look::{Look, all_overrides, below, store, values};
 use super::show::print;
 use super::{DONE, Done};
 use crate::config::{Args, Config};
+use crate::container::Container;
 use crate::scheme::Scheme;
 use crate::span;
 
@@ -26,7 +27,7 @@ pub(super) async fn run(config: &Config, args: &Args, verb: &str, operands: &[St
     if verb == "overrides" {
         return list(&client, args.json).await;
     }
-    let target = target(config, &operands[0]).await?;
+    let (target, look) = target(config, &operands[0]).await?;
     if args
         .then
         .as_deref()
@@ -61,8 +62,6 @@ pub(super) async fn run(config: &Config, args: &Args, verb: &str, operands: &[St
         }
     }
     over.reason = args.reason.clone().or(over.reason);
-    // What should be gone is known before it goes.
-    let look = Look::new(config).await;
     let began = Instant::now();
     put(&client, &target, &over, args.expires.as_deref()).await?;
     let mut text = format!("{target}: {}\n", over.to_json());
@@ -78,12 +77,10 @@ pub(super) async fn run(config: &Config, args: &Args, verb: &str, operands: &[St
             began.elapsed().as_millis()
         ));
     }
-    if let (Some(_), Target::Container { name, .. }) = (&args.then, &target) {
-        let look = look?;
-        let container = look.container(name).await?;
+    if let (Some(_), Some((look, container))) = (&args.then, look) {
         let delay = Scheme::new(&container.labels).drain_delay_ms.unwrap_or(0);
         sleep(Duration::from_millis(delay)).await;
-        look.engine.stop_now(name).await?;
+        look.engine.stop_now(&container.name).await?;
         // It is stopped; whoever starts it again wants it back.
         delete(&client, &target).await?;
         text.push_str(&format!(
@@ -99,11 +96,18 @@ pub(super) async fn run(config: &Config, args: &Args, verb: &str, operands: &[St
     Ok(DONE)
 }
 
-/// `service/<name>`, `node/<name>`, `container/<name>` or the name of a container.
-async fn target(config: &Config, text: &str) -> Result<Target, String> {
+/// `service/<name>`, `node/<name>`, `container/<name>` or the name of a container, which is on one of the engines.
+async fn target(
+    config: &Config,
+    text: &str,
+) -> Result<(Target, Option<(Look, Container)>), String> {
     match text.split_once('/') {
-        Some(("service", name)) if !name.is_empty() => return Ok(Target::Service(name.to_owned())),
-        Some(("node", name)) if !name.is_empty() => return Ok(Target::Node(name.to_owned())),
+        Some(("service", name)) if !name.is_empty() => {
+            return Ok((Target::Service(name.to_owned()), None));
+        }
+        Some(("node", name)) if !name.is_empty() => {
+            return Ok((Target::Node(name.to_owned()), None));
+        }
         Some(("container", _)) | None => {}
         Some(_) => {
             return Err(format!(
@@ -112,12 +116,12 @@ async fn target(config: &Config, text: &str) -> Result<Target, String> {
         }
     }
     let name = text.strip_prefix("container/").unwrap_or(text);
-    let look = Look::new(config).await?;
-    let container = look.container(name).await?;
-    Ok(Target::Container {
-        node: look.rules.node,
-        name: container.name,
-    })
+    let (look, container) = Look::of(config, name).await?;
+    let target = Target::Container {
+        node: look.rules.node.clone(),
+        name: container.name.clone(),
+    };
+    Ok((target, Some((look, container))))
 }
 
 async fn put(

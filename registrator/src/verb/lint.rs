@@ -62,8 +62,7 @@ fn report(found: &BTreeMap<String, Vec<String>>, json: bool) -> u8 {
 
 /// Lints a container's labels.
 pub(super) async fn container(config: &Config, name: &str, json: bool) -> Done {
-    let look = Look::new(config).await?;
-    let container = look.container(name).await?;
+    let (look, container) = Look::of(config, name).await?;
     let ports: Vec<Port> = container
         .exposed
         .iter()

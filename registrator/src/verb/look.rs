@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use etcd_client::{Client, GetOptions};
+use registrator_catalog::layout::Layout;
 use registrator_catalog::overrides::{self, Overrides};
 use registrator_catalog::timestamp;
 use store_client::connect::Connector;
@@ -11,7 +12,8 @@ use crate::config::{Config, Registry};
 use crate::container::{Container, NetworkMode, Run};
 use crate::desired::{Evaluation, Rules, evaluate, labelled_ports};
 use crate::docker::{Engine, wall_nanos};
-use crate::run::rules;
+use crate::registry::Backend;
+use crate::run::{backend, rules};
 
 /// The engine, answering.
 pub(super) struct Look {
@@ -23,9 +25,7 @@ impl Look {
     /// Connects to the engine.
     pub(super) async fn new(config: &Config) -> Result<Self, String> {
         let (facts, _) = tokio::sync::mpsc::unbounded_channel();
-        let engine = Engine::new(&config.docker_host, facts)
-            .with_tls(config.docker_tls.as_ref())
-            .with_services(config.services.as_deref());
+        let engine = Engine::new(config, facts);
         let name = engine
             .once()
             .await
@@ -41,8 +41,28 @@ impl Look {
         })
     }
 
+    /// The first engine that has the container a person calls `name`, and the container.
+    pub(super) async fn of(config: &Config, name: &str) -> Result<(Self, Container), String> {
+        let mut whys = Vec::new();
+        for engine in config.per_engine() {
+            let found = match Self::new(&engine).await {
+                Ok(look) => look
+                    .container(name)
+                    .await
+                    .map(|container| (look, container)),
+                Err(why) => Err(why),
+            };
+            match found {
+                Ok(found) => return Ok(found),
+                Err(why) if !whys.contains(&why) => whys.push(why),
+                Err(_) => {}
+            }
+        }
+        Err(whys.join("; "))
+    }
+
     /// The container a person calls `name`, with the network it may share.
-    pub(super) async fn container(&self, name: &str) -> Result<Container, String> {
+    async fn container(&self, name: &str) -> Result<Container, String> {
         let found = self.engine.inspect_now(name).await?;
         let container = found.ok_or_else(|| format!("there is no container {name}"))?;
         self.attached(container).await
@@ -88,17 +108,43 @@ impl Look {
         evaluation
     }
 
-    /// Takes what people said over all rules from the store.
-    pub(super) async fn read_overrides(&mut self, client: &Client) -> Result<(), String> {
-        self.rules.overrides = all_overrides(client).await?;
+    /// Takes what people said over all rules from the registry, where it keeps that.
+    pub(super) async fn read_overrides(&mut self, config: &Config) -> Result<(), String> {
+        if config.registry == Registry::Etcd {
+            self.rules.overrides = all_overrides(&store(config).await?).await?;
+        }
         Ok(())
     }
+
+    /// What the registry holds of this node, and of what it should hold.
+    pub(super) async fn held(
+        &self,
+        config: &Config,
+        wanted: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, Vec<u8>>, String> {
+        held(config, &self.rules.node, wanted).await
+    }
+}
+
+/// What the registry holds of `node`, and of what it should hold.
+pub(super) async fn held(
+    config: &Config,
+    node: &str,
+    wanted: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let own = config.own_layouts.iter().map(|own| own.root().to_owned());
+    let roots: Vec<String> = config.layouts.iter().map(Layout::root).chain(own).collect();
+    let id = config.node_id.as_deref().unwrap_or(node);
+    let mut registry: Box<dyn Backend> = backend(config, id, node);
+    registry.look(&roots, wanted).await
 }
 
 /// A connection to the store.
 pub(super) async fn store(config: &Config) -> Result<Client, String> {
     if config.registry != Registry::Etcd {
-        return Err("the registry does not speak etcd's protocol, which this verb reads; the running agent answers at --listen".to_owned());
+        return Err(
+            "the registry does not speak etcd's protocol, and keeps no overrides".to_owned(),
+        );
     }
     let mut connector = Connector::new(config.store.clone());
     let connection = connector

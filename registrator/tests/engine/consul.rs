@@ -322,3 +322,72 @@ fn one_agent_speaks_for_a_node() {
     agent.stop(StopPolicy::Keep);
     assert_eq!(consul.get(&key), "", "a farewell leaves no name behind");
 }
+
+#[test]
+fn what_upstream_left_is_taken_over_or_removed_where_that_is_asked_for() {
+    let scene = Scene::new();
+    let consul = Consul::start();
+    let node = &scene.service;
+    let name = format!("{node}-stays");
+    let _stays = scene.container(&["--name", &name], GENTLE);
+    // What runs, what does not any more, what another host's is, and what somebody gave a name.
+    let ids = [format!("{node}:{name}:80"), format!("{node}:gone:80")];
+    let others = ["elsewhere:gone:80".to_owned(), format!("{node}-by-hand")];
+    for id in ids.iter().chain(&others) {
+        let body = serde_json::json!({"ID": id, "Name": node, "Port": 1, "Address": "10.0.0.1"});
+        consul.put("/v1/agent/service/register", &body.to_string());
+        let key = format!("/v1/kv/services/{node}/{id}");
+        consul.put(&key, "10.0.0.1:1");
+    }
+    let present = || -> Vec<String> { services(&consul, &scene).into_keys().collect() };
+    let mut left: Vec<String> = others.iter().chain(&ids[..1]).cloned().collect();
+    left.sort();
+    let config = to_services(&scene, &consul);
+    // Nobody asked: what runs is registered, everything else is somebody else's.
+    Running::start(config.clone()).ready().kill();
+    assert_eq!(present().len(), 4);
+    let cleanup = Config {
+        cleanup: true,
+        ..config
+    };
+    let agent = Running::start(cleanup.clone()).ready();
+    wait::until("what is gone to go", wait::LONG, || match present() {
+        found if found == left => Ok(()),
+        found => Err(format!("{found:?}, want {left:?}")),
+    });
+    let found = services(&consul, &scene);
+    assert_eq!(found[&ids[0]]["Meta"]["muster-agent"], node.as_str());
+    assert_eq!(found[&ids[0]]["Port"], 80);
+    agent.stop(StopPolicy::Revoke);
+
+    let keys = scene.config_for(&format!("consulkv://{}/services", consul.address()));
+    let agent = Running::start(Config {
+        cleanup: true,
+        ..keys
+    });
+    let left: Vec<String> = left
+        .iter()
+        .map(|id| format!("services/{node}/{id}"))
+        .collect();
+    wait::until("keys of what is gone to go", wait::LONG, || {
+        let found = keys_and_holders(&consul, &scene);
+        let held = found.iter().find(|(key, _)| key.ends_with(&ids[0]));
+        let names: Vec<&String> = found.iter().map(|(key, _)| key).collect();
+        if names == left.iter().collect::<Vec<_>>() && held.is_some_and(|(_, session)| *session) {
+            Ok(())
+        } else {
+            Err(format!("{found:?}, want {left:?}"))
+        }
+    });
+    agent.stop(StopPolicy::Revoke);
+}
+
+/// Keys of the scene's service, and whether a session holds each.
+fn keys_and_holders(consul: &Consul, scene: &Scene) -> Vec<(String, bool)> {
+    let mut found: Vec<(String, bool)> = keys(consul, scene)
+        .into_iter()
+        .map(|(key, found)| (key, found["Session"].is_string()))
+        .collect();
+    found.sort();
+    found
+}

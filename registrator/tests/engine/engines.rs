@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use end_to_end::authority::{Authority, Holder};
+use end_to_end::sshd::Sshd;
 use end_to_end::wait;
 use registrator::config::{EngineAt, EngineTls};
 use registrator_catalog::record::Record;
@@ -145,6 +146,38 @@ fn each_engine_has_its_own_node_and_lease() {
         let status = stranger.status();
         match status.faults.iter().find(|fault| fault.subject == "engine") {
             Some(_) if !status.engine.up => Ok(()),
+            _ => Err(format!("{status:?}")),
+        }
+    });
+}
+
+#[test]
+fn an_engine_behind_a_shell_on_another_host() {
+    let scene = Scene::new();
+    let shells = Sshd::start(&scene.engine.address());
+    let mut config = scene.config();
+    config.docker_host = shells.url();
+    config.docker_ssh_config = Some(shells.client_settings());
+    let agent = Running::start(config.clone()).ready();
+    // More at once than the server of shells lets in of those it does not know yet.
+    let containers: Vec<_> = (0..12)
+        .map(|_| scene.container(&["--label=muster.check.exec=true"], GENTLE))
+        .collect();
+    scene.becomes(&containers.iter().collect::<Vec<_>>());
+    agent.kill();
+    let agent = Running::start(config.clone()).ready();
+    containers[0].does(&["kill"]);
+    scene.becomes(&containers[1..].iter().collect::<Vec<_>>());
+    assert_eq!(agent.status().faults, []);
+
+    // Who is not let in says so, in the words of the shell.
+    config.docker_ssh_config = Some(shells.stranger_s_settings());
+    config.node = Some(format!("{}-stranger", scene.service));
+    let stranger = Running::start(config);
+    wait::until("the server to refuse", wait::LONG, || {
+        let status = stranger.status();
+        match status.faults.iter().find(|fault| fault.subject == "engine") {
+            Some(fault) if fault.text.contains("Permission denied") => Ok(()),
             _ => Err(format!("{status:?}")),
         }
     });

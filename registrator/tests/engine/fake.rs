@@ -1,132 +1,28 @@
-//! What the machine's engine cannot say: a server on a socket file that answers as Docker 29 (API 1.52) and as Podman's
-//! compatible service do, read by the agent's own client.
+//! What the machine's engine cannot say or do: an engine that answers as Docker 29 (API 1.52) and as Podman's compatible
+//! service do, and one that starts hundreds of containers within seconds, read by the agent's own client.
 
 #![allow(clippy::unwrap_used, reason = "a test's own harness")]
 
-use std::convert::Infallible;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use end_to_end::wait;
-use futures::StreamExt as _;
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::Frame;
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use end_to_end::fake_engine::{self, FakeEngine};
+use end_to_end::{http, wait};
 use registrator_catalog::record::Record;
 use serde_json::{Value, json};
-use tokio::net::UnixListener;
-use tokio::runtime::Runtime;
-use tokio::sync::broadcast;
-use tokio_stream::wrappers::BroadcastStream;
 
 use crate::scene::{Running, Scene};
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// An engine with one container at most.
-struct Fake {
-    socket: PathBuf,
-    state: Arc<State>,
-    _folder: tempfile::TempDir,
-    /// Ends with the value.
-    _runtime: Runtime,
-}
-
-struct State {
-    /// What it says about its container, if it runs.
-    inspection: Mutex<Option<Value>>,
-    /// Lines of its event stream.
-    events: broadcast::Sender<String>,
-}
-
-impl Fake {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("engine.sock");
-        let state = Arc::new(State {
-            inspection: Mutex::new(None),
-            events: broadcast::channel(16).0,
-        });
-        let runtime = Runtime::new().unwrap();
-        let listener = {
-            let _inside = runtime.enter();
-            UnixListener::bind(&socket).unwrap()
-        };
-        let served = Arc::clone(&state);
-        runtime.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let state = Arc::clone(&served);
-                let answer = service_fn(move |request| {
-                    let answer = state.answer(&request);
-                    async move { Ok::<_, Infallible>(answer) }
-                });
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), answer),
-                );
-            }
-        });
-        Self {
-            socket,
-            state,
-            _folder: folder,
-            _runtime: runtime,
-        }
+/// The container is as this says now, or gone, and the engine says what happened to it.
+fn happens(fake: &FakeEngine, inspection: Option<Value>, event: Value) {
+    match inspection {
+        Some(inspection) => fake.put(inspection),
+        None => fake.remove(ID),
     }
-
-    fn address(&self) -> String {
-        format!("unix://{}", Path::display(&self.socket))
-    }
-
-    /// The container as it is now, and what the engine says happened to it.
-    fn happens(&self, inspection: Option<Value>, event: &Value) {
-        *self.state.inspection.lock().unwrap() = inspection;
-        // Nobody listens as long as the agent is not connected; its list shows the container then.
-        let _ = self.state.events.send(format!("{event}\n"));
-    }
-}
-
-type Body = BoxBody<Bytes, Infallible>;
-
-impl State {
-    fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
-        let path = request.uri().path();
-        // With and without a version in front.
-        let path = match path.strip_prefix("/v1.") {
-            Some(rest) => &rest[rest.find('/').unwrap_or(0)..],
-            None => path,
-        };
-        let inspection = self.inspection.lock().unwrap().clone();
-        let whole =
-            |value: &Value| Response::new(Full::new(Bytes::from(value.to_string())).boxed());
-        match (path, inspection) {
-            ("/_ping", _) => Response::new(Full::new(Bytes::from_static(b"OK")).boxed()),
-            ("/info", _) => whole(&json!({"Name": "fake"})),
-            ("/events", _) => {
-                let lines = BroadcastStream::new(self.events.subscribe());
-                let frames = lines.filter_map(async |line| {
-                    line.ok().map(|line| Ok(Frame::data(Bytes::from(line))))
-                });
-                Response::new(BoxBody::new(StreamBody::new(frames)))
-            }
-            ("/containers/json", Some(found)) => whole(&json!([{
-                "Id": found["Id"], "Names": [found["Name"]], "State": "running", "Status": "Up 2 seconds",
-                "Labels": found["Config"]["Labels"], "Ports": [],
-                "NetworkSettings": {"Networks": found["NetworkSettings"]["Networks"]}
-            }])),
-            ("/containers/json", None) => whole(&json!([])),
-            (_, Some(found)) if path == format!("/containers/{ID}/json") => whole(&found),
-            _ => {
-                let mut missing = whole(&json!({"message": "no such container"}));
-                *missing.status_mut() = StatusCode::NOT_FOUND;
-                missing
-            }
-        }
-    }
+    // Nobody listens as long as the agent is not connected; its list shows the container then.
+    fake.say(event);
 }
 
 /// What engine 29 says about a container: no legacy addresses, types of mounts and platforms it never said before.
@@ -196,7 +92,7 @@ fn event(action: &str, nanos: i64, attributes: &Value, podman: bool) -> Value {
 fn engines_that_speak_otherwise_are_understood() {
     for (podman, address, end) in [(false, "10.0.1.2", "die"), (true, "10.88.0.5", "died")] {
         let scene = Scene::new();
-        let fake = Fake::start();
+        let fake = FakeEngine::start();
         let mut config = scene.config();
         config.docker_host = fake.address();
         let _agent = Running::start(config).ready();
@@ -210,9 +106,10 @@ fn engines_that_speak_otherwise_are_understood() {
         // 2026-11-20T04:48:44.2Z, just after the start that the inspection tells of.
         let start = 1_795_150_124_200_000_000;
         let running = container(&scene.service);
-        fake.happens(
+        happens(
+            &fake,
             Some(running.clone()),
-            &event("start", start, &json!({"name": "web"}), podman),
+            event("start", start, &json!({"name": "web"}), podman),
         );
         let address_is = |want: Option<&str>| {
             wait::until("the right address", wait::LONG, || {
@@ -246,17 +143,165 @@ fn engines_that_speak_otherwise_are_understood() {
             "timeNano": start + 1_000_000_000_i64,
             "Actor": {"ID": "f", "Attributes": {"container": ID, "name": "front", "type": "bridge"}}
         });
-        fake.happens(Some(moved), &connect);
+        happens(&fake, Some(moved), connect);
         address_is(Some("10.7.7.7"));
         let status = if podman {
             "containerExitCode"
         } else {
             "exitCode"
         };
-        fake.happens(
+        happens(
+            &fake,
             None,
-            &event(end, start + 2_000_000_000, &json!({status: "0"}), podman),
+            event(end, start + 2_000_000_000, &json!({status: "0"}), podman),
         );
         address_is(None);
     }
+}
+
+/// 300 containers within 5 s, each with a health check that the engine runs five times a second in the container: three
+/// events for each time, of which the agent wants none.
+const CROWD: usize = 300;
+const CROWD_TIME: Duration = Duration::from_secs(5);
+const CHECK_PERIOD: Duration = Duration::from_millis(200);
+/// Of a container's start, on a machine that does much else; half of the time its health check lets pass.
+const START_TO_KEY_P50_MAX_MS: f64 = 2_500.0;
+
+fn id_of(number: usize) -> String {
+    format!("{number:012x}{:052x}", 0)
+}
+
+fn crowded(scene: &Scene, number: usize, health: &str) -> Value {
+    let address = format!("10.9.{}.{}", number / 250, number % 250 + 1);
+    let name = format!("crowd-{number}");
+    let mut found = fake_engine::container(&id_of(number), &name, &address, Some(health));
+    found["Config"]["Labels"] = json!({"SERVICE_NAME": scene.service});
+    if number.is_multiple_of(2) {
+        // Registered at once: what is measured is the agent's own time.
+        found["Config"]["Labels"]["muster.gate"] = json!("off");
+    }
+    found
+}
+
+/// Starts one after the other in time, and runs the health checks of all that run; the first one makes it healthy.
+fn start_crowd(scene: &Scene, fake: &FakeEngine) {
+    let begun = Instant::now();
+    let mut checked = vec![Duration::ZERO; CROWD];
+    let mut healthy = vec![false; CROWD];
+    let mut started = 0;
+    while healthy.contains(&false) {
+        let now = begun.elapsed();
+        while started < CROWD && now >= CROWD_TIME * u32::try_from(started).unwrap() / CROWD as u32
+        {
+            fake.put(crowded(scene, started, "starting"));
+            fake.says("start", &id_of(started));
+            checked[started] = now;
+            started += 1;
+        }
+        for number in 0..started {
+            if now < checked[number] + CHECK_PERIOD {
+                continue;
+            }
+            let id = id_of(number);
+            for action in ["exec_create: true", "exec_start: true", "exec_die"] {
+                fake.says(action, &id);
+            }
+            if !std::mem::replace(&mut healthy[number], true) {
+                fake.put(crowded(scene, number, "healthy"));
+                fake.says("health_status: healthy", &id);
+            }
+            checked[number] = now;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn three_hundred_in_five_seconds_with_busy_health_checks() {
+    let scene = Scene::new();
+    let fake = FakeEngine::start();
+    let mut config = scene.config();
+    config.docker_host = fake.address();
+    config.listen = Some(([127, 0, 0, 1], 0).into());
+    let agent = Running::start(config).ready();
+    let before = fake.counts();
+    let begun = Instant::now();
+    start_crowd(&scene, &fake);
+    let started = begun.elapsed();
+    let want: BTreeSet<String> = (0..CROWD)
+        .map(|number| id_of(number)[..12].to_owned())
+        .collect();
+    wait::until("all of them", wait::LONG, || {
+        let keys = scene.keys();
+        let found: BTreeSet<String> = keys
+            .iter()
+            .map(|(_, value)| {
+                let record = Record::from_json(value.as_bytes()).unwrap();
+                record.container.unwrap().id[..12].to_owned()
+            })
+            .collect();
+        if found == want && keys.len() == CROWD {
+            Ok(())
+        } else {
+            let missing: Vec<_> = want.difference(&found).take(5).collect();
+            Err(format!("{} keys, missing {missing:?}", keys.len()))
+        }
+    });
+    let all = begun.elapsed();
+    // Of those that nothing held back.
+    let summary = wait::until("their times", wait::LONG, || {
+        let (summary, events) = (agent.status().start_to_key, agent.status().counts.events);
+        // The last event may be about one that is registered already.
+        if summary.count >= CROWD as u64 / 2 && events >= 2 * CROWD as u64 {
+            Ok(summary)
+        } else {
+            Err(format!("{events} events, {summary:?}"))
+        }
+    });
+    let (counts, status) = (fake.counts(), agent.status());
+    println!("{CROWD} started in {started:?}, registered after {all:?}: {summary:?}\n{counts:?}");
+    let metrics = http::get(agent.listening(), "/metrics").unwrap().body;
+    let lines = metrics.lines();
+    for line in lines.filter(|line| line.starts_with("muster_registrator_start_to_key_seconds")) {
+        println!("{line}");
+    }
+    // Nothing was lost or missed, and what only the engine's clients in containers say never reached the agent.
+    assert_eq!((counts.lost, counts.streams), (0, 1), "{counts:?}");
+    assert_eq!(status.counts.events, (counts.queued - before.queued) as u64);
+    assert_eq!(
+        status.counts.events,
+        2 * CROWD as u64,
+        "{:?}",
+        status.actions
+    );
+    assert_eq!(
+        (
+            status.counts.overflows,
+            status.counts.gaps,
+            status.counts.conflicts
+        ),
+        (0, 0, 0)
+    );
+    assert!(counts.events > 10 * CROWD, "no storm: {counts:?}");
+    assert!(summary.p50_ms <= START_TO_KEY_P50_MAX_MS, "{summary:?}");
+}
+
+#[test]
+fn a_start_that_no_event_tells_of_is_found() {
+    let scene = Scene::new();
+    let fake = FakeEngine::start();
+    let mut config = scene.config();
+    config.docker_host = fake.address();
+    config.resync = Duration::from_secs(1);
+    let _agent = Running::start(config).ready();
+    let registered = |count: usize| {
+        wait::until("the list to tell", wait::LONG, || match scene.keys() {
+            keys if keys.len() == count => Ok(()),
+            keys => Err(format!("{keys:?}")),
+        });
+    };
+    fake.put(crowded(&scene, 0, "healthy"));
+    registered(1);
+    fake.remove(&id_of(0));
+    registered(0);
 }

@@ -1,13 +1,16 @@
 //! The agent against a real Docker engine and a real etcd: whatever happens to containers, to the
 //! agent or to the store, the keys come to say what runs.
 
+mod bad_input;
 mod consul;
 mod engines;
 mod fake;
 mod health;
+mod idle;
 mod layouts;
 mod network;
 mod scene;
+mod swarm;
 mod zookeeper;
 
 use std::time::Duration;

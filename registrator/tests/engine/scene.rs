@@ -93,6 +93,11 @@ impl Scene {
             .engine
             .run(&arguments)
             .unwrap_or_else(|reason| panic!("{reason}"));
+        self.adopt(id)
+    }
+
+    /// A container that was started in another way.
+    pub(crate) fn adopt(&self, id: String) -> Container {
         Container {
             engine: self.engine.clone(),
             id,
@@ -274,18 +279,21 @@ impl Running {
     }
 }
 
+/// Builds the image on the machine's engine, once.
 fn build_image(engine: &Engine) {
     static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let context = tempfile::tempdir().unwrap();
-        std::fs::copy(programs::busybox(), context.path().join("busybox")).unwrap();
-        // Health checks from the command line are for the shell.
-        let recipe = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\nEXPOSE 80\nENV PATH=/bin\n\
-                      ENTRYPOINT [\"/bin/busybox\"]\n";
-        std::fs::write(context.path().join("Dockerfile"), recipe).unwrap();
-        let folder = context.path().display().to_string();
-        engine
-            .run(&["build", "--quiet", "--tag", IMAGE, &folder])
-            .unwrap_or_else(|reason| panic!("{reason}"));
-    });
+    BUILT.get_or_init(|| build_image_on(engine));
+}
+
+pub(crate) fn build_image_on(engine: &Engine) {
+    let context = tempfile::tempdir().unwrap();
+    std::fs::copy(programs::busybox(), context.path().join("busybox")).unwrap();
+    // Health checks from the command line are for the shell.
+    let recipe = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\nEXPOSE 80\nENV PATH=/bin\n\
+                  ENTRYPOINT [\"/bin/busybox\"]\n";
+    std::fs::write(context.path().join("Dockerfile"), recipe).unwrap();
+    let folder = context.path().display().to_string();
+    engine
+        .run(&["build", "--quiet", "--tag", IMAGE, &folder])
+        .unwrap_or_else(|reason| panic!("{reason}"));
 }

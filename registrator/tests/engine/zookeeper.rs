@@ -4,7 +4,7 @@
 
 use end_to_end::wait;
 use end_to_end::zookeeper::ZooKeeper;
-use registrator::{Config, StopPolicy};
+use registrator::{Args, Config, StopPolicy};
 use registrator_catalog::layout::{Kind, Layout};
 use tokio::runtime::Runtime;
 use zookeeper_client::{Client, Error};
@@ -145,4 +145,44 @@ fn a_restarted_agent_takes_its_nodes_over_and_a_dead_one_loses_them() {
     nodes.become_such("the node again", |found| found.len() == 1);
     agent.kill();
     nodes.become_such("no node of a dead agent", <[Node]>::is_empty);
+}
+
+#[test]
+fn nodes_of_an_agent_with_a_password_are_its_own() {
+    let scene = Scene::new();
+    let server = ZooKeeper::start();
+    let nodes = Nodes::new(&server, &scene);
+    let registry = format!("zookeeper://{}/base", server.address());
+    let with = |user: &str, node: &str| {
+        let args = Args {
+            user: Some(user.to_owned()),
+            node: Some(format!("{}-{node}", scene.service)),
+            ..scene.args_for(&registry)
+        };
+        Config::resolve(&args).unwrap()
+    };
+    let config = with("agent:a:secret", "own");
+    assert!(!format!("{config:?}").contains("secret"), "{config:?}");
+    let agent = Running::start(config).ready();
+    let _container = scene.container(&[], GENTLE);
+    let found = nodes.become_such("the node", |found| found.len() == 1);
+    // Whoever has not shown the same may read, and change nothing.
+    let changed = nodes
+        .runtime
+        .block_on(nodes.client.set_data(&found[0].0, b"mine", None));
+    assert_eq!(changed, Err(Error::NoAuth));
+    let stranger = Running::start(with("stranger:secret", "stranger"));
+    wait::until("the stranger to be refused", wait::LONG, || {
+        let status = stranger.status();
+        let told = |text: &str| text.contains("ZooKeeper: not authorized");
+        let refused = told(&status.store.detail) || status.faults.iter().any(|f| told(&f.text));
+        if refused {
+            Ok(())
+        } else {
+            Err(format!("{status:?}"))
+        }
+    });
+    stranger.kill();
+    agent.stop(StopPolicy::Revoke);
+    nodes.become_such("no node", <[Node]>::is_empty);
 }

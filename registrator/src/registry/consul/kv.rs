@@ -3,6 +3,7 @@
 //!
 //! A restarted agent finds the session of the one before by that key, or by the session's name, and goes on with it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +20,9 @@ use super::api::{Api, quoted};
 use super::{Options, Refusal, stay_alive};
 use crate::agent::{Input, Token};
 use crate::plan::{Held, Txn, Write};
-use crate::registry::Beats;
 use crate::registry::backend::{Backend, Opened, Outcome, Over, Session};
 use crate::registry::identity::{Identity, PREFIX};
+use crate::registry::{Beats, Upstreams};
 
 /// Consul takes at most 64 operations in a transaction: two for each write, one for the key that speaks for the node.
 const WRITES_MAX: usize = 31;
@@ -40,6 +41,8 @@ pub(crate) struct ConsulKv {
     ttl: Duration,
     /// What keys of ours begin with.
     roots: Vec<String>,
+    /// What gliderlabs registrator left, where that is to go.
+    upstreams: Option<Upstreams>,
 }
 
 impl ConsulKv {
@@ -58,7 +61,15 @@ impl ConsulKv {
             takeover,
             ttl: ttl.max(TTL_MIN),
             roots,
+            upstreams: None,
         }
+    }
+
+    /// Takes these entries for its own.
+    #[must_use]
+    pub(crate) fn with_upstreams(mut self, upstreams: Option<Upstreams>) -> Self {
+        self.upstreams = upstreams;
+        self
     }
 
     async fn begin(&mut self) -> Result<Opened, Over> {
@@ -81,14 +92,7 @@ impl ConsulKv {
             }
         };
         let (id, adopted) = self.take(&api, earlier).await?;
-        let session = KvSession {
-            api,
-            id,
-            ttl: self.ttl,
-            roots: self.roots.clone(),
-            presence,
-            present: 0,
-        };
+        let session = self.session(api, id, presence);
         let present = session.speak(&self.own, guard).await?;
         let session = KvSession { present, ..session };
         let mut held = session.read().await?;
@@ -102,19 +106,38 @@ impl ConsulKv {
         })
     }
 
+    fn session(&self, api: Api, id: String, presence: String) -> KvSession {
+        KvSession {
+            api,
+            id,
+            ttl: self.ttl,
+            roots: self.roots.clone(),
+            upstreams: self.upstreams.clone(),
+            presence,
+            present: 0,
+        }
+    }
+
+    /// What the sessions of this node's agents are called.
+    fn name(&self) -> String {
+        format!("{NAME}{}", self.node_id)
+    }
+
+    /// The session that is called so.
+    async fn named(&self, api: &Api) -> Result<Option<String>, String> {
+        const PATH: &str = "/v1/session/list";
+        let answer = api.get(PATH).await?.good(PATH)?;
+        let all: Vec<Listed> = answer.json(PATH)?;
+        let name = self.name();
+        let found = all.into_iter().find(|session| session.name == name);
+        Ok(found.map(|session| session.id))
+    }
+
     /// The session of an earlier agent if it still lives, else a new one; says which.
     async fn take(&self, api: &Api, earlier: Option<String>) -> Result<(String, bool), String> {
-        let name = format!("{NAME}{}", self.node_id);
         let earlier = match earlier {
             Some(id) => Some(id),
-            None => {
-                const PATH: &str = "/v1/session/list";
-                let answer = api.get(PATH).await?.good(PATH)?;
-                let all: Vec<Listed> = answer.json(PATH)?;
-                all.into_iter()
-                    .find(|session| session.name == name)
-                    .map(|session| session.id)
-            }
+            None => self.named(api).await?,
         };
         if let Some(id) = earlier {
             let path = format!("/v1/session/renew/{id}");
@@ -126,7 +149,7 @@ impl ConsulKv {
         }
         const PATH: &str = "/v1/session/create";
         let wish = json!({
-            "Name": name,
+            "Name": self.name(),
             "TTL": format!("{}s", self.ttl.as_secs()),
             "Behavior": "delete",
             // What the session held may be written again at once.
@@ -141,6 +164,26 @@ impl ConsulKv {
 impl Backend for ConsulKv {
     fn open(&mut self) -> BoxFuture<'_, Result<Opened, Over>> {
         self.begin().boxed()
+    }
+
+    fn look<'a>(
+        &'a mut self,
+        _: &'a [String],
+        _: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, String>> {
+        async {
+            let api = Api::new(&self.options)?;
+            let Some(id) = self.named(&api).await? else {
+                return Ok(BTreeMap::new());
+            };
+            let presence = key_of(&format!("{PREFIX}{}", self.node_id)).to_owned();
+            let held = self.session(api, id, presence).ours().await?;
+            Ok(held
+                .into_iter()
+                .map(|(key, held)| (key, held.value))
+                .collect())
+        }
+        .boxed()
     }
 }
 
@@ -221,6 +264,7 @@ struct KvSession {
     id: String,
     ttl: Duration,
     roots: Vec<String>,
+    upstreams: Option<Upstreams>,
     /// The key that names the process.
     presence: String,
     /// The index at which this process wrote it.
@@ -299,7 +343,7 @@ impl KvSession {
         ))
     }
 
-    /// Everything below our roots that the session holds, the key of the process aside.
+    /// Everything below our roots that the session holds, the key of the process aside, and what counts as ours.
     async fn ours(&self) -> Result<Vec<(String, Held)>, String> {
         let mut held = Vec::new();
         for root in &self.roots {
@@ -310,13 +354,25 @@ impl KvSession {
             }
             let found: Vec<Found> = answer.good(&path)?.json(&path)?;
             let slash = if root.starts_with('/') { "/" } else { "" };
-            let ours = found.into_iter().filter(|found| {
-                found.session.as_deref() == Some(self.id.as_str()) && found.key != self.presence
-            });
-            held.extend(ours.map(|found| (format!("{slash}{}", found.key), self.held(&found))));
+            for found in found {
+                let key = format!("{slash}{}", found.key);
+                if found.session.as_deref() == Some(self.id.as_str()) {
+                    if found.key != self.presence {
+                        held.push((key, self.held(&found)));
+                    }
+                } else if found.session.is_none() && self.left(&key, &found.value()) {
+                    held.push((key, Upstreams::held(found.modify_index)));
+                }
+            }
         }
         held.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(held)
+    }
+
+    /// Whether gliderlabs registrator left this, and it is to go.
+    fn left(&self, key: &str, value: &[u8]) -> bool {
+        let by = self.upstreams.as_ref();
+        by.is_some_and(|by| by.wrote_key(&self.roots, key, value))
     }
 
     fn held(&self, found: &Found) -> Held {

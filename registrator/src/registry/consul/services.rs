@@ -21,8 +21,8 @@ use super::api::{Api, quoted};
 use super::{Options, Refusal, stay_alive};
 use crate::agent::{Input, Token};
 use crate::plan::{Held, Txn, Write};
-use crate::registry::Beats;
 use crate::registry::backend::{Backend, Opened, Outcome, Over, Session};
+use crate::registry::{Beats, Upstreams};
 
 /// Meta data that names the agent a service belongs to.
 const OWNER: &str = "muster-agent";
@@ -43,6 +43,8 @@ pub(crate) struct ConsulServices {
     owner: Arc<str>,
     ttl: Duration,
     known: Known,
+    /// What gliderlabs registrator left, where that is to go.
+    upstreams: Option<Upstreams>,
 }
 
 /// Registrations as they were last written, by id: what Consul does not tell. Sessions of one process share them.
@@ -57,26 +59,60 @@ impl ConsulServices {
             owner: owner.into(),
             ttl,
             known: Known::default(),
+            upstreams: None,
         }
+    }
+
+    /// Takes these entries for its own.
+    #[must_use]
+    pub(crate) fn with_upstreams(mut self, upstreams: Option<Upstreams>) -> Self {
+        self.upstreams = upstreams;
+        self
+    }
+}
+
+impl ConsulServices {
+    fn session(&self) -> Result<ConsulSession, String> {
+        Ok(ConsulSession {
+            api: Api::new(&self.options)?,
+            owner: Arc::clone(&self.owner),
+            ttl: self.ttl,
+            known: Arc::clone(&self.known),
+            hashes: Mutex::default(),
+            upstreams: self.upstreams.clone(),
+        })
     }
 }
 
 impl Backend for ConsulServices {
     fn open(&mut self) -> BoxFuture<'_, Result<Opened, Over>> {
         async {
-            let session = ConsulSession {
-                api: Api::new(&self.options)?,
-                owner: Arc::clone(&self.owner),
-                ttl: self.ttl,
-                known: Arc::clone(&self.known),
-                hashes: Mutex::default(),
-            };
+            let session = self.session()?;
             let held = session.read().await?;
             Ok(Opened {
                 session: Arc::new(session),
                 overrides: None,
                 held,
             })
+        }
+        .boxed()
+    }
+
+    fn look<'a>(
+        &'a mut self,
+        _: &'a [String],
+        wanted: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, String>> {
+        async {
+            let mut listed = self.session()?.listed().await?;
+            listed.retain(|_, service| service.says(OWNER) == Some(&self.owner));
+            let told = |(id, service): (String, Listed)| {
+                let same = |value: &&String| service.says(HASH) == Some(&hash_of(value));
+                let value = wanted.get(&id).filter(same).cloned();
+                let value = value.unwrap_or_else(|| service.registration(&id));
+                (id, value.into_bytes())
+            };
+            Ok(listed.into_iter().map(told).collect())
         }
         .boxed()
     }
@@ -89,6 +125,7 @@ struct ConsulSession {
     known: Known,
     /// Hash of the registration of every service of ours, as Consul has it.
     hashes: Mutex<BTreeMap<String, String>>,
+    upstreams: Option<Upstreams>,
 }
 
 /// What of a service the agent's list tells.
@@ -96,10 +133,25 @@ struct ConsulSession {
 #[serde(rename_all = "PascalCase")]
 struct Listed {
     #[serde(default)]
+    service: String,
+    #[serde(default)]
+    address: String,
+    #[serde(default)]
+    port: u16,
+    #[serde(default)]
+    tags: Option<Vec<String>>,
+    #[serde(default)]
     meta: Option<BTreeMap<String, String>>,
 }
 
 impl Listed {
+    /// As it would be registered, but for its checks, which the list does not tell.
+    fn registration(&self, id: &str) -> String {
+        let value = json!({"ID": id, "Name": self.service, "Address": self.address, "Port": self.port,
+            "Tags": self.tags, "Meta": self.meta, "Checks": []});
+        value.to_string()
+    }
+
     fn says(&self, key: &str) -> Option<&str> {
         self.meta.as_ref()?.get(key).map(String::as_str)
     }
@@ -116,22 +168,34 @@ enum Unwritten {
 }
 
 impl ConsulSession {
-    /// Everything of ours with this Consul agent.
-    async fn ours(&self) -> Result<BTreeMap<String, String>, String> {
+    /// Everything this Consul agent has.
+    async fn listed(&self) -> Result<BTreeMap<String, Listed>, String> {
         const PATH: &str = "/v1/agent/services";
         let answer = self.api.get(PATH).await?.good(PATH)?;
-        let listed: BTreeMap<String, Listed> = answer.json(PATH)?;
-        let ours = listed
-            .into_iter()
-            .filter(|(_, service)| service.says(OWNER) == Some(&self.owner));
-        Ok(ours
-            .map(|(id, service)| (id, service.says(HASH).unwrap_or_default().to_owned()))
-            .collect())
+        answer.json(PATH)
+    }
+
+    /// Everything of ours with this Consul agent, with its hash, and what counts as ours.
+    async fn ours(&self) -> Result<(BTreeMap<String, String>, Vec<String>), String> {
+        let listed = self.listed().await?;
+        let (mut ours, mut left) = (BTreeMap::new(), Vec::new());
+        for (id, service) in listed {
+            match service.says(OWNER) {
+                Some(owner) if *owner == *self.owner => {
+                    let hash = service.says(HASH).unwrap_or_default().to_owned();
+                    ours.insert(id, hash);
+                }
+                None if self.upstreams.as_ref().is_some_and(|by| by.wrote(&id)) => left.push(id),
+                _ => {}
+            }
+        }
+        Ok((ours, left))
     }
 
     async fn read(&self) -> Result<Input, String> {
-        let ours = self.ours().await?;
+        let (ours, left) = self.ours().await?;
         let known = lock(&self.known);
+        let left = left.into_iter().map(|id| (id, Upstreams::held(FOREIGN)));
         let held = ours
             .iter()
             .map(|(id, hash)| {
@@ -144,6 +208,7 @@ impl ConsulSession {
                 };
                 (id.clone(), held)
             })
+            .chain(left)
             .collect();
         let adopted = !ours.is_empty();
         *lock(&self.hashes) = ours;
@@ -303,7 +368,9 @@ impl Session for ConsulSession {
     fn check(self: Arc<Self>) -> BoxFuture<'static, Outcome> {
         async move {
             match self.ours().await {
-                Ok(ours) => Outcome::Done(Input::OnLease(ours.into_keys().collect())),
+                Ok((ours, left)) => {
+                    Outcome::Done(Input::OnLease(ours.into_keys().chain(left).collect()))
+                }
                 Err(why) => Outcome::Over(why),
             }
         }
@@ -328,7 +395,7 @@ impl Session for ConsulSession {
             if !revoke {
                 return Ok(());
             }
-            for id in self.ours().await?.into_keys() {
+            for id in self.ours().await?.0.into_keys() {
                 let path = format!("/v1/agent/service/deregister/{}", quoted(&id));
                 self.api.put(&path, "").await?.good(&path)?;
             }
