@@ -4,7 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use end_to_end::confdir::Confdir;
+use end_to_end::process::Process;
 use end_to_end::store::{Maker, Store};
+use end_to_end::{programs, wait};
 
 const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
 
@@ -174,4 +177,71 @@ fn broken_resource(path: &Path) {
         "[template]\nsrc = \"none.tmpl\"\ndest = \"/nowhere\"\nkeys = [\"/\"]\n",
     )
     .expect("a resource");
+}
+
+/// States of the children of a process, by proc(5).
+fn children(pid: &str) -> Vec<(String, char)> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let list = list.unwrap_or_default();
+    let state = |child: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.trim_start().chars().next()
+    };
+    list.split_whitespace()
+        .filter_map(|child| Some((child.to_owned(), state(child)?)))
+        .collect()
+}
+
+#[test]
+fn as_the_first_process_it_keeps_a_service_and_waits_for_what_others_leave() {
+    let confdir = Confdir::new();
+    confdir.add("name", "/name", "{{ getv(key='/name') }}\n", "");
+    confdir.write("keys.yaml", "name: first\n");
+    let path = |name: &str| confdir.path().join(name).display().to_string();
+    let log = path("log");
+    // What is started in a subshell that ends at once is nobody's child but the first process's.
+    let service = format!(
+        "say() {{ echo $1 >> {log}; }}\nread_it() {{ say \"told of $(cat {})\"; }}\ntrap read_it HUP\n\
+         trap 'say end; exit 0' TERM\n(sleep 0.1 &)\nsay start\nwhile :; do sleep 0.05; done\n",
+        path("out/name")
+    );
+    let service = service.replace("echo $1", "echo \"$1\"");
+    confdir.write("service", &service);
+    let mut command = programs::as_root("unshare");
+    command
+        .args(["--pid", "--fork", "--mount-proc", "--kill-child", MUSTER])
+        .args(["confd", "--backend", "file", "--file", &path("keys.yaml")])
+        .args(["--confdir", &path(""), "--state-dir", &path("state")])
+        .args(["--exec", &format!("/bin/sh {}", path("service"))]);
+    let mut process = Process::spawn("confd", &mut command);
+    let says = |text: &str| {
+        wait::until("the service to say so", wait::LONG, || {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            if said == text { Ok(()) } else { Err(said) }
+        });
+    };
+    says("start\n");
+    assert_eq!(confdir.rendered("name").as_deref(), Some("first\n"));
+    confdir.write("keys.yaml", "name: second\n");
+    says("start\ntold of second\n");
+    // sudo, where it is needed, stands in between.
+    let mut first = process.pid().to_string();
+    loop {
+        let name = std::fs::read_to_string(format!("/proc/{first}/comm")).unwrap_or_default();
+        match children(&first).first() {
+            Some((child, _)) if name.trim() != "muster" => first.clone_from(child),
+            _ => break,
+        }
+    }
+    wait::until("the orphan to be waited for", wait::LONG, || {
+        match &children(&first)[..] {
+            // The service alone, whose sleep is its own.
+            [(_, state)] if *state != 'Z' => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    let told = programs::as_root("kill").arg(&first).status();
+    assert!(told.expect("kill runs").success());
+    assert!(process.wait_exit(wait::LONG).success());
+    says("start\ntold of second\nend\n");
 }

@@ -152,6 +152,7 @@ mod tests {
 
     fn of(name: &str, state: &'static str) -> Resource {
         Resource {
+            told: false,
             name: name.to_owned(),
             state,
             dest: format!("/out/{name}"),

@@ -2,6 +2,7 @@
 //! defaults, merged into [`Config`]. The command line wins over the environment, that over the file, that over defaults.
 
 mod access;
+mod exec;
 mod file;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use store_client::connect::{self, Tls};
 use store_client::endpoint::{Endpoint, EndpointError};
 
 pub use self::access::Access;
+pub use self::exec::Exec;
 use self::file::File;
 use crate::backends::{Consul, Files, Redis, Vault, ZooKeeper};
 use crate::defaults::{Defaults, PrefixRule};
@@ -156,6 +158,9 @@ pub struct Args {
     /// Key of the client certificate (PEM); with the backend redis and no certificate: its password, as in confd
     #[arg(long, value_name = "FILE", env = "CONFD_CLIENT_KEY")]
     pub key: Option<PathBuf>,
+    /// The service it keeps
+    #[command(flatten)]
+    pub exec: Exec,
     /// What single backends take
     #[command(flatten)]
     pub access: Access,
@@ -218,6 +223,8 @@ pub struct Config {
     pub startup_timeout: Duration,
     /// Where the state is kept; `None` keeps it in memory only (a crash between replace and reload is then not noticed).
     pub state_dir: Option<PathBuf>,
+    /// The service that is started after the first render and kept.
+    pub child: Option<crate::child::Settings>,
     /// Where the status is served.
     pub listen: Option<SocketAddr>,
     /// Log level.
@@ -248,6 +255,7 @@ impl Config {
             interval: INTERVAL_DEFAULT,
             startup_timeout: Duration::from_secs(30),
             state_dir: None,
+            child: None,
             listen: None,
             log_level: "info".to_owned(),
             publish_status: false,
@@ -433,6 +441,7 @@ impl Args {
             interval,
             startup_timeout,
             state_dir: Some(state_dir.unwrap_or_else(|| STATE_DIR_DEFAULT.into())),
+            child: self.exec.settings(&file)?,
             listen,
             log_level: or(&self.log_level, file.text("log-level")?)
                 .unwrap_or_else(|| if self.verb.is_some() { "warn" } else { "info" }.to_owned()),

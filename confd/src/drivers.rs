@@ -7,6 +7,7 @@ mod process;
 
 use std::sync::Arc;
 
+pub(crate) use self::process::signal_number;
 use crate::agent::Fault;
 use crate::command;
 use crate::reload::Driver;

@@ -1,13 +1,17 @@
 //! confd as a program: start, report, wait for signals, end with an exit code.
 
 use std::process::ExitCode;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
+use crate::child::Settings;
 use crate::config::{Args, Config};
 use crate::faults::chain;
 use crate::run::{self, Agent};
+use crate::supervisor::{Order, supervise};
 use crate::verb::{self, Verb};
 
 /// It could not start.
@@ -39,6 +43,7 @@ pub async fn run(config: Config) -> ExitCode {
         return check(&config);
     }
     let (onetime, patience) = (config.onetime, config.startup_timeout);
+    let child = config.child.clone().filter(|_| !config.noop);
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return refuse(FAILED, &error, None),
@@ -54,7 +59,10 @@ pub async fn run(config: Config) -> ExitCode {
             () = signals.end() => ExitCode::FAILURE,
         }
     } else {
-        serve(&agent, &mut signals).await;
+        match child {
+            Some(child) => keep(&agent, child, &mut signals).await,
+            None => serve(&agent, &mut signals).await,
+        }
         ExitCode::SUCCESS
     };
     tokio::select! {
@@ -111,6 +119,75 @@ async fn serve(agent: &Agent, signals: &mut Signals) {
             _ = signals.interrupt.recv() => return,
             _ = signals.hangup.recv() => agent.reload().await,
         }
+    }
+}
+
+/// The same with a service of its own, which ends first.
+async fn keep(agent: &Agent, settings: Settings, signals: &mut Signals) {
+    // 16: signals that come while others are handed on.
+    let (order, orders) = mpsc::channel(16);
+    let mut others = match Others::new() {
+        Ok(others) => others,
+        Err(error) => {
+            tracing::warn!(%error, "signals are not handed on to the service");
+            Others::none()
+        }
+    };
+    let kept = supervise(settings, agent.status(), orders);
+    tokio::pin!(kept);
+    let mut ending = false;
+    loop {
+        let told = tokio::select! {
+            // Goes on where it was.
+            () = &mut kept => return,
+            // Signals stay pending until taken.
+            _ = signals.terminate.recv() => Order::Stop,
+            _ = signals.interrupt.recv() => Order::Stop,
+            _ = signals.hangup.recv() => {
+                agent.reload().await;
+                continue;
+            }
+            other = others.next() => Order::Signal(other),
+        };
+        if ending && told == Order::Stop {
+            // A second signal: the person does not want to wait.
+            return;
+        }
+        // Fails if it is over, or if it does not take what was handed on before; then it is asked again.
+        ending |= order.try_send(told).is_ok() && told == Order::Stop;
+    }
+}
+
+/// Signals that are for the service alone.
+struct Others(Vec<(Signal, rustix::process::Signal)>);
+
+impl Others {
+    fn new() -> std::io::Result<Self> {
+        use rustix::process::Signal as Number;
+        let kinds = [
+            (SignalKind::user_defined1(), Number::USR1),
+            (SignalKind::user_defined2(), Number::USR2),
+            (SignalKind::quit(), Number::QUIT),
+            (SignalKind::window_change(), Number::WINCH),
+        ];
+        let all = kinds.into_iter();
+        let all = all.map(|(kind, number)| Ok((signal(kind)?, number)));
+        all.collect::<std::io::Result<_>>().map(Self)
+    }
+
+    fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The next one. Safe to cancel: signals stay pending until taken.
+    async fn next(&mut self) -> rustix::process::Signal {
+        std::future::poll_fn(|context| {
+            let found = self.0.iter_mut().find_map(|(signal, number)| {
+                matches!(signal.poll_recv(context), Poll::Ready(Some(()))).then_some(*number)
+            });
+            found.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }
 

@@ -518,7 +518,9 @@ impl Runner {
             message: fault.message,
             hint: fault.hint,
         };
+        let told = self.jobs.is_told(&name);
         status::Resource {
+            told,
             name,
             state: report.phase.word(),
             dest: report.dest.unwrap_or_default().display().to_string(),

@@ -36,7 +36,7 @@ pub struct Source {
 }
 
 /// One resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Resource {
     /// Name of its file in `conf.d`.
     pub name: String,
@@ -76,6 +76,9 @@ pub struct Resource {
     pub notes: Vec<String>,
     /// With `noop`: whether the file would change.
     pub would_change: bool,
+    /// Whether it tells a service of its own, rather than the one that confd keeps.
+    #[serde(skip)]
+    pub told: bool,
 }
 
 /// Why a file is stale.
@@ -257,6 +260,7 @@ mod tests {
     #[test]
     fn metrics_are_lines_of_name_labels_and_value() {
         let resource = Resource {
+            told: false,
             name: "a\"b".to_owned(),
             state: "retrying",
             dest: "/d".to_owned(),

@@ -43,6 +43,9 @@ const FILE_KEYS: &[&str] = &[
     "table",
     "poll_interval",
     "backends",
+    "exec",
+    "exec_signal",
+    "exec_kill_timeout",
 ];
 
 /// Those of them that say where keys come from.

@@ -13,10 +13,9 @@ use crate::reload::NginxSettings;
 use crate::reload::nginx::{Child, took_over};
 use crate::resource::Resource;
 
-/// Sends a signal to the process whose number stands in the file.
-pub(super) fn signal(pid_file: &Path, signal: &str) -> Result<Pid, Fault> {
-    let pid = read_pid(pid_file)?;
-    let signal = match signal {
+/// The signal of a name without `SIG`.
+pub(crate) fn signal_number(name: &str) -> Option<Signal> {
+    Some(match name {
         "HUP" => Signal::HUP,
         "INT" => Signal::INT,
         "QUIT" => Signal::QUIT,
@@ -26,8 +25,15 @@ pub(super) fn signal(pid_file: &Path, signal: &str) -> Result<Pid, Fault> {
         "WINCH" => Signal::WINCH,
         "ALRM" => Signal::ALARM,
         "CONT" => Signal::CONT,
-        other => return Err(fault(format!("signal {other} is not known"))),
-    };
+        _ => return None,
+    })
+}
+
+/// Sends a signal to the process whose number stands in the file.
+pub(super) fn signal(pid_file: &Path, signal: &str) -> Result<Pid, Fault> {
+    let pid = read_pid(pid_file)?;
+    let signal =
+        signal_number(signal).ok_or_else(|| fault(format!("signal {signal} is not known")))?;
     kill_process(pid, signal).map_err(|error| {
         hinted(
             format!(

@@ -122,6 +122,12 @@ impl Jobs {
         self.units.values()
     }
 
+    /// Whether a resource tells a service of its own.
+    pub(super) fn is_told(&self, name: &str) -> bool {
+        let unit = self.units.get(name);
+        unit.is_some_and(|unit| unit.resource.is_told())
+    }
+
     /// Steps under way.
     pub(super) fn busy(&self) -> usize {
         self.busy
