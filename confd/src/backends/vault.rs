@@ -440,11 +440,14 @@ impl VaultReader {
         }
     }
 
-    /// Whether another token is worth a try: the last one may have been taken back. One that never was enough is a
-    /// policy's fault.
+    /// Whether another token is worth a try: the last one may have ended or been taken back. One that never was enough is
+    /// a policy's fault.
     fn may_log_in(&self) -> bool {
-        let open = self.open.as_ref();
-        let worth = open.is_some_and(|open| open.proven || open.since.elapsed() > LOGIN_AGAIN);
+        let worth = self.open.as_ref().is_some_and(|open| {
+            let lives = open.granted.as_ref().and_then(|granted| granted.lives);
+            let long = LOGIN_AGAIN.min(lives.unwrap_or(LOGIN_AGAIN));
+            open.proven || open.since.elapsed() > long
+        });
         worth && !matches!(self.options.login, Login::Token(_))
     }
 
