@@ -58,6 +58,18 @@ pub(crate) fn spelled_out(mut arguments: Vec<OsString>) -> Vec<OsString> {
     {
         arguments.remove(1);
     }
+    // etcdctl and etcdutl have a command for it; here all names have one.
+    let completes = arguments.get(2).is_some_and(|word| word == "completion");
+    let name = match arguments.get(1) {
+        Some(part) if part == "ctl" => Some("etcdctl"),
+        Some(part) if part == "utl" => Some("etcdutl"),
+        _ => None,
+    };
+    if let Some(name) = name.filter(|_| completes) {
+        arguments[1] = OsString::from("completions");
+        arguments.remove(2);
+        arguments.extend(["--name", name].map(OsString::from));
+    }
     if arguments
         .get(1)
         .is_some_and(|word| word == "drain" || word == "undrain")
@@ -125,6 +137,14 @@ mod tests {
                 &["/opt/confd", "confd", "--onetime"],
             ),
             (&["etcdctl", "get", "k"], &["etcdctl", "ctl", "get", "k"]),
+            (
+                &["etcdutl", "completion", "zsh"],
+                &["etcdutl", "completions", "zsh", "--name", "etcdutl"],
+            ),
+            (
+                &["muster", "ctl", "completion", "bash"],
+                &["muster", "completions", "bash", "--name", "etcdctl"],
+            ),
             (&["./registrator"], &["./registrator", "registrator"]),
             (
                 &["registrator", "-ip", "10.0.0.5", "etcd://h:1/p"],

@@ -74,6 +74,19 @@ fn bash_completes_commands_and_flags_of_every_name() {
 }
 
 #[test]
+fn etcdctl_s_own_command_for_completions_is_there() {
+    for (words, name) in [
+        (["ctl", "completion", "bash"], "etcdctl"),
+        (["utl", "completion", "zsh"], "etcdutl"),
+    ] {
+        let told = muster(&words);
+        let wanted = muster(&["completions", words[2], "--name", name]);
+        assert!(told.status.success() && !told.stdout.is_empty(), "{told:?}");
+        assert_eq!(told.stdout, wanted.stdout);
+    }
+}
+
+#[test]
 fn other_shells_get_theirs_and_other_names_a_hint() {
     for shell in ["zsh", "fish", "elvish", "powershell"] {
         let output = muster(&["completions", shell]);

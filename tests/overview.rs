@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use end_to_end::agents::Agent;
 use end_to_end::confdir::Confdir;
-use end_to_end::process::{Process, Signal};
+use end_to_end::process::{Process, Signal, on_terminal};
 use end_to_end::store::{Maker, Store};
-use end_to_end::{programs, wait};
+use end_to_end::wait;
 use serde_json::Value;
 
 const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
@@ -187,25 +187,13 @@ fn record(state: &str) -> String {
 fn a_page_is_drawn_anew_on_a_terminal() {
     let store = Store::start(Maker::Muster(MUSTER.into()));
     let endpoint = store.endpoint();
-    let on_terminal = |name: &str| {
-        let line = format!(
+    let shown = |name: &str| {
+        on_terminal(&format!(
             "stty rows 6 cols 100; exec {MUSTER} {name} --watch --endpoints {endpoint} --dial-timeout 20s"
-        );
-        let mut command = Command::new(programs::system("script"));
-        command
-            .args(["--quiet", "--flush", "--return", "--command", &line])
-            .arg("/dev/null");
-        command.env("TERM", "xterm").env("SHELL", "/bin/sh");
-        command
+        ))
     };
-    let mut coloured = Process::spawn(
-        "services --watch",
-        on_terminal("services").env_remove("NO_COLOR"),
-    );
-    let mut plain = Process::spawn(
-        "without colours",
-        on_terminal("services").env("NO_COLOR", "1"),
-    );
+    let mut coloured = Process::spawn("services --watch", shown("services").env_remove("NO_COLOR"));
+    let mut plain = Process::spawn("without colours", shown("services").env("NO_COLOR", "1"));
     let _ = store.client().run(&["put", "/services/s/i", &record("up")]);
     for live in [&mut coloured, &mut plain] {
         live.wait_line("10.0.0.1:1", PATIENCE);

@@ -243,3 +243,56 @@ fn what_cannot_be_is_refused_at_the_start() {
         assert!(!said.contains("PRIVATE KEY"));
     }
 }
+
+/// Keys of version 2 over TLS, by HTTP/1.1 and by HTTP/2, beside gRPC on the same port.
+#[test]
+fn version_2_is_told_apart_by_content() {
+    let mut secured = Secured::start();
+    let shown = secured.authority.issue("client", Holder::default());
+    let (ca, url) = (secured.authority_file(), secured.url());
+    let files = [
+        ("--ca-file", text(&ca)),
+        ("--cert-file", text(&shown.certificate)),
+        ("--key-file", text(&shown.key)),
+    ];
+    let said = |mut command: Command, words: &[&str]| {
+        let output = command.args(words).output().expect("it runs");
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words:?}: {err}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let clients = || {
+        let mut ours = Command::new(MUSTER);
+        ours.env_clear().arg("ctl");
+        let mut theirs = Command::new(programs::etcdctl_of_distribution());
+        theirs.env_clear();
+        [ours, theirs].map(|mut command| {
+            command.env("ETCDCTL_API", "2").args(["--endpoints", &url]);
+            command.args(["--timeout=20s", "--total-timeout=60s"]);
+            command.args(files.map(|(flag, file)| format!("{flag}={file}")));
+            command
+        })
+    };
+    for client in clients() {
+        assert_eq!(said(client, &["set", "/a", "1"]), "1\n");
+    }
+    for version in ["--http1.1", "--http2"] {
+        let mut curl = Command::new(programs::system("curl"));
+        curl.args(["-sS", "--max-time", "20", version])
+            .args(["--cacert", text(&ca), "--cert", text(&shown.certificate)])
+            .args(["--key", text(&shown.key)]);
+        let value = format!("value={version}");
+        let put = said(
+            curl,
+            &["-X", "PUT", &format!("{url}/v2/keys/a"), "-d", &value],
+        );
+        assert!(put.contains(&format!("\"value\":\"{version}\"")), "{put}");
+        for client in clients() {
+            assert_eq!(said(client, &["get", "/a"]), format!("{version}\n"));
+        }
+        let client = Etcdctl::new(RELEASES[1], &url);
+        let words = secured.words(&shown);
+        let got = client.run(&with(&words, &["get", "/a", "--print-value-only"]));
+        assert_eq!(got, format!("{version}\n"));
+    }
+}

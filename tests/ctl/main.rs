@@ -4,6 +4,7 @@
 mod holding;
 mod mirror;
 mod statuses;
+mod terminal;
 mod users;
 
 use std::process::{Command, Stdio};
@@ -340,5 +341,32 @@ fn keys_are_chosen_by_revision_and_answers_come_in_pieces() {
         let get = ["-w", format, "get", "", "--prefix"];
         let pieces = [&get[..], &["--stream"]].concat();
         assert_eq!(run(&pieces), run(&get), "{format}");
+    }
+}
+
+/// What came after 3.5: bounds on messages, and the global flags shown.
+#[test]
+fn messages_are_bounded_and_flags_shown() {
+    let store = Store::start(Maker::Muster(env!("CARGO_BIN_EXE_muster").into()));
+    let large = "x".repeat(5000);
+    let put = |more: &[&str]| said(ours(&store, &[&["put", "k", &large], more].concat()), "");
+    assert_eq!(put(&["--max-request-bytes", "6000"]).0, 0);
+    let refused = put(&["--max-request-bytes", "4000"]);
+    assert_eq!(refused.0, 1, "{refused:?}");
+    assert!(refused.2.contains("larger than max (5"), "{refused:?}");
+    let get = |more: &[&str]| said(ours(&store, &[&["get", "k"], more].concat()), "");
+    assert_eq!(get(&["--max-recv-bytes", "6000"]).0, 0);
+    let refused = get(&["--max-recv-bytes", "4000"]);
+    assert_eq!(refused.0, 1, "{refused:?}");
+    assert!(refused.2.contains("too large"), "{refused:?}");
+    let shown = said(ours(&store, &["options"]), "");
+    let text = String::from_utf8(shown.1).expect("text");
+    assert_eq!(shown.0, 0);
+    for part in [
+        "can be passed to any command",
+        "--endpoints",
+        "--max-recv-bytes",
+    ] {
+        assert!(text.contains(part), "{text}");
     }
 }

@@ -28,6 +28,21 @@ pub struct Process {
     exit: Option<ExitStatus>,
 }
 
+/// A command line for the shell, run on a terminal of its own, that of script(1): what it prints there comes out.
+///
+/// # Panics
+/// When script is not there.
+#[must_use]
+pub fn on_terminal(line: &str) -> Command {
+    let mut command = Command::new(programs::system("script"));
+    command
+        .args(["--quiet", "--flush", "--return", "--command", line])
+        .arg("/dev/null")
+        .env("TERM", "xterm")
+        .env("SHELL", "/bin/sh");
+    command
+}
+
 impl Process {
     /// Starts `command`, stdin closed, stdout and stderr collected into one sequence of lines. A Ctrl-C on the terminal
     /// reaches it as it reaches us.

@@ -30,7 +30,7 @@ use tonic::{Response, Status};
 
 use crate::connect::LATE;
 use crate::failure::Failure;
-use crate::flags::Globals;
+use crate::flags::{self, Globals};
 use crate::format::Printer;
 
 /// A command with its flags.
@@ -91,6 +91,8 @@ pub enum Command {
     /// How fast the store is, and how large it gets
     #[command(subcommand)]
     Check(check::Check),
+    /// The flags that every command takes
+    Options,
     /// Version of this client and of the API it speaks
     Version,
 }
@@ -126,6 +128,10 @@ pub(crate) async fn run(command: Command, globals: &Globals) -> Result<(), Failu
         Command::Downgrade(downgrade) => downgrade.run(globals, &printer).await,
         Command::MakeMirror(mirror) => mirror.run(globals).await,
         Command::Check(check) => check.run(globals).await,
+        Command::Options => {
+            flags::show_options();
+            Ok(())
+        }
         Command::Version => {
             println!(
                 "etcdctl version: {}\nAPI version: {}",

@@ -9,6 +9,7 @@ use clap::{Args, Parser};
 use store_discovery::srv::{Domain, Found, Role};
 use store_duration::NotADuration;
 
+use crate::connect::ANSWER_BYTES_MAX;
 use crate::failure::Failure;
 use crate::prompt;
 
@@ -48,6 +49,22 @@ pub struct Globals {
     /// Print byte strings as hex
     #[arg(long, global = true, env = "ETCDCTL_HEX")]
     pub(crate) hex: bool,
+    /// Largest request to send, in bytes; 0 = whatever the store takes
+    #[arg(
+        long,
+        global = true,
+        env = "ETCDCTL_MAX_REQUEST_BYTES",
+        default_value_t = 0
+    )]
+    max_request_bytes: usize,
+    /// Largest answer to take, in bytes; 0 = 2 GiB
+    #[arg(
+        long,
+        global = true,
+        env = "ETCDCTL_MAX_RECV_BYTES",
+        default_value_t = 0
+    )]
+    max_recv_bytes: usize,
     /// Name of the user, with `:password` if it is not given apart
     #[arg(long, global = true, env = "ETCDCTL_USER")]
     pub(crate) user: Option<String>,
@@ -129,6 +146,27 @@ impl Globals {
         let unset = Unset::try_parse_from(["etcdctl"]);
         let unset = unset.map_err(|error| Failure::error(store_utl::first_line(&error)))?;
         Ok(unset.globals)
+    }
+
+    /// Refuses a request that is larger than it may be.
+    ///
+    /// # Errors
+    /// How large it is.
+    pub(crate) fn within(&self, request: &impl prost::Message) -> Result<(), Failure> {
+        let (bytes, most) = (request.encoded_len(), self.max_request_bytes);
+        if most == 0 || bytes <= most {
+            return Ok(());
+        }
+        let line = format!("trying to send message larger than max ({bytes} vs. {most})");
+        Err(Failure::error(line).hint("raise --max-request-bytes, or put less at once"))
+    }
+
+    /// Largest answer that is taken, in bytes.
+    pub(crate) const fn answer_bytes_max(&self) -> usize {
+        match self.max_recv_bytes {
+            0 => ANSWER_BYTES_MAX,
+            bytes => bytes,
+        }
     }
 
     /// With endpoints from a domain's records; those in the clear only where `insecure` says so.
@@ -213,6 +251,13 @@ impl Globals {
         located.endpoints = found.iter().map(Found::url).collect();
         Ok(located)
     }
+}
+
+/// Shows them, as `etcdctl options` does.
+pub(crate) fn show_options() {
+    let shown = Globals::augment_args(clap::Command::new("etcdctl").disable_help_flag(true))
+        .help_template("The following options can be passed to any command:\n\n{options}\n");
+    print!("{}", shown.clone().render_help());
 }
 
 /// Booleans as Go reads them.

@@ -7,6 +7,8 @@
 mod log;
 mod message;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::path::{Path, PathBuf};

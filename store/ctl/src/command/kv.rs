@@ -11,14 +11,14 @@ use store_proto::etcdserverpb::{
 };
 
 use super::{bad_number, in_time, lease_id};
-use crate::connect::{ANSWER_BYTES_MAX, Connection, connect};
+use crate::connect::{Connection, connect};
 use crate::failure::Failure;
 use crate::flags::Globals;
 use crate::format::{Answer, Format, Printer, RangeStyle};
 
 pub(super) async fn client(globals: &Globals) -> Result<KvClient<Connection>, Failure> {
     let client = KvClient::new(connect(globals).await?);
-    Ok(client.max_decoding_message_size(ANSWER_BYTES_MAX))
+    Ok(client.max_decoding_message_size(globals.answer_bytes_max()))
 }
 
 /// `get KEY [END]`
@@ -251,6 +251,7 @@ impl Put {
             read.map_err(|cause| Failure::io(format!("read the value from stdin: {cause}")))?;
             Ok(value)
         })?;
+        globals.within(&request)?;
         let put = in_time(globals, client(globals).await?.put(request)).await?;
         printer.print(&Answer::Put(put))
     }

@@ -32,6 +32,7 @@ impl Txn {
             ));
         }
         let request = self.request(&mut std::io::stdin().lock())?;
+        globals.within(&request)?;
         let done = in_time(globals, kv::client(globals).await?.txn(request)).await?;
         printer.print(&Answer::Txn(done))
     }

@@ -13,7 +13,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Streaming;
 
 use super::kv;
-use crate::connect::{ANSWER_BYTES_MAX, Connection, connect};
+use crate::connect::{Connection, connect};
 use crate::failure::Failure;
 use crate::flags::{Globals, go_bool};
 use crate::format::{Answer, Printer, quoted};
@@ -74,8 +74,8 @@ impl Watch {
     }
 
     pub(super) async fn run(self, globals: &Globals, printer: Printer) -> Result<(), Failure> {
-        let client =
-            WatchClient::new(connect(globals).await?).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let client = WatchClient::new(connect(globals).await?)
+            .max_decoding_message_size(globals.answer_bytes_max());
         let printer = Arc::new(printer);
         if self.interactive {
             return interactive::run(self, client, printer).await;

@@ -28,7 +28,7 @@ pub(super) struct LogSnapshot {
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Entry {
     #[prost(int32, tag = "1")]
-    kind: i32,
+    pub(super) kind: i32,
     #[prost(uint64, tag = "3")]
     pub(super) index: u64,
     #[prost(bytes = "bytes", tag = "4")]
