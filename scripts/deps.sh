@@ -110,6 +110,7 @@ find_missing() {
     # Without its service, as all.
     have sshd || need "the SSH server" openssh-server
     have ssh || need "the SSH client" openssh-client
+    have systemd-analyze || need "systemd-analyze" systemd
     have groff || need "groff" groff-base
     have man || need "man" man-db
     have script || need "script" bsdutils

@@ -50,6 +50,7 @@ mod spelling;
 mod state;
 pub mod status;
 mod supervisor;
+mod systemd;
 pub mod tree;
 pub mod verb;
 pub mod web;

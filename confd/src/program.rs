@@ -12,6 +12,7 @@ use crate::config::{Args, Config};
 use crate::faults::chain;
 use crate::run::{self, Agent};
 use crate::supervisor::{Order, supervise};
+use crate::systemd;
 use crate::verb::{self, Verb};
 
 /// It could not start.
@@ -112,12 +113,15 @@ fn check(config: &Config) -> ExitCode {
 
 /// Until a signal says to end.
 async fn serve(agent: &Agent, signals: &mut Signals) {
+    let mut told = std::pin::pin!(systemd::keep(agent));
     loop {
         tokio::select! {
             // Signals stay pending until taken.
             _ = signals.terminate.recv() => return,
             _ = signals.interrupt.recv() => return,
             _ = signals.hangup.recv() => agent.reload().await,
+            // Only tells what it sees.
+            () = &mut told => {}
         }
     }
 }

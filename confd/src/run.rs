@@ -90,10 +90,12 @@ pub struct Agent {
 }
 
 /// What the handle asks of the task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Order {
     Reload,
     Stop,
+    /// Answer: a sign that the task lives.
+    Answer(oneshot::Sender<()>),
 }
 
 impl Agent {
@@ -179,6 +181,12 @@ impl Agent {
     pub async fn reload(&self) {
         // Fails only if the task has ended.
         let _ = self.orders.send(Order::Reload).await;
+    }
+
+    /// Whether its task still takes orders; does not return while that hangs.
+    pub(crate) async fn answers(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(Order::Answer(answer)).await.is_ok() && answered.await.is_ok()
     }
 
     /// Lets steps under way end, for a few seconds at most, and stops.
@@ -331,6 +339,8 @@ impl Runner {
                 // An order stays in the channel until received; `None` means that the handle is gone.
                 order = orders.recv() => match order {
                     Some(Order::Reload) => self.reload(&mut effects).await,
+                    // Fails only if nobody waits any more.
+                    Some(Order::Answer(answer)) => _ = answer.send(()),
                     Some(Order::Stop) | None => break,
                 },
             }

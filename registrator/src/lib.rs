@@ -32,6 +32,7 @@ pub mod services;
 pub mod signal;
 mod span;
 pub mod status;
+mod systemd;
 pub mod template;
 pub mod upstream;
 mod verb;

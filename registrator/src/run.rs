@@ -8,7 +8,7 @@ use std::time::Duration;
 use registrator_catalog::layout::Layout;
 use store_client::connect::Connector;
 use store_client::lease::lease_id;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ use crate::registry::consul::{ConsulKv, ConsulServices};
 use crate::registry::zookeeper::ZooKeeper;
 use crate::registry::{Announce, Backend, Beats, Etcd, Order, Presence, Registry, Task, Upstreams};
 use crate::status::{Fault, Status};
+use crate::systemd;
 use crate::verb;
 use crate::work::Work;
 
@@ -56,6 +57,8 @@ pub struct Agent {
     main: JoinHandle<()>,
     api: Option<JoinHandle<()>>,
     listening: Option<std::net::SocketAddr>,
+    /// Questions to the loop of each engine.
+    asks: Vec<mpsc::Sender<Ask>>,
 }
 
 impl Agent {
@@ -116,6 +119,7 @@ impl Agent {
             }
         });
         let listening = listener.as_ref().and_then(|(_, at)| *at);
+        let asks = sources.asks.clone();
         let api = listener.map(|(listener, _)| tokio::spawn(api::serve(listener, sources)));
         Ok(Self {
             status,
@@ -124,6 +128,7 @@ impl Agent {
             main,
             api,
             listening,
+            asks,
         })
     }
 
@@ -137,6 +142,18 @@ impl Agent {
     #[must_use]
     pub fn listening(&self) -> Option<std::net::SocketAddr> {
         self.listening
+    }
+
+    /// Whether the loop of each engine still takes questions; does not return while one hangs.
+    pub(crate) async fn answers(&self) -> bool {
+        for asks in &self.asks {
+            let (answer, answered) = oneshot::channel();
+            // No container has this name.
+            if asks.send((String::new(), answer)).await.is_err() || answered.await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Stops it; returns when nothing of it runs any more, within about 5 s.
@@ -485,8 +502,13 @@ pub fn main(args: &Args) -> ExitCode {
             Ok(agent) => agent,
             Err(error) => return fail(1, &error, error.hint()),
         };
-        if let Err(error) = asked_to_stop().await {
-            return fail(1, &error, None);
+        tokio::select! {
+            // Ends the waiting, whatever else is under way.
+            asked = asked_to_stop() => if let Err(error) = asked {
+                return fail(1, &error, None);
+            },
+            // Only tells what it sees.
+            () = systemd::keep(&agent) => {}
         }
         tracing::info!("stopping");
         tokio::select! {
