@@ -128,7 +128,7 @@ find_missing() {
     }
     have node || need "Node.js" nodejs
     clients_there || {
-        missing+=("Python and Node clients (PyPI: etcd3, etcd3-py, aetcd, python-etcd; npm: etcd3, node-etcd)")
+        missing+=("Python and Node clients, Kubernetes' schemas (PyPI: etcd3, etcd3-py, aetcd, python-etcd, kubernetes-validate; npm: etcd3, node-etcd)")
         pip_works || need "pip" python3 python3-pip
         have npm || need "npm" npm
     }
@@ -248,7 +248,7 @@ install_clients() {
     [ ! -f /etc/ssl/certs/ca-certificates.crt ] || authorities=(--cert /etc/ssl/certs/ca-certificates.crt)
     rm -rf "$new"
     mkdir -p "$new/node"
-    for name in etcd3 etcd3_py aetcd python_etcd; do
+    for name in etcd3 etcd3_py aetcd python_etcd kubernetes_validate; do
         python3 -m pip install --quiet --disable-pip-version-check "${authorities[@]}" --no-deps --target "$new/$name" \
             -r "$CLIENT_PINS/$name.txt" >"$log" 2>&1 </dev/null ||
             { tail -n 20 "$log" >&2; fail "pip could not fetch the client $name" "tests/clients/$name.txt lists what it takes"; }

@@ -38,7 +38,14 @@ async fn perform(
     running: Option<Arc<[u8]>>,
 ) -> Result<(), Fault> {
     match driver {
-        Driver::Signal { pid_file, signal } => process::signal(pid_file, signal).map(drop),
+        Driver::Signal {
+            pid_file,
+            may_be_absent: true,
+            ..
+        } if !pid_file.exists() => Ok(()),
+        Driver::Signal {
+            pid_file, signal, ..
+        } => process::signal(pid_file, signal).map(drop),
         Driver::Systemd { unit, action } => process::systemd(unit, action, resource).await,
         Driver::Docker {
             label,

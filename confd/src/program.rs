@@ -60,9 +60,17 @@ pub async fn run(config: Config) -> ExitCode {
             () = signals.end() => ExitCode::FAILURE,
         }
     } else {
-        match child {
-            Some(child) => keep(&agent, child, &mut signals).await,
-            None => serve(&agent, &mut signals).await,
+        let serving = async {
+            match child {
+                Some(child) => keep(&agent, child, &mut signals).await,
+                None => serve(&agent, &mut signals).await,
+            }
+        };
+        tokio::select! {
+            // Ends when it was asked to.
+            () = serving => {}
+            // Only tells what it sees, for ever.
+            () = systemd::keep(&agent) => {}
         }
         ExitCode::SUCCESS
     };
@@ -113,15 +121,12 @@ fn check(config: &Config) -> ExitCode {
 
 /// Until a signal says to end.
 async fn serve(agent: &Agent, signals: &mut Signals) {
-    let mut told = std::pin::pin!(systemd::keep(agent));
     loop {
         tokio::select! {
             // Signals stay pending until taken.
             _ = signals.terminate.recv() => return,
             _ = signals.interrupt.recv() => return,
             _ = signals.hangup.recv() => agent.reload().await,
-            // Only tells what it sees.
-            () = &mut told => {}
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum Driver {
         pid_file: PathBuf,
         /// Name without `SIG`.
         signal: String,
+        /// Whether all is well when there is no such file: a service that starts later reads the new one by itself.
+        may_be_absent: bool,
     },
     /// `systemctl <action> <unit>`, and the unit must be active afterwards.
     Systemd {

@@ -85,14 +85,18 @@ impl Table<'_> {
             "signal" => Driver::Signal {
                 pid_file: self.required_path("pid_file")?,
                 signal: self.signal()?.unwrap_or("HUP").to_owned(),
+                may_be_absent: self.one_of("absent", &["fault", "fine"])? == "fine",
             },
             "systemd" => Driver::Systemd {
                 unit: self.required("unit")?,
-                action: self.action(&["reload", "restart", "try-restart", "reload-or-restart"])?,
+                action: self.one_of(
+                    "action",
+                    &["reload", "restart", "try-restart", "reload-or-restart"],
+                )?,
             },
             "docker" => Driver::Docker {
                 label: self.required("label")?,
-                action: match self.action(&["signal", "restart"])?.as_str() {
+                action: match self.one_of("action", &["signal", "restart"])?.as_str() {
                     "restart" => DockerAction::Restart,
                     _ => DockerAction::Signal(self.signal()?.unwrap_or("HUP").to_owned()),
                 },
@@ -181,12 +185,12 @@ impl Table<'_> {
     }
 
     /// The first is the one that is meant when nothing is said.
-    fn action(&mut self, known: &[&str]) -> Result<String, ResourceError> {
-        match self.text("action")? {
+    fn one_of(&mut self, key: &'static str, known: &[&str]) -> Result<String, ResourceError> {
+        match self.text(key)? {
             None => Ok(known.first().copied().unwrap_or_default().to_owned()),
-            Some(action) if known.contains(&action.as_str()) => Ok(action),
+            Some(word) if known.contains(&word.as_str()) => Ok(word),
             Some(other) => Err(self
-                .fault("action", &format!("{other:?} is not known"))
+                .fault(key, &format!("{other:?} is not known"))
                 .hinted(format!("known: {}", known.join(", ")))),
         }
     }
@@ -234,6 +238,15 @@ mod tests {
                 Driver::Signal {
                     pid_file: path("/run/x.pid"),
                     signal: "USR1".to_owned(),
+                    may_be_absent: false,
+                },
+            ),
+            (
+                "driver: signal, pid_file: /run/x.pid, absent: fine",
+                Driver::Signal {
+                    pid_file: path("/run/x.pid"),
+                    signal: "HUP".to_owned(),
+                    may_be_absent: true,
                 },
             ),
             (
@@ -315,6 +328,11 @@ mod tests {
                 "did you mean \"nginx\"?",
             ),
             ("reload: {driver: signal}", "pid_file is missing", ""),
+            (
+                "reload: {driver: signal, pid_file: /x, absent: ok}",
+                "absent \"ok\" is not known",
+                "known: fault, fine",
+            ),
             (
                 "reload: {driver: signal, pid_file: x}",
                 "no absolute path",

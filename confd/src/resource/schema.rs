@@ -145,6 +145,13 @@ fn settings(driver: &str) -> (usize, Vec<(&'static str, Value)>) {
                     path("File with the number of the process", "/run/x.pid"),
                 ),
                 ("signal", signal()),
+                (
+                    "absent",
+                    one_of(
+                        "What it is when there is no such file [fault]",
+                        &["fault", "fine"],
+                    ),
+                ),
             ],
         ),
         "systemd" => (

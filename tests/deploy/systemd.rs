@@ -5,16 +5,14 @@ use std::collections::BTreeSet;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use end_to_end::process::{Process, Signal};
 use end_to_end::store::{Maker, Store};
 use end_to_end::{port, wait};
 
-const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
+use crate::{MUSTER, PATIENCE, shipped};
+
 const UNITS: [&str; 3] = ["store", "registrator", "confd"];
-/// Enough for a start on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// systemd's end of the socket.
 struct Manager {
@@ -119,18 +117,12 @@ fn systemd_hears_how_confd_is() {
     agent.wait_exit(PATIENCE);
 }
 
-fn shipped(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("deploy/systemd")
-        .join(name)
-}
-
 /// The units with the program that was built.
 fn units() -> (tempfile::TempDir, Vec<PathBuf>) {
     let folder = tempfile::tempdir().unwrap();
     let units = UNITS.map(|name| {
         let file = format!("muster-{name}.service");
-        let text = std::fs::read_to_string(shipped(&file)).unwrap();
+        let text = std::fs::read_to_string(shipped(&format!("systemd/{file}"))).unwrap();
         let unit = folder.path().join(file);
         std::fs::write(&unit, text.replace("/usr/bin/muster", MUSTER)).unwrap();
         unit
@@ -176,7 +168,7 @@ fn the_units_give_away_what_they_can() {
 fn the_shipped_settings_start_what_they_are_for() {
     let folder = tempfile::tempdir().unwrap();
     let (client, peer) = (port::free().to_string(), port::free().to_string());
-    let mut settings = std::fs::read_to_string(shipped("store.yml")).unwrap();
+    let mut settings = std::fs::read_to_string(shipped("systemd/store.yml")).unwrap();
     for (from, to) in [
         (
             "/var/lib/muster-store",
@@ -195,7 +187,7 @@ fn the_shipped_settings_start_what_they_are_for() {
     manager.hears("READY=1", 1);
     manager.hears("WATCHDOG=1", 2);
 
-    let text = std::fs::read_to_string(shipped("registrator.yaml")).unwrap();
+    let text = std::fs::read_to_string(shipped("systemd/registrator.yaml")).unwrap();
     let file = folder.path().join("registrator.yaml");
     std::fs::write(&file, text.replace(":2379", &format!(":{client}"))).unwrap();
     let path = file.display().to_string();
