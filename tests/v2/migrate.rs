@@ -260,7 +260,10 @@ fn damaged_is_refused(data: &Path, folder: &Path) {
         .rposition(|byte| *byte != 0)
         .unwrap_or_default();
     let mut bytes = whole.clone();
-    bytes[used / 2] ^= 1;
+    // In what a request says, which its record's checksum is about.
+    let path = b"/1/swapped";
+    let at = whole.windows(path.len()).position(|bytes| bytes == path);
+    bytes[at.expect("the request")] ^= 1;
     std::fs::write(&log, &bytes).expect("written");
     let (status, _, err) = migrate(data, &to);
     assert_eq!(status, Some(1), "{err}");
