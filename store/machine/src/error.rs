@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// Reason for a refusal; the names follow etcd's error table (reference A.12).
+/// Reason for a refusal; the names follow etcd's error table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The revision asked for lies below the last compaction.

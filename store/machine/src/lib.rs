@@ -114,7 +114,7 @@ impl Machine {
         self.keyspace.revision()
     }
 
-    /// Last compaction; reads at it still work. `Revision(0)` before the first (reference A.5).
+    /// Last compaction; reads at it still work. `Revision(0)` before the first.
     #[must_use]
     pub fn compacted(&self) -> Revision {
         self.keyspace.compacted()

@@ -71,7 +71,7 @@ impl Members {
         Ok(())
     }
 
-    /// Whether a change can be made (reference A.8).
+    /// Whether a change can be made.
     pub(crate) fn check(&self, change: &MemberChange) -> Result<(), Refusal> {
         let known = |id: &u64| self.records.get(id).ok_or(Refusal::MemberNotFound);
         match change {

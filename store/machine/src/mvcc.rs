@@ -40,7 +40,7 @@ pub(crate) struct Keyspace {
     revision: Revision,
     /// The next revision has begun.
     dirty: bool,
-    /// Last compaction; -1 before the first, so that compacting 0 works once (reference A.5).
+    /// Last compaction; -1 before the first, so that compacting 0 works once.
     compacted: i64,
     index: KeyMap<Versions>,
     history: History,

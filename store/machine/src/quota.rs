@@ -1,14 +1,14 @@
-//! What commands are taken to cost, and what a full store refuses (reference A.3, A.9).
+//! What commands are taken to cost, and what a full store refuses.
 //!
 //! The check is part of applying a command, so it looks only at replicated numbers: the accounted
 //! size does not depend on how far this member's scrub has come.
 
 use crate::request::{PutRequest, TxnOp};
 
-/// What a put costs beside key and value: etcd's estimate of its bookkeeping (reference A.3).
+/// What a put costs beside key and value: etcd's estimate of its bookkeeping.
 const PUT_BYTES: u64 = 256;
 
-/// What a lease costs (reference A.3).
+/// What a lease costs.
 pub(crate) const LEASE_BYTES: u64 = 64;
 
 /// Cost of a put.

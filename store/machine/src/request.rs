@@ -65,8 +65,7 @@ pub enum SortTarget {
     Value,
 }
 
-/// Direction of the sort. `None` with a target other than the key behaves as ascending
-/// (etcd reference A.2).
+/// Direction of the sort. `None` with a target other than the key behaves as ascending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortOrder {
     /// No order asked for.
@@ -236,7 +235,7 @@ pub enum Relation {
 }
 
 /// What a [`Compare`] looks at, with the given side. On a missing key `Value` never holds and the
-/// numbers are 0 (etcd reference A.4).
+/// numbers are 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CompareTarget {
     /// Puts since creation.

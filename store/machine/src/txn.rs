@@ -1,4 +1,4 @@
-//! Transactions: which branches run, whether they may, and running them (reference A.4).
+//! Transactions: which branches run, whether they may, and running them.
 //!
 //! Three passes, so that a refused transaction changes nothing and needs no undoing: choose every
 //! branch on the state before the transaction, check every operation that can refuse, then run.

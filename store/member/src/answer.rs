@@ -44,8 +44,7 @@ pub enum Failure {
     Forbidden(Forbidden),
 }
 
-/// What a leader allows only at the right time; the names follow etcd's error table (reference
-/// A.12).
+/// What a leader allows only at the right time; the names follow etcd's error table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forbidden {
     /// Too few of the voters there would be have ever started.

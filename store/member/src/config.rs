@@ -98,7 +98,7 @@ impl Config {
     }
 
     /// The least time to live a lease is given, in seconds: one and a half election timeouts,
-    /// rounded up, so that a leader change alone cannot end a lease (etcd reference A.7).
+    /// rounded up, so that a leader change alone cannot end a lease.
     #[must_use]
     pub fn lease_ttl_seconds_min(&self) -> i64 {
         i64::try_from((self.election_ms * 3).div_ceil(2_000)).unwrap_or(i64::MAX)

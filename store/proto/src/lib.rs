@@ -3,7 +3,7 @@
 //! Everything here is generated from the `.proto` files in `proto/`, which are the documentation.
 //! `bytes` fields are [`bytes::Bytes`] that share the buffer they were decoded from. The JSON form
 //! keeps the field names of the proto, writes 64-bit integers as strings and bytes as base64, and
-//! leaves defaults out, as etcd's gateway does (reference B.1).
+//! leaves defaults out, as etcd's gateway does.
 
 pub mod release;
 

@@ -8,8 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::handle::Handle;
 
-/// Election timeouts without a leader after which streams that asked for one end: etcd's three
-/// (reference A.0).
+/// Election timeouts without a leader after which streams that asked for one end: etcd's three.
 const ELECTIONS: u32 = 3;
 
 /// Looks per election timeout: a stream ends at most this part of one late.

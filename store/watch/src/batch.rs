@@ -49,7 +49,7 @@ pub struct StreamId(pub u64);
 pub struct WatchId(pub i64);
 
 impl WatchId {
-    /// On refused creations and on progress of a whole stream (etcd reference A.6).
+    /// On refused creations and on progress of a whole stream.
     pub const NONE: Self = Self(-1);
 }
 

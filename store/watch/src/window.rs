@@ -17,7 +17,7 @@ const WINDOW_REVISIONS_MAX: usize = 8192;
 /// Keys and values a window refers to (they are shared with the store while it keeps them). 4 MiB: a few
 /// milliseconds of encoding.
 const WINDOW_BYTES_MAX: usize = 4 << 20;
-/// Revisions in one batch, as in etcd (`watchBatchMaxRevs`, reference A.6).
+/// Revisions in one batch, as in etcd (`watchBatchMaxRevs`).
 const BATCH_REVISIONS_MAX: usize = 1000;
 /// Keys and values in one batch, unless a single revision is larger. 1 MiB: many clients refuse messages
 /// above 4 MiB, and encoding adds to it.

@@ -1,4 +1,4 @@
-//! The edges of the watch contract (etcd reference A.6, H.3), one test each, as transcripts of what a client reads.
+//! The edges of the watch contract, one test each, as transcripts of what a client reads.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

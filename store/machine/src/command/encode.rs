@@ -249,7 +249,7 @@ fn encode_keys(keys: &KeyRange, out: &mut Vec<u8>) {
     }
 }
 
-/// As in etcd's AlarmType (reference A.1).
+/// As in etcd's AlarmType.
 pub(crate) const fn alarm_byte(kind: AlarmKind) -> u8 {
     match kind {
         AlarmKind::NoSpace => 1,

@@ -22,7 +22,7 @@ impl Scrub {
 }
 
 impl Keyspace {
-    /// Records a compaction. Zero is a compaction too, once (reference A.5).
+    /// Records a compaction. Zero is a compaction too, once.
     pub(crate) fn compact(&mut self, revision: Revision) -> Result<(), Refusal> {
         if revision.0 <= self.compacted {
             return Err(Refusal::Compacted);

@@ -71,7 +71,7 @@ impl Keyspace {
     }
 }
 
-/// The event of a delete: key and revision only (reference A.6).
+/// The event of a delete: key and revision only.
 pub(super) fn deleted(key: bytes::Bytes, revision: i64, prev: Option<KeyValue>) -> Event {
     let kv = KeyValue {
         key,

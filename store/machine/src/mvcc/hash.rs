@@ -1,4 +1,4 @@
-//! A checksum of the kept versions, for comparing members (reference A.9, HashKV).
+//! A checksum of the kept versions, for comparing members.
 
 use std::ops::ControlFlow;
 

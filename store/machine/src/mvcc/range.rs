@@ -57,7 +57,7 @@ impl Keyspace {
         });
     }
 
-    /// Answers a range request (reference A.2).
+    /// Answers a range request.
     pub(crate) fn range(&self, request: &RangeRequest) -> Result<RangeReply, Refusal> {
         self.check(request.revision)?;
         // The current revision asked for by number is the latest state, unless a transaction has

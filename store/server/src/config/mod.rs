@@ -1,7 +1,7 @@
 //! What a store is told before it starts: flags and environment (`args.rs`), made into checked
 //! values here. Whatever holds a [`Config`] may rely on its invariants.
 //!
-//! Names and defaults are etcd's (reference C.1).
+//! Names and defaults are etcd's.
 
 pub mod address;
 pub mod args;

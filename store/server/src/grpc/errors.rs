@@ -1,6 +1,6 @@
 //! What clients are told when something is refused: the one table of codes and texts.
 //!
-//! Text is API: clients map errors by their exact text (reference A.0, A.12). Nothing outside this
+//! Text is API: clients map errors by their exact text. Nothing outside this
 //! file makes up a text for a condition etcd has one for. Reasons that are of use only to the
 //! operator go to the log instead.
 
@@ -51,7 +51,7 @@ table! {
 
     NoSpace ResourceExhausted "etcdserver: mvcc: database space exceeded";
     /// etcd sends this one with the code Unknown; clients go by the text, alert rules by the code,
-    /// so the proper code is the kinder answer (reference A.12).
+    /// so the proper code is the kinder answer.
     TooManyRequests ResourceExhausted "etcdserver: too many requests";
 
     LeaseNotFound NotFound "etcdserver: requested lease not found";
@@ -124,7 +124,7 @@ table! {
     InvalidCompare InvalidArgument "etcdserver: invalid compare in txn request";
 }
 
-/// Reasons that travel inside a watch response, not as a status (reference A.6).
+/// Reasons that travel inside a watch response, not as a status.
 pub(crate) mod watch_reason {
     /// The end of the range does not lie above its start.
     pub(crate) const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
@@ -258,7 +258,7 @@ pub(crate) fn member_hidden(member: u64, urls: &[String]) -> Status {
 mod tests {
     use super::*;
 
-    /// The table of reference A.12, written a second time: code, then the texts after the prefix.
+    /// etcd's table of errors, written a second time: code, then the texts after the prefix.
     const REFERENCE: &[(Code, &str)] = &[
         (
             Code::InvalidArgument,

@@ -1,4 +1,4 @@
-//! The gRPC health protocol (reference A.1, row 46): the server as a whole is one service, `""`.
+//! The gRPC health protocol: the server as a whole is one service, `""`.
 
 use std::sync::Arc;
 

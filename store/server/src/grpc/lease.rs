@@ -1,4 +1,4 @@
-//! Leases (reference A.7).
+//! Leases over gRPC, as etcd's service has them.
 
 use std::pin::pin;
 

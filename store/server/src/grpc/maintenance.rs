@@ -1,4 +1,4 @@
-//! What an operator does with one member (reference A.9).
+//! What an operator does with one member.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! What a call says beside its message: the metadata etcd's server reads (reference A.0).
+//! What a call says beside its message: the metadata etcd's server reads.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Every gRPC method of the contract (reference A.1): its path and its kind.
+//! Every gRPC method of the contract: its path and its kind.
 
 /// How messages flow in a method; the label `grpc_type` of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

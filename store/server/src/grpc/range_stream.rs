@@ -1,4 +1,4 @@
-//! A range in pieces, all at one revision (reference A.2, "RangeStream").
+//! A range in pieces, all at one revision.
 //!
 //! Only one piece is in memory at a time, and the next is not read before the client has room for
 //! it. A compaction above the revision meanwhile ends the stream with etcd's error.

@@ -1,6 +1,6 @@
 //! Between the wire's messages and the machine's nouns: pairs, ranges, puts, deletes and headers.
 //!
-//! Requests are checked on the way in (reference A.2, A.3); what comes out is fit to be proposed.
+//! Requests are checked on the way in; what comes out is fit to be proposed.
 //! Transactions are in `txn.rs`, watches in `watch.rs`.
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ pub(crate) fn header(header: Header) -> pb::ResponseHeader {
     }
 }
 
-/// The header of member answers and of a few others, which carries no revision (reference A.0).
+/// The header of member answers and of a few others, which carries no revision.
 pub(crate) fn header_without_revision(of: Header) -> pb::ResponseHeader {
     pb::ResponseHeader {
         revision: 0,
@@ -32,7 +32,7 @@ pub(crate) fn header_without_revision(of: Header) -> pb::ResponseHeader {
     }
 }
 
-/// The header inside a transaction's answers: the revision alone (reference A.4).
+/// The header inside a transaction's answers: the revision alone.
 pub(crate) fn inner_header(revision: Revision) -> pb::ResponseHeader {
     pb::ResponseHeader {
         revision: revision.0,

@@ -1,6 +1,6 @@
 //! Transactions between the wire and the machine: limits, field checks, duplicate keys.
 //!
-//! The rules are those of reference A.4. Sizes are bounded by the request limit and the depth by the
+//! The rules are etcd's. Sizes are bounded by the request limit and the depth by the
 //! decoders' own recursion limits, so recursion here is safe.
 
 pub(crate) mod crowd;
@@ -19,7 +19,7 @@ use store_proto::etcdserverpb as pb;
 use super::errors::ApiError;
 use super::translate;
 
-/// How a transaction must be served (reference A.4, "routing").
+/// How a transaction must be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     /// It may write, or holds another transaction: through the log.

@@ -1,4 +1,4 @@
-//! `/health`, `/livez` and `/readyz` (reference B.2).
+//! `/health`, `/livez` and `/readyz`.
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;

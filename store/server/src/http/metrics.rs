@@ -1,4 +1,4 @@
-//! `/metrics`: etcd's names (reference part D) for what has a real value here, and a few of our own
+//! `/metrics`: etcd's names for what has a real value here, and a few of our own
 //! under `muster_`. A name without a meaning here is absent rather than zero.
 
 mod calls;

@@ -1,4 +1,4 @@
-//! Leases over gRPC (reference A.7).
+//! Leases over gRPC.
 
 use store_proto::etcdserverpb as pb;
 

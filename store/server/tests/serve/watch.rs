@@ -1,4 +1,4 @@
-//! Watch streams over gRPC (reference A.6).
+//! Watch streams over gRPC.
 
 use store_proto::etcdserverpb as pb;
 use store_proto::etcdserverpb::watch_request::RequestUnion;

@@ -139,7 +139,7 @@ fn what_is_scrubbed_is_given_back() {
     assert!(store.machine.scrub(1), "nothing is left");
 }
 
-/// The server refuses such transactions (reference A.4, duplicates); should one come, nothing of
+/// The server refuses such transactions; should one come, nothing of
 /// its revision is lost while a watcher may start there.
 #[test]
 fn a_key_written_twice_in_one_revision() {

@@ -299,7 +299,7 @@ fn keys_only_blanks_the_value_and_nothing_else() {
             ..whole
         }
     );
-    // The lease is filled: a superset of what etcd 3.7 says (reference I.14).
+    // The lease is filled: a superset of what etcd 3.7 says.
     assert_eq!(blanked.lease, LeaseId(7));
 }
 

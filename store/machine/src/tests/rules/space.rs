@@ -160,7 +160,7 @@ fn raising_and_clearing() {
             vec![alarm(1, corrupt)],
             vec![alarm(1, corrupt), alarm(2, full)],
         ),
-        // The exact member and kind (reference A.9).
+        // The exact member and kind.
         (
             clear(1, full),
             vec![],

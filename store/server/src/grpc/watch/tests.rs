@@ -1,4 +1,4 @@
-//! The shapes of reference A.6, and the hand-made encoding against prost's.
+//! The shapes of etcd's watch answers, and the hand-made encoding against prost's.
 
 use std::sync::OnceLock;
 
