@@ -301,6 +301,68 @@ fn a_file_out_of_a_data_folder_of_etcd_is_restored() {
     assert_eq!(content(&ours.client()), expected);
 }
 
+/// As with etcd: written there from the first start or by a restore, found again after a `kill -9`, copied from there by
+/// `backup`, and never taken for lost.
+#[test]
+fn a_log_may_have_a_folder_of_its_own() {
+    let dir = folder();
+    let of = |name: &str| dir.path().join(name);
+    let with_log = |name: &str| format!("--wal-dir={}", text(&of(name)));
+    let holds_log = |name: &str| {
+        let files = std::fs::read_dir(of(name)).expect("a folder");
+        let names = files.map(|file| file.expect("a file").file_name());
+        names
+            .into_iter()
+            .any(|name| text(Path::new(&name)).ends_with(".wal"))
+    };
+    let mut ours = Store::prepare(muster())
+        .with_data(&of("data"))
+        .with_option(with_log("log"));
+    ours.restart();
+    fill(&ours.client());
+    let expected = content(&ours.client());
+    ours.kill();
+    ours.restart();
+    assert_eq!(content(&ours.client()), expected);
+    assert!(holds_log("log") && !holds_log("data"));
+
+    let file = of("saved.db");
+    printed(ctl(&ours), &["snapshot", "save", text(&file)]);
+    let data = of("restored");
+    let restore = restore_into(&file, &data);
+    let flags = [&*with_log("restored-log"), "--bump-revision=0"];
+    printed(utl(), &[&restore[..], &flags].concat());
+    let mut restored = Store::prepare(muster())
+        .with_data(&data)
+        .with_option(with_log("restored-log"));
+    restored.restart();
+    assert_eq!(content(&restored.client()), expected);
+
+    ours.process().signal(Signal::TERM);
+    ours.process().wait_exit(wait::LONG);
+    let (data, copy) = (of("data"), of("copy"));
+    let backup = [
+        "backup",
+        "--data-dir",
+        text(&data),
+        "--backup-dir",
+        text(&copy),
+    ];
+    printed(utl(), &[&backup[..], &[&with_log("log")]].concat());
+    let mut copied = Store::prepare(muster()).with_data(&copy);
+    copied.restart();
+    assert_eq!(content(&copied.client()), expected);
+
+    let mut lost = Store::prepare(muster()).with_data(&data);
+    let process = lost.spawn();
+    assert!(!process.wait_exit(wait::LONG).success());
+    let said = process.lines().join("\n");
+    assert!(
+        said.contains("every log file is missing") && said.contains("--wal-dir"),
+        "{said}"
+    );
+}
+
 #[test]
 fn members_restored_from_one_file_are_one_cluster() {
     let store = Store::start(muster());
@@ -379,11 +441,6 @@ fn what_cannot_be_restored_is_refused_before_anything_is_touched() {
             "saved.db",
             &["--initial-cluster", "default"],
             "--initial-cluster",
-        ),
-        (
-            "saved.db",
-            &["--wal-dir", "elsewhere"],
-            "--wal-dir is not served",
         ),
         (
             "saved.db",

@@ -126,6 +126,7 @@ fn content(recovered: Recovered<SimDisk>) -> Option<Content> {
 
 fn open(disk: &SimDisk) -> Option<(Wal<SimDisk>, Recovered<SimDisk>)> {
     let config = WalConfig {
+        log_dir: None,
         dir: Path::new("d").to_owned(),
         segment_bytes: 4096,
         snapshots_max: 2,

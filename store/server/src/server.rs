@@ -451,6 +451,7 @@ fn store_config(config: &Config, addresses: &[Option<SocketAddr>]) -> StoreConfi
         check_contents_ms: millis(config.contents_check),
         check_at_start: config.check_at_start,
         fsync: config.sync,
+        log_dir: config.wal_dir.clone(),
         ..StoreConfig::new(config.data_dir.clone())
     }
 }

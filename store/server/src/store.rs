@@ -45,6 +45,8 @@ pub struct StoreConfig {
     pub name: String,
     /// Its folder; made when it does not exist.
     pub data_dir: PathBuf,
+    /// The folder of its log, if that has one of its own.
+    pub log_dir: Option<PathBuf>,
     /// Part of the ids of a new cluster.
     pub cluster_token: String,
     /// The first members, by name, and where their peers reach them; this one is among them, under
@@ -102,6 +104,7 @@ impl StoreConfig {
         Self {
             name: "default".to_owned(),
             data_dir,
+            log_dir: None,
             cluster_token: "etcd-cluster".to_owned(),
             members: vec![(
                 "default".to_owned(),
@@ -275,7 +278,7 @@ impl Store {
         let mut founding = founding::settle(config, found)?;
         let identity = founding.identity;
         let dir = config.data_dir.clone();
-        let mut wal_config = WalConfig::new(&dir);
+        let mut wal_config = WalConfig::new(&dir).with_log(config.log_dir.as_deref());
         wal_config.snapshots_max = config.snapshots_max;
         wal_config.segment_bytes = config.segment_bytes;
         let (wal, found) = Wal::open(disk, wal_config, identity)?;

@@ -29,12 +29,12 @@ pub struct Backup {
     /// Taken and ignored: keys of both versions are the same
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     with_v3: Option<bool>,
-    /// There is no such folder here: the log stands in the data folder
-    #[arg(long, default_value = "", hide = true)]
-    wal_dir: String,
-    /// As that
-    #[arg(long, default_value = "", hide = true)]
-    backup_wal_dir: String,
+    /// Folder of the member's log, if it has one of its own
+    #[arg(long)]
+    wal_dir: Option<PathBuf>,
+    /// Folder to make for the copy's log [default: in the backup folder]
+    #[arg(long)]
+    backup_wal_dir: Option<PathBuf>,
 }
 
 impl Backup {
@@ -48,18 +48,7 @@ impl Backup {
         };
         let from = needed(self.data_dir, "data-dir")?;
         let to = needed(self.backup_dir, "backup-dir")?;
-        for (flag, folder) in [
-            ("wal-dir", &self.wal_dir),
-            ("backup-wal-dir", &self.backup_wal_dir),
-        ] {
-            if !folder.is_empty() {
-                return Err(Failure::error(format!(
-                    "--{flag} is not served: the log stands in the data folder"
-                ))
-                .hint("leave it out"));
-            }
-        }
-        let found = store::read(&from);
+        let found = store::read(&from, self.wal_dir.as_deref());
         let found =
             found.map_err(|error| Failure::of("back up", &error).maybe_hint(error.hint()))?;
         let Some((identity, machine)) = found else {
@@ -81,7 +70,8 @@ impl Backup {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let token = format!("backup-{}", now.as_nanos());
-        let plan = Plan::new("back up", to, token, vec![(true, own)]);
+        let mut plan = Plan::new("back up", to, token, vec![(true, own)]);
+        plan.log_dir = self.backup_wal_dir;
         plan.check_vacant("backup-dir")?;
         let founded = plan.founded(&machine)?;
         plan.make(&founded)?;

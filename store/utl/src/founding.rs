@@ -75,6 +75,8 @@ impl Founders {
 pub(crate) struct Plan {
     doing: &'static str,
     pub(crate) dir: PathBuf,
+    /// Where its log goes, if not there.
+    pub(crate) log_dir: Option<PathBuf>,
     pub(crate) identity: Identity,
     token: String,
     members: Vec<MemberRecord>,
@@ -103,6 +105,7 @@ impl Plan {
         Self {
             doing,
             dir,
+            log_dir: None,
             identity: identity::of_member(&ids, own),
             token,
             members,
@@ -168,7 +171,7 @@ impl Plan {
 
     /// Finds out early what would be found late.
     pub(crate) fn check_vacant(&self, flag: &str) -> Result<(), Failure> {
-        let found = Wal::occupant(&RealDisk, &self.dir);
+        let found = Wal::occupant(&RealDisk, &self.wal());
         let found =
             found.map_err(|error| Failure::of(self.doing, &error).maybe_hint(error.hint()))?;
         let Some(found) = found else {
@@ -180,6 +183,10 @@ impl Plan {
             dir.to_string()
         ))
         .hint("name a folder that is empty or does not exist yet"))
+    }
+
+    fn wal(&self) -> WalConfig {
+        WalConfig::new(&self.dir).with_log(self.log_dir.as_deref())
     }
 
     /// Makes it.
@@ -198,7 +205,7 @@ impl Plan {
         let (mut progress, mut done) = (Progress::new(), 0);
         let made = Wal::restore(
             &RealDisk,
-            WalConfig::new(&self.dir),
+            self.wal(),
             self.identity,
             (INDEX, TERM),
             &voters.encode(),

@@ -36,9 +36,9 @@ pub struct Restore {
     /// Let nobody read history from before the restore [default: true if the revision is raised]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     mark_compacted: Option<bool>,
-    /// There is no such folder here: the log stands in the data folder
-    #[arg(long, default_value = "", hide = true)]
-    wal_dir: String,
+    /// Folder of the log, if it is to have one of its own [default: in the data folder]
+    #[arg(long)]
+    wal_dir: Option<PathBuf>,
     /// Taken and ignored
     #[arg(long, hide = true)]
     initial_memory_map_size: Option<u64>,
@@ -55,21 +55,16 @@ impl Restore {
                 "snapshot restore requires exactly one argument",
             ));
         };
-        if !self.wal_dir.is_empty() {
-            return Err(Failure::bad_arguments(
-                "--wal-dir is not served: the log stands in the data folder",
-            )
-            .hint("leave it out; to have the log on another disk, put the data folder there"));
-        }
         if self.bump_revision < 0 {
             return Err(Failure::bad_arguments(format!(
                 "--bump-revision={}: expected a number from 0 on",
                 self.bump_revision
             )));
         }
-        let plan = self
+        let mut plan = self
             .founders
             .plan("restore snapshot", self.data_dir.as_deref())?;
+        plan.log_dir.clone_from(&self.wal_dir);
         plan.check_vacant("data-dir")?;
         let digest = if self.skip_hash_check {
             Check::Ignored

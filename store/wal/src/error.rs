@@ -52,6 +52,12 @@ pub enum OpenError {
         /// What is not there.
         what: String,
     },
+    /// There is a member, and no log of it.
+    #[error("log folder {}: every log file is missing", .dir.display())]
+    NoLog {
+        /// Where they should be.
+        dir: PathBuf,
+    },
     /// Bytes that were once durable are not what was written.
     #[error("{}: record {record} at offset {offset} is damaged: {reason}", .file.display())]
     Damaged {
@@ -104,6 +110,12 @@ impl OpenError {
             }
             Self::HalfRestored { .. } => {
                 "restore again into the same folder, which clears it first; or remove the folder".to_owned()
+            }
+            Self::NoLog { .. } => {
+                "if the log has a folder of its own, --wal-dir names it; one that moves takes all *.wal files along; if \
+                 they are lost: in a cluster, remove this member and add it again with an empty folder; a single member \
+                 is restored from a snapshot or backup"
+                    .to_owned()
             }
             Self::Missing { .. } | Self::Damaged { .. } => {
                 "keep a copy of the folder; then, in a cluster, remove this member and add it again with an \

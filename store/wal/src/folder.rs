@@ -30,28 +30,65 @@ const FOUND_BY_CHECKS: &str = "lost+found";
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
     dir: PathBuf,
+    /// Where the segments are; the same one unless somebody gave them a disk of their own.
+    log: PathBuf,
 }
 
 impl Folder {
     pub(crate) fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        let dir = dir.into();
+        Self {
+            log: dir.clone(),
+            dir,
+        }
+    }
+    /// With the log in a folder of its own, if there is one.
+    pub(crate) fn of(dir: PathBuf, log: Option<PathBuf>) -> Self {
+        Self {
+            log: log.unwrap_or_else(|| dir.clone()),
+            dir,
+        }
     }
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
-    pub(crate) fn lock(&self) -> PathBuf {
-        self.dir.join(LOCK)
+    /// The folder of the segments.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+    /// The folders that hold files of ours, each once.
+    pub(crate) fn all(&self) -> Vec<PathBuf> {
+        let mut all = vec![self.dir.clone()];
+        if self.log != self.dir {
+            all.push(self.log.clone());
+        }
+        all
     }
     pub(crate) fn segment(&self, number: u64) -> PathBuf {
-        self.dir.join(format!("{number:016x}.wal"))
+        self.log.join(format!("{number:016x}.wal"))
     }
     /// A spare segment, ready.
     pub(crate) fn reserve(&self) -> PathBuf {
-        self.dir.join("reserve.wal")
+        self.log.join("reserve.wal")
     }
     /// A spare segment in the making.
     pub(crate) fn reserve_new(&self) -> PathBuf {
-        self.dir.join("reserve.new")
+        self.log.join("reserve.new")
+    }
+
+    /// Makes the folders and takes the lock of each, so that no two stores write into one of them.
+    pub(crate) fn occupy<D: Disk>(&self, disk: &D) -> Result<Vec<D::Lock>, OpenError> {
+        self.all()
+            .into_iter()
+            .map(|dir| {
+                disk.create_dir(&dir)
+                    .map_err(|e| OpenError::io("create", &dir, e))?;
+                let lock = dir.join(LOCK);
+                disk.lock(&lock)
+                    .map_err(|e| OpenError::io("lock", &lock, e))?
+                    .ok_or(OpenError::Locked { dir })
+            })
+            .collect()
     }
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.dir.join(SNAPSHOTS)
@@ -139,11 +176,18 @@ impl Folder {
             return Err(OpenError::HalfRestored { dir });
         }
         let interrupted = names.iter().any(|name| name == IDENTITY_NEW);
-        if !interrupted && !Self::segment_numbers(&names).is_empty() {
-            return Err(OpenError::Missing {
-                dir: self.dir.clone(),
-                what: format!("the file {IDENTITY}"),
-            });
+        for dir in self.all() {
+            let names = disk
+                .list(&dir)
+                .map_err(|e| OpenError::io("list", &dir, e))?;
+            // An interrupted making leaves the first one at most; more are somebody else's.
+            let segments = Self::segment_numbers(&names);
+            if !segments.is_empty() && (!interrupted || segments != [1]) {
+                return Err(OpenError::Missing {
+                    dir: self.dir.clone(),
+                    what: format!("the file {IDENTITY}"),
+                });
+            }
         }
         self.write_identity(disk, IDENTITY_NEW, identity)
     }
@@ -157,7 +201,16 @@ impl Folder {
             return Ok(None);
         }
         let harmless = [LOCK, FOUND_BY_CHECKS];
-        Ok(names.into_iter().find(|name| !harmless.contains(&&**name)))
+        let found = names.into_iter().find(|name| !harmless.contains(&&**name));
+        if found.is_some() || self.log == self.dir {
+            return Ok(found);
+        }
+        // Others may keep their files beside the log.
+        let log = match disk.list(&self.log) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            log => log.map_err(|e| OpenError::io("list", &self.log, e))?,
+        };
+        Ok(log.into_iter().find(|name| name.ends_with(".wal")))
     }
 
     /// First step of a restore. Clears away what an interrupted one has left.
@@ -169,7 +222,7 @@ impl Folder {
         // First of all, so that no store starts on what comes or on what is left.
         self.write_identity(disk, IDENTITY_RESTORING, identity)?;
         let list = |dir: &Path| disk.list(dir).map_err(|e| OpenError::io("list", dir, e));
-        let names = list(&self.dir)?;
+        let names = list(&self.log)?;
         let snapshots = self.snapshots();
         let left = list(&snapshots)?
             .into_iter()

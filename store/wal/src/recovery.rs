@@ -46,15 +46,17 @@ pub(crate) fn read<D: Disk>(
     identity: Identity,
 ) -> Result<Found, OpenError> {
     let names = disk
-        .list(folder.dir())
-        .map_err(|e| OpenError::io("list", folder.dir(), e))?;
+        .list(folder.log())
+        .map_err(|e| OpenError::io("list", folder.log(), e))?;
     let numbers = Folder::segment_numbers(&names);
     let missing = |what: String| OpenError::Missing {
-        dir: folder.dir().to_owned(),
+        dir: folder.log().to_owned(),
         what,
     };
     let Some((&last, sealed_numbers)) = numbers.split_last() else {
-        return Err(missing("every log file".to_owned()));
+        return Err(OpenError::NoLog {
+            dir: folder.log().to_owned(),
+        });
     };
     let mut replay = Replay::default();
     let mut bytes = Vec::new();

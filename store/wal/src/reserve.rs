@@ -82,7 +82,7 @@ impl<F: DiskFile> Reserve<F> {
                 }
                 let name = folder.reserve();
                 disk.rename(&path, &name)
-                    .and_then(|()| disk.sync_dir(folder.dir()))
+                    .and_then(|()| disk.sync_dir(folder.log()))
                     .map_err(|e| WalError::io("rename", &name, e))?;
                 *self = Self::Ready { recycled: false };
                 Ok(true)

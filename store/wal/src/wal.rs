@@ -51,6 +51,8 @@ const BUFFER_BYTES_MAX: usize = 4 << 20;
 pub struct WalConfig {
     /// The data folder.
     pub dir: PathBuf,
+    /// A folder for the log's segments alone, on a disk of their own perhaps; `None`: in the data folder.
+    pub log_dir: Option<PathBuf>,
     /// Size of a segment file, a multiple of 8 between 4 KiB and 1 GiB (rounded and clamped). One append
     /// must fit into one segment.
     pub segment_bytes: u64,
@@ -68,8 +70,18 @@ impl WalConfig {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            log_dir: None,
             segment_bytes: 64 << 20,
             snapshots_max: 2,
+        }
+    }
+
+    /// The same with the log in a folder of its own, if there is one.
+    #[must_use]
+    pub fn with_log(self, log_dir: Option<&Path>) -> Self {
+        Self {
+            log_dir: log_dir.map(Path::to_owned),
+            ..self
         }
     }
 }
@@ -106,7 +118,7 @@ pub struct Seen<D: Disk> {
     /// What it holds.
     pub recovered: Recovered<D>,
     /// Held, it keeps stores from starting on the folder.
-    pub lock: D::Lock,
+    pub locks: Vec<D::Lock>,
 }
 
 /// A torn tail that was removed: writes that were under way, never acknowledged, at a crash.
@@ -143,7 +155,7 @@ pub struct Wal<D: Disk> {
     poisoned: bool,
     /// The frame being built; kept for its memory.
     buffer: Vec<u8>,
-    _lock: D::Lock,
+    _locks: Vec<D::Lock>,
 }
 
 /// The segment being written.
@@ -282,7 +294,7 @@ impl<D: Disk> Wal<D> {
                 self.disk.remove(&path)
             };
             // One by one, oldest first: a power cut must not leave a hole.
-            let gone = gone.and_then(|()| self.disk.sync_dir(self.folder.dir()));
+            let gone = gone.and_then(|()| self.disk.sync_dir(self.folder.log()));
             self.poisoned |= gone.is_err();
             gone.map_err(|source| WalError::Io {
                 operation: "remove",
@@ -415,7 +427,7 @@ impl<D: Disk> Wal<D> {
             file.write_at(&self.buffer, 0)?;
             file.sync_data()?;
             self.disk.rename(&spare, &path)?;
-            self.disk.sync_dir(self.folder.dir())?;
+            self.disk.sync_dir(self.folder.log())?;
             Ok(file)
         });
         self.poisoned |= begun.is_err();

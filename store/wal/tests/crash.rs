@@ -9,7 +9,7 @@ mod twin;
 use bytes::Bytes;
 use store_wal::sim::{Operation, SimDisk, Tear};
 use store_wal::{Record, Vote, Wal, WalError};
-use twin::{IDENTITY, Twin, config, entry, open, try_open};
+use twin::{IDENTITY, Twin, config, entry, in_both_places, open, try_open};
 
 /// States the log may be in after a cut: the last one known durable, and each one appended since.
 struct History {
@@ -188,6 +188,10 @@ fn check(image: &SimDisk, history: &History, context: &str) -> bool {
 
 #[test]
 fn every_cut_leaves_a_prefix_with_all_that_was_synced() {
+    in_both_places(cuts);
+}
+
+fn cuts() {
     let (disk, _, done) = run_until(None);
     assert!(done);
     let operations = disk.operations();
@@ -212,6 +216,10 @@ fn every_cut_leaves_a_prefix_with_all_that_was_synced() {
 /// be durable before anything is built on them, wherever the power is cut then.
 #[test]
 fn what_a_killed_process_left_is_durable_before_it_counts() {
+    in_both_places(kills);
+}
+
+fn kills() {
     let mut kept = 0;
     for operations in 0..12 {
         for seed in 0..40 {
@@ -243,6 +251,10 @@ fn what_a_killed_process_left_is_durable_before_it_counts() {
 /// next must not believe a sync of its own that has nothing left to do (found by `simulate --seed 20`).
 #[test]
 fn what_a_failed_sync_left_is_written_again_before_it_counts() {
+    in_both_places(failed_syncs);
+}
+
+fn failed_syncs() {
     for appends in 1..6 {
         let disk = SimDisk::new();
         let (mut wal, _) = open(&disk);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use store_wal::sim::{SimDisk, Tear};
 use store_wal::{Disk, Entry, OpenError, RealDisk, Record, Vote, Wal, WalConfig};
-use twin::{IDENTITY, Twin, config};
+use twin::{IDENTITY, Twin, config, entry};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -282,4 +282,42 @@ fn a_real_folder_is_locked_and_private() {
         .map(|_| ())
         .expect_err("a file");
     assert_eq!(error.to_string(), format!("create {}", file.display()));
+}
+
+/// The log in a folder of its own: found again there, missed elsewhere, and never shared.
+#[test]
+fn a_log_may_have_a_folder_of_its_own() {
+    let root = tempfile::tempdir().expect("a folder");
+    let of = |data: &str, log: Option<&str>| {
+        let log = log.map(|log| root.path().join(log));
+        WalConfig {
+            segment_bytes: 8192,
+            ..WalConfig::new(root.path().join(data)).with_log(log.as_deref())
+        }
+    };
+    let refused = |config| match Wal::open(RealDisk, config, IDENTITY) {
+        Ok(_) => panic!("taken"),
+        Err(error) => error,
+    };
+    let ours = of("data", Some("log"));
+    let (mut wal, found) = Wal::open(RealDisk, ours.clone(), IDENTITY).expect("a new log");
+    assert!(found.fresh);
+    wal.append(&[entry(1, 1, 100)]).expect("room");
+    wal.sync().expect("a sound disk");
+    // In use, from whichever side.
+    for config in [ours.clone(), of("other", Some("log"))] {
+        let error = refused(config);
+        assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+    }
+    drop(wal);
+    assert!(!root.path().join("data/0000000000000001.wal").exists());
+    let error = refused(of("another", Some("log")));
+    assert!(matches!(error, OpenError::Missing { .. }), "{error}");
+    for config in [of("data", None), of("data", Some("elsewhere"))] {
+        let error = refused(config);
+        assert!(matches!(error, OpenError::NoLog { .. }), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("--wal-dir")));
+    }
+    let (_, found) = Wal::open(RealDisk, ours, IDENTITY).expect("its log");
+    assert_eq!(found.entries.len(), 1);
 }

@@ -6,7 +6,7 @@ mod twin;
 use bytes::Bytes;
 use store_wal::sim::{SimDisk, Tear};
 use store_wal::{Identity, OpenError, RestoreError, Vote, Wal};
-use twin::{IDENTITY, Twin, config, open, try_open};
+use twin::{IDENTITY, Twin, config, in_both_places, open, try_open};
 
 const VOTE: Vote = Vote {
     term: 1,
@@ -42,46 +42,48 @@ fn a_restored_folder_begins_with_the_snapshot() {
 
 #[test]
 fn no_store_starts_on_part_of_a_restore() {
-    let whole = SimDisk::new();
-    restore(&whole, IDENTITY).unwrap();
-    let (_, recovered) = open(&whole);
-    let expected = Twin::of(recovered);
-    let operations = whole.operations();
-    let (mut refused, mut untouched) = (0, 0);
-    for at in 0..operations {
-        for (tear, seed) in [
-            (Tear::Lose, 0),
-            (Tear::Keep, 0),
-            (Tear::Sectors, 1),
-            (Tear::Bytes, 2),
-        ] {
-            let disk = SimDisk::new();
-            disk.cut_power_after(at);
-            let done = restore(&disk, IDENTITY).is_ok();
-            let image = disk.after_power_cut(tear, seed);
-            let started = Wal::identity(&image, &config().dir).unwrap().is_some();
-            let begun = image.files().len() > 1;
-            match try_open(&image.after_power_cut(Tear::Keep, 0)) {
-                Ok((_, recovered)) if started => assert_eq!(Twin::of(recovered), expected),
-                Ok((_, recovered)) => {
-                    // Nothing of it is there, at most the lock.
-                    assert!(recovered.fresh && !begun && !done, "cut at {at}, {tear:?}");
-                    untouched += 1;
+    in_both_places(|| {
+        let whole = SimDisk::new();
+        restore(&whole, IDENTITY).unwrap();
+        let (_, recovered) = open(&whole);
+        let expected = Twin::of(recovered);
+        let operations = whole.operations();
+        let (mut refused, mut untouched) = (0, 0);
+        for at in 0..operations {
+            for (tear, seed) in [
+                (Tear::Lose, 0),
+                (Tear::Keep, 0),
+                (Tear::Sectors, 1),
+                (Tear::Bytes, 2),
+            ] {
+                let disk = SimDisk::new();
+                disk.cut_power_after(at);
+                let done = restore(&disk, IDENTITY).is_ok();
+                let image = disk.after_power_cut(tear, seed);
+                let started = Wal::identity(&image, &config().dir).unwrap().is_some();
+                let begun = image.files().len() > 1;
+                match try_open(&image.after_power_cut(Tear::Keep, 0)) {
+                    Ok((_, recovered)) if started => assert_eq!(Twin::of(recovered), expected),
+                    Ok((_, recovered)) => {
+                        // Nothing of it is there, at most the lock.
+                        assert!(recovered.fresh && !begun && !done, "cut at {at}, {tear:?}");
+                        untouched += 1;
+                    }
+                    Err(OpenError::HalfRestored { .. }) => {
+                        assert!(!done, "cut at {at}, {tear:?}");
+                        refused += 1;
+                    }
+                    Err(error) => panic!("cut at {at}, {tear:?}: {error}"),
                 }
-                Err(OpenError::HalfRestored { .. }) => {
-                    assert!(!done, "cut at {at}, {tear:?}");
-                    refused += 1;
+                if !started {
+                    restore(&image, IDENTITY).unwrap();
+                    let (_, recovered) = open(&image.after_power_cut(Tear::Lose, 0));
+                    assert_eq!(Twin::of(recovered), expected, "cut at {at}, {tear:?}");
                 }
-                Err(error) => panic!("cut at {at}, {tear:?}: {error}"),
-            }
-            if !started {
-                restore(&image, IDENTITY).unwrap();
-                let (_, recovered) = open(&image.after_power_cut(Tear::Lose, 0));
-                assert_eq!(Twin::of(recovered), expected, "cut at {at}, {tear:?}");
             }
         }
-    }
-    assert!(refused > 50 && untouched > 0, "{refused} {untouched}");
+        assert!(refused > 50 && untouched > 0, "{refused} {untouched}");
+    });
 }
 
 #[test]

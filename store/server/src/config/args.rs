@@ -52,6 +52,10 @@ pub struct Args {
     #[arg(long, help_heading = "Member")]
     pub data_dir: Option<PathBuf>,
 
+    /// Folder for the log alone, best on a disk of its own; it stays with the data folder [default: in the data folder]
+    #[arg(long, help_heading = "Member")]
+    pub wal_dir: Option<PathBuf>,
+
     /// Where to listen for clients, comma-separated: http, https, unix and unixs URLs. Port 0 picks a free port.
     #[arg(
         long,

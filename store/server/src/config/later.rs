@@ -66,7 +66,6 @@ const fn moot_switch(name: &'static str) -> Later {
 
 pub(super) const LATER: &[Later] = &[
     // Storage
-    value("wal-dir", ""),
     moot_switch("memory-mlock"),
     moot("backend-bbolt-freelist-type"),
     moot("backend-batch-interval"),

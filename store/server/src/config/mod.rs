@@ -75,6 +75,8 @@ pub struct Config {
     pub name: String,
     /// Where everything is kept.
     pub data_dir: PathBuf,
+    /// Where the log is kept, if not there.
+    pub wal_dir: Option<PathBuf>,
     /// Where clients are listened for; never empty, all different.
     pub listen_client: Vec<Address>,
     /// Where clients are told to go.
@@ -276,6 +278,7 @@ impl Config {
         }
         Ok(Self {
             data_dir,
+            wal_dir: args.wal_dir.filter(|dir| !dir.as_os_str().is_empty()),
             client_tls: security.client,
             peer_tls: security.peer,
             serves: if listen_http.is_empty() {

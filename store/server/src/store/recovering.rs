@@ -5,7 +5,7 @@ use std::path::Path;
 use store_machine::snapshot::Restore;
 use store_machine::{Limits, Machine};
 use store_member::record::{self, EntryKind, Mark, Recovered, Voters};
-use store_wal::{Disk, RealDisk, Wal};
+use store_wal::{Disk, RealDisk, Wal, WalConfig};
 
 use super::StartError;
 use crate::disk::log::kind;
@@ -15,8 +15,11 @@ use crate::disk::log::kind;
 ///
 /// # Errors
 /// When a store runs on it, or it is damaged.
-pub fn read(dir: &Path) -> Result<Option<(store_wal::Identity, Machine)>, StartError> {
-    let Some(seen) = Wal::look(&RealDisk, dir)? else {
+pub fn read(
+    dir: &Path,
+    log_dir: Option<&Path>,
+) -> Result<Option<(store_wal::Identity, Machine)>, StartError> {
+    let Some(seen) = Wal::look(&RealDisk, &WalConfig::new(dir).with_log(log_dir))? else {
         return Ok(None);
     };
     let (mut machine, recovered) = recover(dir, seen.recovered)?;
@@ -24,7 +27,7 @@ pub fn read(dir: &Path) -> Result<Option<(store_wal::Identity, Machine)>, StartE
         dir: dir.to_owned(),
         source,
     })?;
-    drop(seen.lock);
+    drop(seen.locks);
     Ok(Some((seen.identity, machine)))
 }
 

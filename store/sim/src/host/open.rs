@@ -1,5 +1,7 @@
 //! Starting a process on what its disk holds, as `store/server` does, and ending it.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use store_machine::Machine;
 use store_machine::snapshot::Restore;
@@ -170,7 +172,9 @@ impl Host {
             cluster: self.config.cluster,
             member: self.id,
         };
-        let mut config = WalConfig::new("/data");
+        // Every other member has a disk for its log alone.
+        let log = self.id.is_multiple_of(2).then_some(Path::new("/log"));
+        let mut config = WalConfig::new("/data").with_log(log);
         config.segment_bytes = self.segment_bytes;
         Ok(Wal::open(self.disk.clone(), config, identity)?)
     }

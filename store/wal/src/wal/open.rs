@@ -1,7 +1,5 @@
 //! Opening a folder: making a new one, or reading, checking and repairing what is there.
 
-use std::path::Path;
-
 use super::{Active, Recovered, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Seen, Wal, WalConfig, carry};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{OpenError, WalError};
@@ -28,14 +26,9 @@ impl<D: Disk> Wal<D> {
         identity: Identity,
     ) -> Result<(Self, Recovered<D>), OpenError> {
         let segment_bytes = segment_bytes(&config);
-        let folder = Folder::new(config.dir);
+        let folder = Folder::of(config.dir, config.log_dir);
         let dir = folder.dir().to_owned();
-        disk.create_dir(&dir)
-            .map_err(|e| OpenError::io("create", &dir, e))?;
-        let lock = disk
-            .lock(&folder.lock())
-            .map_err(|e| OpenError::io("lock", &folder.lock(), e))?
-            .ok_or_else(|| OpenError::Locked { dir: dir.clone() })?;
+        let locks = folder.occupy(&disk)?;
         let found = folder.identity(&disk)?;
         match found {
             Some(found) if found != identity => {
@@ -55,7 +48,7 @@ impl<D: Disk> Wal<D> {
         let (wal, mut recovered) = Self::read(
             disk,
             folder,
-            lock,
+            locks,
             (identity, segment_bytes, config.snapshots_max),
         )?;
         recovered.fresh = found.is_none();
@@ -67,17 +60,12 @@ impl<D: Disk> Wal<D> {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn look(disk: &D, dir: &Path) -> Result<Option<Seen<D>>, OpenError> {
-        let folder = Folder::new(dir);
+    pub fn look(disk: &D, config: &WalConfig) -> Result<Option<Seen<D>>, OpenError> {
+        let folder = Folder::of(config.dir.clone(), config.log_dir.clone());
         let Some(identity) = folder.identity(disk)? else {
             return Ok(None);
         };
-        let lock = disk
-            .lock(&folder.lock())
-            .map_err(|e| OpenError::io("lock", &folder.lock(), e))?
-            .ok_or_else(|| OpenError::Locked {
-                dir: dir.to_owned(),
-            })?;
+        let locks = folder.occupy(disk)?;
         let Found { replay, cut, .. } = recovery::read(disk, &folder, identity)?;
         let (snapshot, snapshots_refused) = choose(disk, &folder, identity, &replay)?;
         let above = snapshot.as_ref().map_or(0, |s| s.index);
@@ -93,7 +81,7 @@ impl<D: Disk> Wal<D> {
         Ok(Some(Seen {
             identity,
             recovered,
-            lock,
+            locks,
         }))
     }
 
@@ -101,7 +89,7 @@ impl<D: Disk> Wal<D> {
     pub(super) fn read(
         disk: D,
         folder: Folder,
-        lock: D::Lock,
+        locks: Vec<D::Lock>,
         (identity, segment_bytes, snapshots_max): (Identity, u64, usize),
     ) -> Result<(Self, Recovered<D>), OpenError> {
         let Found {
@@ -156,7 +144,7 @@ impl<D: Disk> Wal<D> {
             mark,
             poisoned: false,
             buffer: Vec::new(),
-            _lock: lock,
+            _locks: locks,
         };
         wal.settle(unsure, cut.is_some())?;
         let above = snapshot.as_ref().map_or(0, |s| s.index);
@@ -200,8 +188,9 @@ impl<D: Disk> Wal<D> {
             }
         });
         synced.map_err(|e| OpenError::io("sync", path, e))?;
-        let snapshots = self.folder.snapshots();
-        for dir in [self.folder.dir(), &snapshots] {
+        let mut folders = self.folder.all();
+        folders.push(self.folder.snapshots());
+        for dir in &folders {
             self.disk
                 .sync_dir(dir)
                 .map_err(|e| OpenError::io("sync", dir, e))?;
@@ -285,7 +274,7 @@ pub(super) fn make<D: Disk>(
         fill(&file, 0, segment_bytes)?;
         file.write_at(&frame, 0)?;
         file.sync_data()?;
-        disk.sync_dir(folder.dir())
+        disk.sync_dir(folder.log())
     };
     write().map_err(|e| OpenError::io("write", &path, e))
 }

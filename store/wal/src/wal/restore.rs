@@ -1,7 +1,7 @@
 //! A new folder that begins with a snapshot, made so that it counts whole or not at all.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
@@ -54,8 +54,8 @@ impl<D: Disk> Wal<D> {
     ///
     /// # Errors
     /// When the folder cannot be listed.
-    pub fn occupant(disk: &D, dir: &Path) -> Result<Option<String>, OpenError> {
-        match Folder::new(dir).occupant(disk) {
+    pub fn occupant(disk: &D, config: &WalConfig) -> Result<Option<String>, OpenError> {
+        match Folder::of(config.dir.clone(), config.log_dir.clone()).occupant(disk) {
             Err(OpenError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
             found => found,
         }
@@ -76,21 +76,20 @@ impl<D: Disk> Wal<D> {
         chunks: &mut dyn FnMut() -> Option<Bytes>,
     ) -> Result<(), RestoreError> {
         let segment_bytes = segment_bytes(&config);
-        let folder = Folder::new(config.dir);
+        let folder = Folder::of(config.dir, config.log_dir);
         let dir = folder.dir().to_owned();
-        disk.create_dir(&dir)
-            .map_err(|e| OpenError::io("create", &dir, e))?;
+        for dir in folder.all() {
+            disk.create_dir(&dir)
+                .map_err(|e| OpenError::io("create", &dir, e))?;
+        }
         if let Some(found) = folder.occupant(disk)? {
             return Err(RestoreError::Occupied { dir, found });
         }
-        let lock = disk
-            .lock(&folder.lock())
-            .map_err(|e| OpenError::io("lock", &folder.lock(), e))?
-            .ok_or_else(|| OpenError::Locked { dir: dir.clone() })?;
+        let locks = folder.occupy(disk)?;
         folder.begin_restore(disk, identity)?;
         make(disk, &folder, identity, segment_bytes)?;
         let settings = (identity, segment_bytes, config.snapshots_max);
-        let (mut wal, _) = Self::read(disk.clone(), folder.clone(), lock, settings)?;
+        let (mut wal, _) = Self::read(disk.clone(), folder.clone(), locks, settings)?;
         let mut writer = wal.snapshot_begin(index, term, meta)?;
         while let Some(chunk) = chunks() {
             writer.write(&chunk)?;

@@ -1,7 +1,9 @@
 //! What a log should say, kept the dumb way, and what the tests of the log share.
 #![allow(dead_code, reason = "each test uses its part")]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bytes::Bytes;
 use store_wal::sim::SimDisk;
@@ -12,11 +14,25 @@ pub(crate) const IDENTITY: Identity = Identity {
     member: 3,
 };
 
+thread_local! {
+    /// The log has a folder of its own.
+    static APART: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does it with the log in the data folder, and again with one in a folder of its own.
+pub(crate) fn in_both_places(test: impl Fn()) {
+    for apart in [false, true] {
+        APART.set(apart);
+        test();
+    }
+}
+
 pub(crate) fn config() -> WalConfig {
-    WalConfig {
+    let config = WalConfig {
         segment_bytes: 4096,
         ..WalConfig::new("/data")
-    }
+    };
+    config.with_log(APART.get().then_some(Path::new("/log")))
 }
 
 pub(crate) fn try_open(disk: &SimDisk) -> Result<(Wal<SimDisk>, Recovered<SimDisk>), OpenError> {

@@ -120,8 +120,8 @@ fn flags_not_acted_on_pass_when_they_ask_for_nothing() {
 #[test]
 fn flags_not_acted_on_are_refused_when_they_ask_for_something() {
     for (flags, environment, setting) in [
-        (&["--wal-dir", "w"][..], &[][..], "--wal-dir=w"),
-        (&["--wal-dir=w"], &[], "--wal-dir=w"),
+        (&["--proxy", "on"][..], &[][..], "--proxy=on"),
+        (&["--proxy=on"], &[], "--proxy=on"),
         (&["--force-new-cluster"], &[], "--force-new-cluster=true"),
         (&["-force-new-cluster"], &[], "--force-new-cluster=true"),
         (
