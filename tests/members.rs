@@ -386,3 +386,44 @@ fn the_lead_goes_to_whom_it_is_given() {
     });
     assert_eq!(cluster.client(leader).run(&["put", "k", "v"]), "OK\n");
 }
+
+/// Two of three are gone for good: the last one goes on alone with everything it has under its old ids, and grows again.
+/// What the lost ones would bring back, should they return, counts no more.
+#[test]
+fn the_last_member_goes_on_without_the_others() {
+    let mut cluster = Cluster::start(Path::new(MUSTER), 3);
+    let id = wait::until("its id", wait::LONG, || cluster.id_of(0, 1));
+    for number in 0..20 {
+        until_done(&cluster.client(1), &["put", &format!("/{number}"), "v"]);
+    }
+    // The last one has read it, so it has it all.
+    let expected = keys(&cluster.client(0));
+    assert_eq!(expected.len(), 20);
+    for member in cluster.all() {
+        cluster.kill(member);
+    }
+    cluster.spawn_with(0, &["--force-new-cluster"]);
+    cluster.wait_ready(0);
+    assert_eq!(keys(&cluster.client(0)), expected);
+    until_done(&cluster.client(0), &["put", "/20", "v"]);
+    let list = cluster.client(0).run(&["member", "list"]);
+    assert!(list.lines().count() == 1 && list.contains(&id), "{list}");
+
+    // Killed at once, and again without the flag, and with it, it stays as it is.
+    for flags in [&[][..], &["--force-new-cluster"], &[]] {
+        cluster.kill(0);
+        cluster.spawn_with(0, flags);
+        cluster.wait_ready(0);
+        assert_eq!(keys(&cluster.client(0)).len(), 21);
+    }
+    // A lost one that comes back hears that it is a member no more.
+    cluster.spawn(1);
+    ends_as_removed(&mut cluster, 1);
+    // And an empty one may take its place.
+    std::fs::remove_dir_all(cluster.data(1)).expect("its folder");
+    cluster.list(1, false);
+    cluster.list(2, false);
+    cluster.join(1, 0, &[]);
+    cluster.wait_ready(1);
+    assert_eq!(keys(&cluster.client(1)).len(), 21);
+}

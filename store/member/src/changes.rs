@@ -32,6 +32,17 @@ fn conf_change(change: &MemberChange) -> Option<(ConfChangeType, u64)> {
     })
 }
 
+/// The body of an entry that changes raft's members by one; `context` is what it has the machine do.
+pub(crate) fn conf_body(kind: ConfChangeType, id: u64, context: Vec<u8>) -> Vec<u8> {
+    let mut single = ConfChangeSingle::default();
+    single.set_change_type(kind);
+    single.node_id = id;
+    let mut conf = ConfChangeV2::default();
+    conf.set_changes(vec![single].into());
+    conf.context = context.into();
+    conf.write_to_bytes().unwrap_or_default()
+}
+
 /// Whether a command changes raft's voters or learners, and goes its own way into the log.
 pub(crate) fn changes_raft(command: &Command) -> bool {
     matches!(command, Command::Members(change) if conf_change(change).is_some())
@@ -89,15 +100,10 @@ impl Member {
             self.proposals.put_back_change(queued);
             return;
         }
-        let mut single = ConfChangeSingle::default();
-        single.set_change_type(kind);
-        single.node_id = id;
-        let mut conf = ConfChangeV2::default();
-        conf.set_changes(vec![single].into());
-        conf.context = proposals::body(queued.origin, &queued.command).into();
+        let context = proposals::body(queued.origin, &queued.command);
         let mut entry = RaftEntry::default();
         entry.set_entry_type(EntryType::EntryConfChangeV2);
-        entry.data = conf.write_to_bytes().unwrap_or_default().into();
+        entry.data = conf_body(kind, id, context).into();
         let mut message = Message::default();
         message.set_msg_type(MessageType::MsgPropose);
         message.from = self.config.id;

@@ -431,6 +431,7 @@ fn store_config(config: &Config, addresses: &[Option<SocketAddr>]) -> StoreConfi
         members_given: config.initial_cluster_given,
         cluster_state: config.initial_cluster_state,
         client_urls: told_urls(config, addresses),
+        force_new_cluster: config.force_new_cluster,
         strict_reconfig: config.strict_reconfig,
         learners_max: config.learners_max,
         heartbeat_ms: millis(config.heartbeat),

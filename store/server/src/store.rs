@@ -4,6 +4,7 @@
 mod founding;
 mod joining;
 mod recovering;
+mod surviving;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -58,6 +59,8 @@ pub struct StoreConfig {
     pub cluster_state: ClusterState,
     /// Where clients are told to reach this member.
     pub client_urls: Vec<String>,
+    /// The others are lost: this member goes on as the only one.
+    pub force_new_cluster: bool,
     /// See [`Config::strict_reconfig`].
     pub strict_reconfig: bool,
     /// See [`Config::learners_max`].
@@ -113,6 +116,7 @@ impl StoreConfig {
             members_given: false,
             cluster_state: ClusterState::New,
             client_urls: vec!["http://localhost:2379".to_owned()],
+            force_new_cluster: false,
             strict_reconfig: member.strict_reconfig,
             learners_max: member.learners_max,
             heartbeat_ms: member.heartbeat_ms,
@@ -198,6 +202,15 @@ pub enum StartError {
         #[source]
         source: store_member::ReplayError,
     },
+    /// This member was removed before.
+    #[error("go on alone with data folder {}: it is of a member that was removed", .dir.display())]
+    NoSurvivor {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The log could not be told that the others are gone.
+    #[error("write into the log that the other members are gone")]
+    Survivor(#[source] store_wal::WalError),
     /// The settings contradict each other.
     #[error("start the member")]
     Member(#[from] store_member::member::OpenError),
@@ -225,6 +238,10 @@ impl StartError {
             Self::EntryKind { .. } | Self::Replay { .. } => {
                 Some("start the newer version that wrote it".to_owned())
             }
+            Self::NoSurvivor { .. } => {
+                Some("muster utl backup makes a member of its own of what it holds".to_owned())
+            }
+            Self::Survivor(error) => error.hint(),
             Self::Member(_) => {
                 Some("the election timeout must be at least five heartbeat intervals".to_owned())
             }
@@ -281,7 +298,11 @@ impl Store {
         let mut wal_config = WalConfig::new(&dir).with_log(config.log_dir.as_deref());
         wal_config.snapshots_max = config.snapshots_max;
         wal_config.segment_bytes = config.segment_bytes;
-        let (wal, found) = Wal::open(disk, wal_config, identity)?;
+        let survivor = match config.force_new_cluster {
+            true => surviving::survivor(&disk, &wal_config)?,
+            false => None,
+        };
+        let (mut wal, found) = Wal::open(disk, wal_config, identity)?;
         if founding.joining && known && found.snapshot.is_none() && found.entries.is_empty() {
             // Ended before the others had sent anything: who they are is not on this disk.
             let asked = joining::join(config, Some(identity));
@@ -289,7 +310,10 @@ impl Store {
         }
         let first = founding.members.clone();
         let member_config = member_config(config, founding);
-        let (machine, recovered) = recover(&dir, found)?;
+        let (machine, mut recovered) = recover(&dir, found)?;
+        if let Some(survivor) = survivor {
+            survivor.write(&mut wal, &mut recovered)?;
+        }
         let took = epoch.elapsed();
         tracing::info!(
             cluster = format!("{:016x}", identity.cluster),

@@ -119,6 +119,11 @@ pub struct Args {
           default_missing_value = "true", value_parser = go_bool, help_heading = "Cluster")]
     pub initial_election_tick_advance: bool,
 
+    /// Go on as the only member, with the data and the ids there are: for the last one when the others are lost.
+    #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Cluster")]
+    pub force_new_cluster: bool,
+
     /// Refuse changes of the cluster that would cost it its quorum.
     #[arg(long, value_name = "BOOL", default_value = "true", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Cluster")]

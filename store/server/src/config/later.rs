@@ -74,7 +74,6 @@ pub(super) const LATER: &[Later] = &[
     moot("compaction-batch-limit"),
     moot("compaction-sleep-interval"),
     moot_switch("txn-mode-write-with-shared-buffer"),
-    switch("force-new-cluster", "false"),
     // Clients
     value("enable-v2v3", ""),
     // Peers and discovery

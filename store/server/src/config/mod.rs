@@ -86,6 +86,8 @@ pub struct Config {
     /// Somebody said where, or there are others at once: a store that cannot listen there does not
     /// start.
     pub listen_peer_given: bool,
+    /// The others are lost: go on as the only member.
+    pub force_new_cluster: bool,
     /// Refuse changes of the members that would cost the cluster its quorum.
     pub strict_reconfig: bool,
     /// Members that may learn at a time.
@@ -302,6 +304,7 @@ impl Config {
             advertise_client_urls,
             listen_peer,
             listen_peer_given,
+            force_new_cluster: args.force_new_cluster,
             strict_reconfig: args.strict_reconfig_check,
             learners_max: args.max_learners,
             initial_cluster,

@@ -19,16 +19,27 @@ pub fn read(
     dir: &Path,
     log_dir: Option<&Path>,
 ) -> Result<Option<(store_wal::Identity, Machine)>, StartError> {
-    let Some(seen) = Wal::look(&RealDisk, &WalConfig::new(dir).with_log(log_dir))? else {
+    let config = WalConfig::new(dir).with_log(log_dir);
+    let found = whole(&RealDisk, &config)?;
+    Ok(found.map(|(identity, machine, _)| (identity, machine)))
+}
+
+/// As [`read`], on any disk, with what the log said.
+pub(super) fn whole<D: Disk>(
+    disk: &D,
+    config: &WalConfig,
+) -> Result<Option<(store_wal::Identity, Machine, Recovered)>, StartError> {
+    let Some(seen) = Wal::look(disk, config)? else {
         return Ok(None);
     };
+    let dir = &config.dir;
     let (mut machine, recovered) = recover(dir, seen.recovered)?;
     store_member::replay(&mut machine, &recovered).map_err(|source| StartError::Replay {
-        dir: dir.to_owned(),
+        dir: dir.clone(),
         source,
     })?;
     drop(seen.locks);
-    Ok(Some((seen.identity, machine)))
+    Ok(Some((seen.identity, machine, recovered)))
 }
 
 /// Turns what the log held into what the member needs.

@@ -122,8 +122,16 @@ fn flags_not_acted_on_are_refused_when_they_ask_for_something() {
     for (flags, environment, setting) in [
         (&["--proxy", "on"][..], &[][..], "--proxy=on"),
         (&["--proxy=on"], &[], "--proxy=on"),
-        (&["--force-new-cluster"], &[], "--force-new-cluster=true"),
-        (&["-force-new-cluster"], &[], "--force-new-cluster=true"),
+        (
+            &["--set-member-localaddr"],
+            &[],
+            "--set-member-localaddr=true",
+        ),
+        (
+            &["-set-member-localaddr"],
+            &[],
+            "--set-member-localaddr=true",
+        ),
         (
             &[],
             &[("ETCD_DISCOVERY_PROXY", "k")],
