@@ -126,11 +126,7 @@ fn an_agent_killed_and_started_again_writes_nothing() {
     });
     assert_eq!(scene.events_since(before), []);
     scene.becomes(&[&first, &second]);
-    assert!(
-        agent.status().faults.is_empty(),
-        "{:?}",
-        agent.status().faults
-    );
+    assert_eq!(scene::faults_of(&agent.status(), &[&first, &second]), []);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use end_to_end::docker::{Engine, OWNER_LABEL};
 use end_to_end::store::{Maker, Store};
 use end_to_end::{programs, wait};
 use etcd_client::{Client, GetOptions, WatchOptions};
+use registrator::status::Fault;
 use registrator::{Agent, Args, Config, Status, StopPolicy};
 use store_client::endpoint::Endpoint;
 use tokio::runtime::Runtime;
@@ -199,6 +200,26 @@ impl Scene {
             seen
         })
     }
+}
+
+/// Faults of the agent itself and about these containers. It sees those of all other tests on the same engine too, some of
+/// which are faulty on purpose.
+pub(crate) fn faults_of(status: &Status, containers: &[&Container]) -> Vec<Fault> {
+    let names: Vec<String> = containers
+        .iter()
+        .map(|container| {
+            container
+                .inspect("{{.Name}}")
+                .replace('/', "")
+                .trim()
+                .to_owned()
+        })
+        .collect();
+    let mut faults = status.faults.clone();
+    faults.retain(|fault| {
+        matches!(&*fault.subject, "engine" | "store") || names.contains(&fault.subject)
+    });
+    faults
 }
 
 /// A container, removed when dropped.
