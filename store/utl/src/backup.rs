@@ -12,7 +12,7 @@ use store_machine::MemberRecord;
 use store_server::store;
 
 use crate::failure::Failure;
-use crate::founding::Plan;
+use crate::founding::{self, Plan};
 
 /// Where a member reaches others that were told nothing.
 const PEER_URL: &str = "http://localhost:2380";
@@ -30,11 +30,21 @@ pub struct Backup {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     with_v3: Option<bool>,
     /// Folder of the member's log, if it has one of its own
-    #[arg(long)]
-    wal_dir: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "",
+        hide_default_value = true
+    )]
+    wal_dir: String,
     /// Folder to make for the copy's log [default: in the backup folder]
-    #[arg(long)]
-    backup_wal_dir: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "",
+        hide_default_value = true
+    )]
+    backup_wal_dir: String,
 }
 
 impl Backup {
@@ -48,7 +58,7 @@ impl Backup {
         };
         let from = needed(self.data_dir, "data-dir")?;
         let to = needed(self.backup_dir, "backup-dir")?;
-        let found = store::read(&from, self.wal_dir.as_deref());
+        let found = store::read(&from, founding::folder(&self.wal_dir).as_deref());
         let found =
             found.map_err(|error| Failure::of("back up", &error).maybe_hint(error.hint()))?;
         let Some((identity, machine)) = found else {
@@ -71,7 +81,7 @@ impl Backup {
             .unwrap_or_default();
         let token = format!("backup-{}", now.as_nanos());
         let mut plan = Plan::new("back up", to, token, vec![(true, own)]);
-        plan.log_dir = self.backup_wal_dir;
+        plan.log_dir = founding::folder(&self.backup_wal_dir);
         plan.check_vacant("backup-dir")?;
         let founded = plan.founded(&machine)?;
         plan.make(&founded)?;

@@ -82,6 +82,11 @@ pub(crate) struct Plan {
     members: Vec<MemberRecord>,
 }
 
+/// The folder that a flag names; empty names none, as in etcd.
+pub(crate) fn folder(flag: &str) -> Option<PathBuf> {
+    (!flag.is_empty()).then(|| PathBuf::from(flag))
+}
+
 impl Plan {
     /// For the one of the members that is marked. Their ids are made here, of their URLs and the token.
     pub(crate) fn new(

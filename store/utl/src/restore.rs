@@ -11,7 +11,7 @@ use store_bolt::etcd::Imported;
 use store_machine::revision::Revision;
 
 use crate::failure::Failure;
-use crate::founding::{Founders, Plan};
+use crate::founding::{self, Founders, Plan};
 use crate::source::{self, Digest as Check};
 
 /// What the revision is raised by: more than a store is likely to have written between the snapshot and its end. etcd's
@@ -37,8 +37,13 @@ pub struct Restore {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     mark_compacted: Option<bool>,
     /// Folder of the log, if it is to have one of its own [default: in the data folder]
-    #[arg(long)]
-    wal_dir: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "",
+        hide_default_value = true
+    )]
+    wal_dir: String,
     /// Taken and ignored
     #[arg(long, hide = true)]
     initial_memory_map_size: Option<u64>,
@@ -64,7 +69,7 @@ impl Restore {
         let mut plan = self
             .founders
             .plan("restore snapshot", self.data_dir.as_deref())?;
-        plan.log_dir.clone_from(&self.wal_dir);
+        plan.log_dir = founding::folder(&self.wal_dir);
         plan.check_vacant("data-dir")?;
         let digest = if self.skip_hash_check {
             Check::Ignored

@@ -52,9 +52,14 @@ pub struct Args {
     #[arg(long, help_heading = "Member")]
     pub data_dir: Option<PathBuf>,
 
-    /// Folder for the log alone, best on a disk of its own; it stays with the data folder [default: in the data folder]
-    #[arg(long, help_heading = "Member")]
-    pub wal_dir: Option<PathBuf>,
+    /// Folder for the log alone, best on a disk of its own; it stays with the data folder. Empty: in the data folder
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "",
+        help_heading = "Member"
+    )]
+    pub wal_dir: String,
 
     /// Where to listen for clients, comma-separated: http, https, unix and unixs URLs. Port 0 picks a free port.
     #[arg(

@@ -280,7 +280,7 @@ impl Config {
         }
         Ok(Self {
             data_dir,
-            wal_dir: args.wal_dir.filter(|dir| !dir.as_os_str().is_empty()),
+            wal_dir: (!args.wal_dir.is_empty()).then(|| PathBuf::from(args.wal_dir)),
             client_tls: security.client,
             peer_tls: security.peer,
             serves: if listen_http.is_empty() {
