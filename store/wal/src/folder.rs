@@ -192,24 +192,24 @@ impl Folder {
         self.write_identity(disk, IDENTITY_NEW, identity)
     }
 
-    /// What stands in the way of a restore: anything but what an interrupted one has left.
+    /// What stands in the way of a restore: anything but what an interrupted one has left. A folder that does not exist
+    /// is empty.
     pub(crate) fn occupant<D: Disk>(&self, disk: &D) -> Result<Option<String>, OpenError> {
-        let names = disk
-            .list(&self.dir)
-            .map_err(|e| OpenError::io("list", &self.dir, e))?;
+        let list = |dir: &Path| match disk.list(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            names => names.map_err(|e| OpenError::io("list", dir, e)),
+        };
+        let names = list(&self.dir)?;
         if names.iter().any(|name| name == IDENTITY_RESTORING) {
             return Ok(None);
         }
         let harmless = [LOCK, FOUND_BY_CHECKS];
         let found = names.into_iter().find(|name| !harmless.contains(&&**name));
-        if found.is_some() || self.log == self.dir {
+        if found.is_some() {
             return Ok(found);
         }
         // Others may keep their files beside the log.
-        let log = match disk.list(&self.log) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            log => log.map_err(|e| OpenError::io("list", &self.log, e))?,
-        };
+        let log = list(&self.log)?;
         Ok(log.into_iter().find(|name| name.ends_with(".wal")))
     }
 

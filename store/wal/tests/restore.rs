@@ -5,8 +5,8 @@ mod twin;
 
 use bytes::Bytes;
 use store_wal::sim::{SimDisk, Tear};
-use store_wal::{Identity, OpenError, RestoreError, Vote, Wal};
-use twin::{IDENTITY, Twin, config, in_both_places, open, try_open};
+use store_wal::{Identity, OpenError, RestoreError, Vote, Wal, WalConfig};
+use twin::{IDENTITY, Twin, config, entry, in_both_places, open, try_open};
 
 const VOTE: Vote = Vote {
     term: 1,
@@ -97,4 +97,27 @@ fn a_folder_in_use_is_left_alone() {
         "{refused}"
     );
     assert_eq!(disk.files(), before);
+}
+
+/// A log that has a folder of its own is somebody's, whatever data folder is named beside it.
+#[test]
+fn the_log_of_another_is_left_alone() {
+    in_both_places(|| {
+        let disk = SimDisk::new();
+        let (mut wal, _) = open(&disk);
+        wal.append(&[entry(1, 1, 10)]).unwrap();
+        wal.sync().unwrap();
+        drop(wal);
+        let log_dir = config().log_dir.unwrap_or(config().dir);
+        let other = WalConfig::new("/new").with_log(Some(&log_dir));
+        let found = Wal::occupant(&disk, &other).unwrap();
+        assert!(found.is_some_and(|name| name.ends_with(".wal")));
+
+        let refused = Wal::restore(&disk, other, IDENTITY, (1, 1), b"", VOTE, &mut || None);
+        assert!(
+            matches!(refused, Err(RestoreError::Occupied { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(open(&disk).1.entries.len(), 1);
+    });
 }

@@ -1,6 +1,5 @@
 //! A new folder that begins with a snapshot, made so that it counts whole or not at all.
 
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -55,10 +54,7 @@ impl<D: Disk> Wal<D> {
     /// # Errors
     /// When the folder cannot be listed.
     pub fn occupant(disk: &D, config: &WalConfig) -> Result<Option<String>, OpenError> {
-        match Folder::of(config.dir.clone(), config.log_dir.clone()).occupant(disk) {
-            Err(OpenError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
-            found => found,
-        }
+        Folder::of(config.dir.clone(), config.log_dir.clone()).occupant(disk)
     }
 
     /// Makes a folder whose log begins with a snapshot of everything up to entry `index` of `term`, and with
@@ -76,15 +72,11 @@ impl<D: Disk> Wal<D> {
         chunks: &mut dyn FnMut() -> Option<Bytes>,
     ) -> Result<(), RestoreError> {
         let segment_bytes = segment_bytes(&config);
-        let folder = Folder::of(config.dir, config.log_dir);
-        let dir = folder.dir().to_owned();
-        for dir in folder.all() {
-            disk.create_dir(&dir)
-                .map_err(|e| OpenError::io("create", &dir, e))?;
-        }
-        if let Some(found) = folder.occupant(disk)? {
+        if let Some(found) = Self::occupant(disk, &config)? {
+            let dir = config.dir;
             return Err(RestoreError::Occupied { dir, found });
         }
+        let folder = Folder::of(config.dir, config.log_dir);
         let locks = folder.occupy(disk)?;
         folder.begin_restore(disk, identity)?;
         make(disk, &folder, identity, segment_bytes)?;
