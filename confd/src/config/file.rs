@@ -5,11 +5,8 @@ use std::path::Path;
 use super::ConfigError;
 use crate::spelling;
 
-/// Keys of `confd.toml` that are read; those of the original that have no meaning here are refused by name.
+/// Keys of `confd.toml` that are read, beside [`BACKEND_KEYS`]; those of the original that have no meaning here are refused by name.
 const FILE_KEYS: &[&str] = &[
-    "backend",
-    "nodes",
-    "endpoints",
     "confdir",
     "prefix",
     "prefix_rule",
@@ -20,35 +17,15 @@ const FILE_KEYS: &[&str] = &[
     "log-level",
     "state_dir",
     "listen",
-    "scheme",
-    "file",
-    "filter",
-    "basic_auth",
-    "client_insecure",
-    "username",
-    "password",
-    "client_cakeys",
-    "client_cert",
-    "client_key",
     "publish_status",
     "status_name",
-    "auth_token",
-    "auth_type",
-    "app_id",
-    "user_id",
-    "role_id",
-    "secret_id",
-    "path",
-    "separator",
-    "table",
-    "poll_interval",
     "backends",
     "exec",
     "exec_signal",
     "exec_kill_timeout",
 ];
 
-/// Those of them that say where keys come from.
+/// Those that say where keys come from; they stand in the file itself or in one of its `[backends.NAME]`.
 const BACKEND_KEYS: &[&str] = &[
     "backend",
     "nodes",
@@ -103,7 +80,7 @@ impl File {
                 hint: None,
             }
         })?;
-        Self { name, table }.knowing(FILE_KEYS)
+        Self { name, table }.knowing(&[FILE_KEYS, BACKEND_KEYS].concat())
     }
 
     /// A table that says where keys come from; `name` is its place.
