@@ -34,6 +34,12 @@ fix: deps ## apply what clippy can repair, then format
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	cargo fmt --all
 
+## To give away
+
+.PHONY: image
+image: deps ## the image muster:latest, from scratch, with an inventory; under 25 MiB
+	$(WITH_DOCKER) scripts/image.sh
+
 ## Parts
 
 .PHONY: deps

@@ -116,6 +116,7 @@ find_missing() {
     have script || need "script" bsdutils
     have mkfs.ext4 || need "mkfs.ext4" e2fsprogs
     have docker || need "the docker command" "$(docker_cli_package)"
+    have docker-compose || need "docker-compose" docker-compose
     engine=$(engine_state)
     [ "$engine" != absent ] || need "a Docker engine" docker.io
     etcd_there || {

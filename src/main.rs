@@ -2,9 +2,11 @@
 //! else; each part stands in a crate of its own, and `up.rs` runs them together.
 
 mod failure;
+mod health;
 mod logging;
 mod manual;
 mod name;
+mod pause;
 mod up;
 
 use std::ffi::OsString;
@@ -62,6 +64,9 @@ enum Command {
     /// Looks at a store and its machine, and says what to do about what it finds
     #[command(disable_help_flag = true)]
     Doctor(CtlWords),
+    /// Says whether the members can be brought to this version one after the other (`upgrade --check`)
+    #[command(disable_help_flag = true)]
+    Upgrade(CtlWords),
     /// Services and their instances, with health and age
     #[command(disable_help_flag = true)]
     Services(CtlWords),
@@ -71,6 +76,10 @@ enum Command {
     /// The store at a glance: members, leader, room, history, alarms, leases near their end
     #[command(disable_help_flag = true)]
     Status(CtlWords),
+    /// Asks the parts that run here whether they are well; for health checks
+    Health(health::Args),
+    /// Holds process numbers and networks that other containers join, until it is told to stop
+    Pause,
     /// Completions for a shell, of muster and of every name it answers to
     Completions(manual::Completions),
     /// Manual pages: one to standard output, or all of them into a folder
@@ -171,6 +180,11 @@ fn run(
             Ok(runtime()?.block_on(store_proxy::grpc_proxy(proxy.words)))
         }
         Command::Doctor(doctor) => Ok(runtime()?.block_on(store_ctl::doctor::run(doctor.words))),
+        Command::Upgrade(upgrade) => {
+            Ok(runtime()?.block_on(store_ctl::upgrade::run(upgrade.words)))
+        }
+        Command::Health(health) => health.run(),
+        Command::Pause => pause::run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
         Command::Services(services) => {

@@ -154,6 +154,7 @@ fn declared(part: &str) -> Option<clap::Command> {
         ("gateway", store_proxy::gateway_declared()),
         ("grpc-proxy", store_proxy::grpc_proxy_declared()),
         ("doctor", store_ctl::doctor::declared()),
+        ("upgrade", store_ctl::upgrade::declared()),
         ("services", store_ctl::overview::ServicesCli::command()),
         ("agents", store_ctl::overview::AgentsCli::command()),
         ("status", store_ctl::overview::StatusCli::command()),

@@ -23,6 +23,7 @@ const PARTS: &[&str] = &[
     "registrator",
     "confd",
     "doctor",
+    "upgrade",
     "services",
     "agents",
     "status",

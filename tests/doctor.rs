@@ -164,3 +164,34 @@ fn a_certificate_near_its_end_is_told_by_file_and_as_it_is_shown() {
         assert!(seen.iter().any(holds), "{state} {name}: {seen:?}");
     }
 }
+
+fn upgrade(endpoint: &str, words: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(MUSTER);
+    command
+        .env_clear()
+        .args(["upgrade", "--endpoints", endpoint]);
+    let output = command.args(words).output().expect("muster runs");
+    let told = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&told).into())
+}
+
+#[test]
+fn whether_members_can_be_upgraded_is_asked_of_them() {
+    let own = env!("CARGO_PKG_VERSION");
+    let store = Store::start(Maker::Muster(MUSTER.into()));
+    // One voter alone: it can, but nothing is served meanwhile.
+    let (status, told) = upgrade(&store.endpoint(), &["--check"]);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains(&format!("{own} to {own}")), "{told}");
+    assert!(told.contains("WARN   majority     1 of 1 voters"), "{told}");
+    let (status, told) = upgrade(&store.endpoint(), &["--check", "--to", "9.0.0"]);
+    assert_eq!(status, Some(3), "{told}");
+    assert!(told.contains("one minor number at a time"), "{told}");
+    let etcd = Store::start(Maker::Etcd);
+    let (status, told) = upgrade(&etcd.endpoint(), &["--check", "--json"]);
+    assert_eq!(status, Some(3), "{told}");
+    assert!(told.contains("cannot serve together"), "{told}");
+    for words in [&[][..], &["--check", "--to", "soon"]] {
+        assert_eq!(upgrade(&store.endpoint(), words).0, Some(2), "{words:?}");
+    }
+}

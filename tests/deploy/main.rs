@@ -1,9 +1,12 @@
-//! What is shipped to run muster by: units for systemd, manifests for Kubernetes. The programs they are for read them, and
-//! the commands in them run as they stand there.
+//! What is shipped to run muster by: an image, files for Compose, units for systemd, manifests for Kubernetes. The programs
+//! they are for read them, and the commands in them run as they stand there.
 
 #![expect(clippy::unwrap_used, reason = "a fault in a test ends it")]
 
+mod compose;
+mod images;
 mod kubernetes;
+mod project;
 mod systemd;
 
 use std::path::{Path, PathBuf};

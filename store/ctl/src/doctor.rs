@@ -6,9 +6,9 @@ mod addresses;
 mod certificates;
 mod clock;
 mod disk;
-mod finding;
-mod members;
-mod page;
+pub(crate) mod finding;
+pub(crate) mod members;
+pub(crate) mod page;
 mod prefixes;
 
 use std::path::PathBuf;
@@ -113,15 +113,20 @@ pub async fn run(words: Vec<std::ffi::OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG));
         }
     };
-    let found = match located(&mut args).await {
+    let found = match located(&mut args.globals).await {
         Ok(()) => look(&args).await,
         Err(failure) => vec![Finding::wrong("store", failure.whole(), "")],
     };
-    if args.json {
+    told(&found, args.json)
+}
+
+/// Prints what was found and gives the exit status.
+pub(crate) fn told(found: &[Finding], as_json: bool) -> ExitCode {
+    if as_json {
         let list: Vec<_> = found.iter().map(Finding::to_json).collect();
         println!("{}", serde_json::Value::from(list));
     } else {
-        for one in &found {
+        for one in found {
             print!("{one}");
         }
     }
@@ -133,32 +138,23 @@ pub async fn run(words: Vec<std::ffi::OsString>) -> ExitCode {
 }
 
 /// Finds the endpoints where records are to name them.
-async fn located(args: &mut Args) -> Result<(), Failure> {
-    args.globals.checked()?;
-    args.globals = args.globals.located().await?;
+pub(crate) async fn located(globals: &mut Globals) -> Result<(), Failure> {
+    globals.checked()?;
+    *globals = globals.located().await?;
     Ok(())
 }
 
 async fn look(args: &Args) -> Vec<Finding> {
     let globals = &args.globals;
     let mut found = this_machine(args).await;
-    let listed = match listed(globals).await {
+    let listed = match reached(globals).await {
         Ok(listed) => listed,
-        Err(failure) => {
-            found.push(Finding::wrong(
-                "store",
-                format!("{}: {}", globals.endpoints.join(", "), failure.whole()),
-                "name a member that runs with --endpoints, and what its TLS and users need (--cacert, --user)",
-            ));
+        Err(finding) => {
+            found.push(finding);
             return found;
         }
     };
-    let mut asking = JoinSet::new();
-    for member in listed.clone() {
-        asking.spawn(members::examine(member, globals.clone()));
-    }
-    let mut all: Vec<Examined> = asking.join_all().await;
-    all.sort_by(|one, other| one.name.cmp(&other.name));
+    let all = asked(listed.clone(), globals).await;
     found.extend(members::judge(&all));
     for one in &all {
         let date = one
@@ -216,6 +212,34 @@ async fn this_machine(args: &Args) -> Vec<Finding> {
             .map(|(kind, path)| certificates::of_file(kind, path)),
     );
     found
+}
+
+/// What every member says.
+///
+/// # Errors
+/// Nobody says who they are.
+pub(crate) async fn examined(globals: &Globals) -> Result<Vec<Examined>, Finding> {
+    Ok(asked(reached(globals).await?, globals).await)
+}
+
+async fn asked(listed: Vec<Member>, globals: &Globals) -> Vec<Examined> {
+    let mut asking = JoinSet::new();
+    for member in listed {
+        asking.spawn(members::examine(member, globals.clone()));
+    }
+    let mut all: Vec<Examined> = asking.join_all().await;
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    all
+}
+
+async fn reached(globals: &Globals) -> Result<Vec<Member>, Finding> {
+    listed(globals).await.map_err(|failure| {
+        Finding::wrong(
+            "store",
+            format!("{}: {}", globals.endpoints.join(", "), failure.whole()),
+            "name a member that runs with --endpoints, and what its TLS and users need (--cacert, --user)",
+        )
+    })
 }
 
 /// Who is in the cluster, as one of them has it: it may have no majority.

@@ -1,7 +1,7 @@
 //! What etcdctl does: a person or a script reads, writes and looks after a store from the command line. Flags,
 //! environment, output and exit statuses are etcdctl's 3.5. `flags.rs` holds the global flags, `connect.rs` the way to a
 //! member, `command/` a file for each family of commands, `format/` one for each form of output, `doctor/` one for each thing
-//! that `muster doctor` looks at, `overview/` what `muster services`, `agents` and `status` show. It knows the wire and
+//! that `muster doctor` looks at and `upgrade.rs` judges anew, `overview/` what `muster services`, `agents` and `status` show. It knows the wire and
 //! nothing of any server; what etcdctl does with files is `store-utl`'s.
 
 mod child;
@@ -18,6 +18,7 @@ mod recipe;
 mod secure;
 mod session;
 mod spelling;
+pub mod upgrade;
 mod v2;
 mod web;
 

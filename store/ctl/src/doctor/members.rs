@@ -30,24 +30,24 @@ const FILES_MIN: f64 = 4096.0;
 
 /// What one member says of itself.
 #[derive(Clone, Debug)]
-pub(super) struct Examined {
+pub(crate) struct Examined {
     /// Its name, or its id if it has none.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Where it was asked.
-    pub(super) endpoint: String,
+    pub(crate) endpoint: String,
     /// Its id as the list has it.
-    pub(super) id: u64,
-    pub(super) learner: bool,
+    pub(crate) id: u64,
+    pub(crate) learner: bool,
     /// What it says, or why it says nothing.
-    pub(super) status: Result<StatusResponse, String>,
+    pub(crate) status: Result<StatusResponse, String>,
     /// How long a read took that needs a quorum, or why there was none.
-    pub(super) read: Result<Duration, String>,
+    pub(crate) read: Result<Duration, String>,
     /// Its metrics, if they are to be had there.
-    pub(super) metrics: Option<Page>,
+    pub(crate) metrics: Option<Page>,
 }
 
 /// Asks one member.
-pub(super) async fn examine(member: Member, globals: Globals) -> Examined {
+pub(crate) async fn examine(member: Member, globals: Globals) -> Examined {
     let name = match member.name.is_empty() {
         true => format!("{:x}", member.id),
         false => member.name,
@@ -99,15 +99,20 @@ async fn read(endpoint: &str, globals: &Globals) -> Result<Duration, Failure> {
 }
 
 /// All there is to say of them.
-pub(super) fn judge(all: &[Examined]) -> Vec<Finding> {
-    let front = all.iter().flat_map(|one| &one.status);
-    let front = front.map(|status| status.raft_index).max().unwrap_or(0);
-    let mut found: Vec<Finding> = all.iter().map(|one| judge_one(one, front)).collect();
+pub(crate) fn judge(all: &[Examined]) -> Vec<Finding> {
+    let mut found = well(all);
     found.push(quorum(all));
     found.push(versions(all));
     found.extend(all.iter().filter_map(quota));
     found.extend(all.iter().map(files));
     found
+}
+
+/// Who answers and keeps up.
+pub(crate) fn well(all: &[Examined]) -> Vec<Finding> {
+    let front = all.iter().flat_map(|one| &one.status);
+    let front = front.map(|status| status.raft_index).max().unwrap_or(0);
+    all.iter().map(|one| judge_one(one, front)).collect()
 }
 
 fn judge_one(one: &Examined, front: u64) -> Finding {
@@ -295,4 +300,4 @@ fn files(one: &Examined) -> Finding {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,19 +15,19 @@ const BODY_BYTES_MAX: usize = 8 << 20;
 
 /// What came back, and when.
 #[derive(Clone, Debug)]
-pub(super) struct Page {
-    pub(super) text: String,
+pub(crate) struct Page {
+    pub(crate) text: String,
     /// What the sender's clock said, in whole seconds.
-    pub(super) date: Option<SystemTime>,
-    pub(super) asked: SystemTime,
-    pub(super) answered: SystemTime,
+    pub(crate) date: Option<SystemTime>,
+    pub(crate) asked: SystemTime,
+    pub(crate) answered: SystemTime,
 }
 
 /// Gets a page.
 ///
 /// # Errors
 /// Why there is none.
-pub(super) async fn get(endpoint: &str, path: &str, globals: &Globals) -> Result<Page, Failure> {
+pub(crate) async fn get(endpoint: &str, path: &str, globals: &Globals) -> Result<Page, Failure> {
     let failed = |cause: &dyn std::fmt::Display| Failure::error(format!("get {path}: {cause}"));
     let stream = connect::stream(endpoint, globals, false).await?;
     let asked_for = async {
@@ -79,10 +79,21 @@ fn host(endpoint: &str) -> &str {
 }
 
 /// The value of a metric without labels.
-pub(super) fn number(text: &str, name: &str) -> Option<f64> {
+pub(crate) fn number(text: &str, name: &str) -> Option<f64> {
     text.lines()
         .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
         .find_map(|value| value.trim().parse().ok())
+}
+
+/// The value of a label of the first sample of a metric.
+pub(crate) fn label<'t>(text: &'t str, name: &str, label: &str) -> Option<&'t str> {
+    text.lines().find_map(|line| {
+        let labels = line.strip_prefix(name)?.strip_prefix('{')?;
+        let value = labels
+            .split(',')
+            .find_map(|pair| pair.strip_prefix(label)?.strip_prefix("=\""))?;
+        value.split('"').next()
+    })
 }
 
 #[cfg(test)]
@@ -95,6 +106,9 @@ mod tests {
         assert_eq!(number(text, "a"), Some(3_500_000.0));
         assert_eq!(number(text, "a_b"), Some(1.0));
         assert_eq!(number(text, "c"), None);
+        let text = "# HELP a x\nab{v=\"0\"} 1\na{l=\"1\",v=\"0.1.0\"} 1\n";
+        assert_eq!(label(text, "a", "v"), Some("0.1.0"));
+        assert_eq!(label(text, "a", "w"), None);
     }
 
     #[test]

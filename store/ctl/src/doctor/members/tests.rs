@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::doctor::finding::State;
 
-fn well(id: u64, version: &str) -> Examined {
+pub(crate) fn examined(id: u64, version: &str) -> Examined {
     let now = SystemTime::now();
     Examined {
         name: format!("m{id}"),
@@ -32,7 +32,7 @@ fn well(id: u64, version: &str) -> Examined {
 }
 
 fn three() -> Vec<Examined> {
-    (1..=3).map(|id| well(id, "3.5.1")).collect()
+    (1..=3).map(|id| examined(id, "3.5.1")).collect()
 }
 
 fn state_of(all: &[Examined], what: &str) -> State {
@@ -150,7 +150,7 @@ fn each_trouble_is_named() {
 #[test]
 fn a_learner_is_no_voter_and_answers_no_read() {
     let mut all = three();
-    all.push(well(4, "3.5.1"));
+    all.push(examined(4, "3.5.1"));
     all[3].learner = true;
     all[3].read = Err("rpc not supported for learner".into());
     assert_eq!(state_of(&all, "member"), State::Fine);
@@ -159,7 +159,7 @@ fn a_learner_is_no_voter_and_answers_no_read() {
 
 #[test]
 fn an_etcd_that_tells_its_quota_in_its_metrics_alone_is_understood() {
-    let mut one = well(1, "3.5.1");
+    let mut one = examined(1, "3.5.1");
     one.status.as_mut().unwrap().db_size_quota = 0;
     one.metrics.as_mut().unwrap().text = "etcd_server_quota_backend_bytes 2.147483648e+09\n".into();
     let found = quota(&one).unwrap();
