@@ -1,12 +1,13 @@
 //! The one loop: takes what has arrived, lets the member decide, performs its orders.
 //!
-//! One OS thread owns the [`Member`]; nothing in it waits for anything but the inbox. See "the way
-//! of one write" in `ARCHITECTURE.md`.
+//! The [`Member`] belongs to whoever sits at the driver's seat, nearly always one OS thread; nothing in it waits for
+//! anything but the inbox. See "the way of one write" in `ARCHITECTURE.md`.
 
 pub(crate) mod disk;
 pub(crate) mod inbox;
 mod notices;
 pub(crate) mod outbox;
+pub(crate) mod seat;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -84,31 +85,27 @@ impl Driver {
         }
     }
 
-    /// Runs until told to stop; then everybody who waits is told so.
-    pub(crate) fn run(mut self) {
-        let mut knocks = Vec::new();
+    /// Takes the turns that these messages need, at least one; false when one of them says to stop.
+    pub(crate) fn turns(&mut self, knocks: &mut Vec<Knock>) -> bool {
+        let began = Instant::now();
         let mut stop = false;
-        while !stop {
-            self.inbox.take(&mut knocks, self.wake_at());
-            let began = Instant::now();
-            let mut left = knocks.drain(..);
-            loop {
-                let now = moment(self.epoch);
-                for knock in left.by_ref().take(TURN_INPUTS_MAX) {
-                    self.counters.inputs.add(1);
-                    stop |= matches!(knock, Knock::Stop);
-                    self.tell_member(now, knock);
-                }
-                self.end_turn(now);
-                if left.len() == 0 {
-                    break;
-                }
+        let mut left = knocks.drain(..);
+        loop {
+            let now = moment(self.epoch);
+            for knock in left.by_ref().take(TURN_INPUTS_MAX) {
+                self.counters.inputs.add(1);
+                stop |= matches!(knock, Knock::Stop);
+                self.tell_member(now, knock);
             }
-            drop(left);
-            self.publish_counts();
-            self.turned(began, began.elapsed());
+            self.end_turn(now);
+            if left.len() == 0 {
+                break;
+            }
         }
-        self.stop();
+        drop(left);
+        self.publish_counts();
+        self.turned(began, began.elapsed());
+        !stop
     }
 
     /// Warns of turns that take longer; zero = never.
@@ -128,7 +125,7 @@ impl Driver {
     }
 
     /// When the member next wants a turn.
-    fn wake_at(&self) -> Option<Instant> {
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
         let now = moment(self.epoch);
         match self.member.next_deadline(now) {
             Moment::NEVER => None,
@@ -336,6 +333,7 @@ impl Driver {
         }
     }
 
+    /// Tells everybody who waits that it is over, and the disk.
     fn stop(mut self) {
         self.answer_stopped();
         self.disk.order([Order::Stop]);

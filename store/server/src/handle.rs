@@ -22,6 +22,7 @@ pub use store_member::answer::{Consistency, Failure, Header, LeaseLife, MemberIn
 use crate::auth::View;
 use crate::counters::Counters;
 use crate::driver::inbox::{Ask, Inbox, Knock, Outcome};
+use crate::driver::seat::Seat;
 
 /// Responses a watch stream may hold that have not been taken: enough that a stream under load is
 /// refilled before it runs dry, few enough that a client that does not read costs little.
@@ -44,6 +45,7 @@ pub struct Answer<T> {
 #[derive(Clone)]
 pub struct Handle {
     inbox: Arc<Inbox>,
+    seat: Arc<Seat>,
     counters: Arc<Counters>,
     /// Last stream number given out.
     streams: Arc<AtomicU64>,
@@ -58,12 +60,14 @@ pub struct Handle {
 impl Handle {
     pub(crate) fn new(
         inbox: Arc<Inbox>,
+        seat: Arc<Seat>,
         counters: Arc<Counters>,
         ids: (u64, u64),
         auth: Arc<View>,
     ) -> Self {
         Self {
             inbox,
+            seat,
             counters,
             streams: Arc::default(),
             ids,
@@ -337,7 +341,7 @@ impl Handle {
         self.ask(Ask::Read(read, consistency), 0, pick).await
     }
 
-    /// The one way to the driver. Dropping the future gives up the answer, not the request.
+    /// The one way to the driver. Dropping the future gives up the answer, seldom the request too.
     async fn ask<T>(
         &self,
         ask: Ask,
@@ -345,7 +349,7 @@ impl Handle {
         pick: impl FnOnce(Body) -> Option<T>,
     ) -> Result<Answer<T>, Failure> {
         let (sender, receiver) = oneshot::channel::<Outcome>();
-        if let Err(failure) = self.inbox.ask(ask, bytes, sender) {
+        if let Err(failure) = self.seat.ask(ask, bytes, sender).await {
             if failure == Failure::TooManyRequests {
                 self.counters.refused_busy.add(1);
             }

@@ -26,6 +26,7 @@ use crate::disk::{DiskQueue, DiskThread};
 use crate::driver::disk::DriverDisk;
 use crate::driver::inbox::{Inbox, Knock};
 use crate::driver::outbox::Outbox;
+use crate::driver::seat::Seat;
 use crate::driver::{Driver, moment};
 use crate::fatal::EndsWithThread;
 use crate::handle::Handle;
@@ -339,12 +340,6 @@ impl Store {
         }
         directory.set(&members, member.former().clone());
         let outbox = Arc::new(Outbox::new(Arc::clone(&directory), Arc::clone(&inbox)));
-        let handle = Handle::new(
-            Arc::clone(&inbox),
-            Arc::clone(&counters),
-            (identity.cluster, identity.member),
-            Arc::clone(&auth),
-        );
         let log = Arc::new(Mutex::new(Log::new(wal, Arc::clone(&counters))));
         let disk_thread = DiskThread::new(
             Arc::clone(&log),
@@ -359,11 +354,19 @@ impl Store {
             Arc::clone(&inbox),
             disk,
             outbox,
-            counters,
-            auth,
+            Arc::clone(&counters),
+            Arc::clone(&auth),
             epoch,
         )
         .warning_above(config.slow_turn);
+        let seat = Arc::new(Seat::new(Arc::clone(&inbox), driver));
+        let handle = Handle::new(
+            Arc::clone(&inbox),
+            Arc::clone(&seat),
+            counters,
+            (identity.cluster, identity.member),
+            auth,
+        );
         let peers = if members.len() == 1 && doors.is_empty() {
             None
         } else if doors.is_empty() {
@@ -376,7 +379,7 @@ impl Store {
         };
         let threads = vec![
             spawn("store-disk", move || disk_thread.run())?,
-            spawn("store-driver", move || driver.run())?,
+            spawn("store-driver", move || seat.run())?,
         ];
         Ok(Self {
             handle,

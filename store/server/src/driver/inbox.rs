@@ -5,6 +5,7 @@
 //! load neither side makes a system call per message. Bounded by requests and their bytes; what
 //! reports facts (disk, closed streams) is always let in.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -92,8 +93,10 @@ struct State {
     peer_bytes: u64,
     /// A stream waits for the driver to have taken them.
     peers_wait: bool,
-    /// The driver sleeps and must be woken.
+    /// The driver's thread sleeps and must be woken.
     asleep: bool,
+    /// Until when it sleeps at most; `None` without end.
+    until: Option<Instant>,
     /// Messages of the last turn; of a larger one before it, half after each turn since.
     crowd: usize,
     /// Nothing is taken any more.
@@ -105,6 +108,8 @@ struct State {
 pub(crate) struct Inbox {
     state: Mutex<State>,
     wake: Condvar,
+    /// The last turns found one message each: what the crowd says, to be read without the lock.
+    lone: AtomicBool,
     peer_room: Notify,
 }
 
@@ -180,31 +185,36 @@ impl Inbox {
         }
     }
 
-    /// Swaps all there is into `taken` (which must be empty), waiting for something until `until`;
-    /// `None` waits without end.
+    /// Sleeps while there is nothing to take, at most until `until`; `None` waits without end.
     ///
     /// A driver that is woken takes the core away from whoever woke it, who has read one request and was about to read
     /// the next ones: turns become small, and each costs a switch there and back. So with many clients at work it first
     /// lets the others go on. With few it does not: what one client asks for would wait for strangers on a busy machine.
-    pub(crate) fn take(&self, taken: &mut Vec<Knock>, until: Option<Instant>) {
+    pub(crate) fn wait(&self, until: Option<Instant>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut slept = false;
-        while state.queue.is_empty() {
-            state.asleep = true;
-            slept = true;
+        if !state.queue.is_empty() {
+            return;
+        }
+        state.asleep = true;
+        state.until = until;
+        while state.asleep {
             let expired;
             (state, expired) = doze(&self.wake, state, until);
             if expired {
-                break;
+                state.asleep = false;
             }
         }
-        state.asleep = false;
-        if slept && state.crowd >= CROWD {
+        if state.crowd >= CROWD {
             drop(state);
             std::thread::yield_now();
-            state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Swaps all there is into `taken`, which must be empty.
+    pub(crate) fn take(&self, taken: &mut Vec<Knock>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.crowd = state.queue.len().max(state.crowd / 2);
+        self.lone.store(state.crowd <= 1, Ordering::Relaxed);
         state.requests = 0;
         state.bytes = 0;
         state.peer_bytes = 0;
@@ -213,6 +223,26 @@ impl Inbox {
         drop(state);
         if peers_wait {
             self.peer_room.notify_waiters();
+        }
+    }
+
+    /// Whether the driver's thread sleeps, nothing waits for it, and messages come one by one.
+    pub(crate) fn is_quiet(&self) -> bool {
+        if !self.lone.load(Ordering::Relaxed) {
+            return false;
+        }
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.asleep && !state.closed
+    }
+
+    /// Wakes the driver's thread if it means to sleep for longer.
+    pub(crate) fn wake_by(&self, wanted: Option<Instant>) {
+        let Some(wanted) = wanted else {
+            return;
+        };
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.asleep && state.until.is_none_or(|until| wanted < until) {
+            self.wake_driver(state);
         }
     }
 

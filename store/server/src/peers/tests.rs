@@ -104,7 +104,8 @@ impl End {
         while !until(&heard) {
             assert!(Instant::now() < deadline, "heard only {heard:?}");
             let mut knocks = Vec::new();
-            self.inbox.take(&mut knocks, Some(deadline));
+            self.inbox.wait(Some(deadline));
+            self.inbox.take(&mut knocks);
             heard.extend(knocks.into_iter().filter_map(|knock| match knock {
                 Knock::Peer { message, .. } => Some(Some(message)),
                 Knock::PeerUnreachable(_) => Some(None),
@@ -185,7 +186,7 @@ fn a_peer_that_moves_is_followed_and_one_that_leaves_is_let_go() {
     here.wait("disconnected or connected again", |_| {
         here.send(2, append(2, 1, 9));
         let mut knocks = Vec::new();
-        moved.inbox.take(&mut knocks, Some(Instant::now()));
+        moved.inbox.take(&mut knocks);
         knocks
             .iter()
             .any(|knock| matches!(knock, Knock::Peer { .. }))

@@ -95,6 +95,12 @@ async fn many_clients_share_syncs() {
     let store = Store::start(&config(&dir), vec![]).unwrap();
     let handle = store.handle();
     handle.ready().await.unwrap();
+    // One client alone before them: whoever finds the driver asleep then takes his turn himself.
+    for i in 0..20 {
+        handle.propose(put("alone", &i.to_string())).await.unwrap();
+    }
+    let counters = handle.counters();
+    let (syncs, entries) = (counters.wal_sync.count(), counters.wal_entries.get());
     let tasks: Vec<_> = (0..64)
         .map(|client| {
             let handle = handle.clone();
@@ -110,14 +116,10 @@ async fn many_clients_share_syncs() {
         task.await.unwrap();
     }
     let status = handle.status().await.unwrap();
-    assert_eq!(status.header.revision, Revision(1 + 64 * 50));
-    let counters = handle.counters();
-    assert!(
-        counters.wal_sync.count() < counters.wal_entries.get(),
-        "{} syncs for {} entries",
-        counters.wal_sync.count(),
-        counters.wal_entries.get()
-    );
+    assert_eq!(status.header.revision, Revision(1 + 20 + 64 * 50));
+    let syncs = counters.wal_sync.count() - syncs;
+    let entries = counters.wal_entries.get() - entries;
+    assert!(syncs * 4 < entries, "{syncs} syncs for {entries} entries");
     store.stop();
 }
 
