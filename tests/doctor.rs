@@ -195,3 +195,57 @@ fn whether_members_can_be_upgraded_is_asked_of_them() {
         assert_eq!(upgrade(&store.endpoint(), words).0, Some(2), "{words:?}");
     }
 }
+
+#[test]
+fn what_people_run_into_on_their_machine_is_found() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its address").port();
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o500)).expect("its mode");
+    let (data, socket) = (folder.path().display(), folder.path().join("none.sock"));
+    let all = [
+        "--endpoints=http://127.0.0.1:1".to_owned(),
+        "--command-timeout=1s".to_owned(),
+        "--json".to_owned(),
+        format!("--docker-host=unix://{}", socket.display()),
+        // An address of the block for documentation (RFC 3849): no machine's own.
+        format!("--listen-client-urls=http://127.0.0.1:{port},http://[2001:db8::1]:2379"),
+    ];
+    let mut found = Vec::new();
+    // Without what makes root root: whoever owns a folder may not write into it either way.
+    let root = std::fs::metadata("/proc/self").expect("proc(5)").uid() == 0;
+    let mut bound = match root {
+        true => Command::new("setpriv"),
+        false => Command::new(MUSTER),
+    };
+    if root {
+        bound.args(["--bounding-set=-all", "--inh-caps=-all", "--", MUSTER]);
+    }
+    bound.arg("doctor").arg(format!("--data-dir={data}"));
+    let mut free = Command::new(MUSTER);
+    for command in [&mut bound, free.arg("doctor")] {
+        let output = command.args(&all).output().expect("muster runs");
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        found.extend(findings(&output));
+    }
+    for (what, detail, advice) in [
+        ("disk", "it belongs to user", "chown"),
+        ("engine", "No such file", "start the engine"),
+        ("address", "already by", "choose another port"),
+        ("address", "cannot be listened on", "no IPv6"),
+    ] {
+        let told = |one: &&Value| {
+            let says =
+                |key: &str, text: &str| one[key].as_str().is_some_and(|had| had.contains(text));
+            one["what"] == what
+                && one["state"] == "wrong"
+                && says("detail", detail)
+                && says("advice", advice)
+        };
+        assert!(
+            found.iter().any(|one| told(&one)),
+            "{what} {detail}: {found:?}"
+        );
+    }
+}

@@ -73,9 +73,9 @@ impl FileError {
                 io::ErrorKind::StorageFull => {
                     Some("the disk is full; the old file stays in force".to_owned())
                 }
-                io::ErrorKind::ReadOnlyFilesystem => {
-                    Some("the file system is read-only".to_owned())
-                }
+                io::ErrorKind::ReadOnlyFilesystem => Some(
+                    "mount the folder for writing, or write into one that is (a volume)".to_owned(),
+                ),
                 _ => None,
             },
             Self::Unfit { .. } => Some("name the path of a regular file as dest".to_owned()),

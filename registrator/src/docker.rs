@@ -6,6 +6,7 @@
 //! of 256 events lost, the list shows.
 
 mod inspect;
+mod refusal;
 mod transport;
 
 use std::path::Path;
@@ -206,8 +207,9 @@ impl Engine {
         let found = client.version().await.map_err(|error| one_line(&error))?;
         let api = found.api_version.unwrap_or_default();
         Ok(format!(
-            "version {}, API {api}",
-            found.version.unwrap_or_default()
+            "version {}, API {api}{}",
+            found.version.unwrap_or_default(),
+            refusal::of_age(&api)
         ))
     }
 
@@ -345,9 +347,11 @@ impl Engine {
     }
 
     async fn connect(&self) -> Result<Docker, String> {
-        let client =
-            transport::client(&self.host, self.tls.as_deref(), self.ssh_config.as_deref())?;
-        ping(&client).await?;
+        let client = transport::client(&self.host, self.tls.as_deref(), self.ssh_config.as_deref())
+            .map_err(|why| refusal::explained(&self.host, why))?;
+        ping(&client)
+            .await
+            .map_err(|why| refusal::explained(&self.host, why))?;
         Ok(client)
     }
 

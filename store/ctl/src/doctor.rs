@@ -6,6 +6,7 @@ mod addresses;
 mod certificates;
 mod clock;
 mod disk;
+mod engine;
 pub(crate) mod finding;
 pub(crate) mod members;
 pub(crate) mod page;
@@ -33,6 +34,9 @@ use crate::flags::Globals;
 const WARNED: u8 = 1;
 /// Something is wrong.
 const WRONG: u8 = 3;
+
+/// Where Docker listens unless told otherwise.
+const ENGINE: &str = "unix:///var/run/docker.sock";
 
 /// 1 MiB: what one answer is to hold, so that looking is no burden.
 const PAGE_BYTES: usize = 1 << 20;
@@ -76,6 +80,14 @@ struct Args {
         value_delimiter = ','
     )]
     listen_peer_urls: Vec<String>,
+    /// Container engine of this machine
+    #[arg(
+        long,
+        env = "DOCKER_HOST",
+        value_name = "URL",
+        default_value = ENGINE
+    )]
+    docker_host: String,
     /// Certificate the store shows to clients
     #[arg(long, env = "ETCD_CERT_FILE", value_name = "FILE")]
     cert_file: Option<PathBuf>,
@@ -182,13 +194,14 @@ async fn look(args: &Args) -> Vec<Finding> {
 async fn this_machine(args: &Args) -> Vec<Finding> {
     let mut found = Vec::new();
     let folder = args.data_dir.clone();
+    let (host, named) = (args.docker_host.clone(), args.docker_host != ENGINE);
     // One after the other: a disk under test makes processes wait.
     let measured = tokio::task::spawn_blocking(move || {
         let disk = match &folder {
             Some(folder) => disk::look(folder),
             None => Finding::skipped("disk", "not measured: name the store's --data-dir"),
         };
-        [disk, clock::look()]
+        [disk, clock::look(), engine::look(&host, named)]
     });
     found.extend(measured.await.into_iter().flatten());
     let listen = args.listen_client_urls.iter().chain(&args.listen_peer_urls);

@@ -27,7 +27,6 @@ mod http;
 pub mod identity;
 mod intake;
 pub mod logging;
-mod occupant;
 mod peers;
 pub mod program;
 mod roster;

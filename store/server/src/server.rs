@@ -27,7 +27,6 @@ use crate::handle::{Failure, Handle};
 use crate::http::access::Access;
 use crate::http::v2::Books;
 use crate::intake::Intake;
-use crate::occupant;
 use crate::peers::PeerDoor;
 use crate::store::{self, Store, StoreConfig};
 
@@ -119,10 +118,19 @@ impl StartError {
                     "let the user the program runs as write there, or choose another file with --{flag}"
                 ),
             }),
-            Self::Listen { flag, source, .. } => Some(match source.kind() {
+            Self::Listen {
+                flag,
+                address,
+                source,
+            } => Some(match source.kind() {
                 io::ErrorKind::PermissionDenied => format!(
                     "choose a port above 1023 with --{flag}, or give the program the right to bind low ports"
                 ),
+                // Without addresses of its kind, or without the kind.
+                _ if address.to_string().contains('[') => {
+                    "this machine may have no IPv6: use 127.0.0.1, an address of this machine, or 0.0.0.0 for all"
+                        .to_owned()
+                }
                 io::ErrorKind::AddrNotAvailable => {
                     "use 127.0.0.1, an address of this machine, or 0.0.0.0 for all of them"
                         .to_owned()
@@ -403,7 +411,7 @@ fn serve(bound: Bound, address: &Address) -> Result<Listener, StartError> {
 fn refused(flag: &'static str, address: &Address, source: io::Error) -> StartError {
     let address = address.clone();
     if source.kind() == io::ErrorKind::AddrInUse && address.file().is_none() {
-        let occupant = occupant::of_port(address.port);
+        let occupant = store_transport::occupant::of_port(address.port);
         return StartError::PortInUse {
             flag,
             address,

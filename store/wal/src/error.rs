@@ -202,7 +202,12 @@ impl WalError {
 /// The part of a hint that depends on the system's reason alone.
 pub(crate) fn io_hint(source: &io::Error) -> Option<String> {
     match source.kind() {
-        io::ErrorKind::PermissionDenied => Some("run as the user the folder belongs to".to_owned()),
+        io::ErrorKind::PermissionDenied => {
+            let user = rustix::process::geteuid().as_raw();
+            Some(format!(
+                "run as the user the folder belongs to, or give it to this one (chown -R {user})"
+            ))
+        }
         io::ErrorKind::NotADirectory => {
             Some("a file stands where a folder should; name another folder".to_owned())
         }
@@ -210,7 +215,9 @@ pub(crate) fn io_hint(source: &io::Error) -> Option<String> {
             Some("no folder can be made there; name another one, or make it by hand".to_owned())
         }
         io::ErrorKind::StorageFull => Some("free some disk space".to_owned()),
-        io::ErrorKind::ReadOnlyFilesystem => Some("remount the file system for writing".to_owned()),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            Some("mount it for writing, or a volume there".to_owned())
+        }
         _ => None,
     }
 }

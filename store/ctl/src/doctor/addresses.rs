@@ -4,12 +4,16 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener, ToSocketAddrs as _};
 
 use store_proto::etcdserverpb::Member;
+use store_transport::occupant;
 
 use super::finding::Finding;
 use crate::connect;
 use crate::flags::Globals;
 
 const WHAT: &str = "address";
+
+/// What processes of stores are called.
+const STORES: [&str; 2] = ["muster (", "etcd ("];
 
 /// What kind of place a URL names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,14 +119,33 @@ pub(super) fn listenable(url: &str) -> Finding {
     let bound = addresses.and_then(|all| TcpListener::bind(&*all.collect::<Vec<_>>()));
     match bound {
         Ok(_) => Finding::fine(WHAT, format!("{url} is free to listen on")),
-        Err(cause) if cause.kind() == ErrorKind::AddrInUse => Finding::fine(
+        Err(cause) if cause.kind() == ErrorKind::AddrInUse => taken(url, occupant::of_port(port)),
+        Err(cause) if host(url).contains(':') => Finding::wrong(
             WHAT,
-            format!("{url} is listened on already (by the store, if it runs)"),
+            format!("{url} cannot be listened on: {cause}"),
+            "this machine may have no IPv6: listen on 127.0.0.1, an address it has, or 0.0.0.0",
         ),
         Err(cause) => Finding::wrong(
             WHAT,
             format!("{url} cannot be listened on: {cause}"),
             "listen on an address that this machine has, and a port the user may use",
+        ),
+    }
+}
+
+/// Somebody listens there: a store, as it should be, or another program.
+fn taken(url: &str, by: Option<String>) -> Finding {
+    let detail = format!("{url} is listened on already");
+    match by {
+        // As another user's, whose processes are not to be seen.
+        None => Finding::fine(WHAT, format!("{detail} (by the store, if it runs)")),
+        Some(by) if STORES.iter().any(|name| by.starts_with(name)) => {
+            Finding::fine(WHAT, format!("{detail} by {by}"))
+        }
+        Some(by) => Finding::wrong(
+            WHAT,
+            format!("{detail} by {by}"),
+            "stop that program, or choose another port",
         ),
     }
 }
@@ -163,7 +186,16 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let found = listenable(&format!("http://127.0.0.1:{port}"));
-        assert!(found.detail.contains("already"), "{found}");
+        assert!(found.detail.contains("already by"), "{found}");
+        assert_eq!(found.state, State::Wrong, "not by a store");
+        for (by, state) in [
+            (None, State::Fine),
+            (Some("muster (process 7)"), State::Fine),
+            (Some("etcd (process 7)"), State::Fine),
+            (Some("etcd-proxy (process 7)"), State::Wrong),
+        ] {
+            assert_eq!(super::taken("u", by.map(str::to_owned)).state, state);
+        }
         // TEST-NET-1 of RFC 5737: no machine's own.
         let strange = listenable("http://192.0.2.1:2379");
         assert_eq!(strange.state, State::Wrong);

@@ -42,9 +42,38 @@ pub(super) fn look(folder: &Path) -> Finding {
         Ok(measured) => judge(folder, &measured),
         Err(cause) => Finding::wrong(
             WHAT,
-            format!("write in {}: {cause}", folder.display()),
-            "run it as the user the store runs as, with the store's --data-dir",
+            format!(
+                "write in {}: {cause}{}",
+                folder.display(),
+                owner(folder, &cause)
+            ),
+            advice(&cause),
         ),
+    }
+}
+
+/// Who may write there, where this user may not.
+fn owner(folder: &Path, cause: &io::Error) -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let user = rustix::process::geteuid().as_raw();
+    match std::fs::metadata(folder) {
+        Ok(found) if cause.kind() == io::ErrorKind::PermissionDenied => {
+            format!(
+                " (it belongs to user {}, and this is user {user})",
+                found.uid()
+            )
+        }
+        _ => String::new(),
+    }
+}
+
+fn advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "run this as the user the store runs as; if that is the one: chown -R the folder, or the volume, to it"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "mount it for writing, or a volume there",
+        _ => "name the store's --data-dir, which is there and is a folder",
     }
 }
 

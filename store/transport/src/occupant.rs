@@ -7,7 +7,8 @@ use std::path::Path;
 const LISTEN: &str = "0A";
 
 /// Name and process id of the program that listens on this TCP port, where this user may know it.
-pub(crate) fn of_port(port: u16) -> Option<String> {
+#[must_use]
+pub fn of_port(port: u16) -> Option<String> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
