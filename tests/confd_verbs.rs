@@ -84,7 +84,7 @@ fn diff_shows_what_would_change_without_secrets() {
         "{text}"
     );
     assert!(text.contains("+url db://shop:[redacted]@db"), "{text}");
-    assert!(!text.contains("hunter"), "{text}");
+    assert!(!text.contains("hunter-second"), "{text}");
     assert_eq!(setup.confdir.rendered("web"), Some(Setup::file("one")));
     setup.confdir.write("templates/web.tera", "{{ nope(");
     let (code, text) = setup.asked("diff");
@@ -110,7 +110,7 @@ fn render_tells_where_each_value_comes_from() {
     assert_eq!(row("/name"), ["/name", "one", "1", "/name", "web.tera:1"]);
     assert_eq!(row("/db/password")[1], "[redacted]");
     assert_eq!(row("/db/password")[4], "web.tera:2");
-    assert!(!text.contains("hunter"), "{text}");
+    assert!(!text.contains("hunter-second"), "{text}");
 }
 
 #[test]
@@ -243,6 +243,109 @@ fn a_guard_keeps_servers_until_a_person_accepts_their_loss() {
     assert_eq!(code, Some(0), "{text}");
     let file = setup.confdir.rendered("web").unwrap_or_default();
     assert_eq!(file.matches("server ").count(), 1, "{file}");
+}
+
+/// A set of two files that show the name; the service takes both, or none.
+fn set_up_a_set() -> Setup {
+    let setup = Setup::new();
+    for name in ["conf.d/web.yaml", "templates/web.tera"] {
+        std::fs::remove_file(setup.path(name)).expect("remove it");
+    }
+    setup
+        .confdir
+        .write("templates/one.tera", "{{ getv(key='/name') }}\n");
+    setup.confdir.write(
+        "templates/two.tmpl",
+        "{{getv \"/name\"}} {{getv \"/db/password\"}}\n",
+    );
+    let here = setup.confdir.path().display().to_string();
+    // The check sees the set as it will stand; the service refuses a word, and writes down when it was told.
+    setup.confdir.write(
+        "conf.d/both.yaml",
+        &format!(
+            "keys: [/name, /db]\nquiet_min: 0s\n\
+             files:\n- {{src: one.tera, dest: {here}/out/one}}\n\
+             - {{src: two.tmpl, dest: {here}/out/two, check_cmd: 'grep -q hunter {{{{src}}}}'}}\n\
+             check_cmd: cmp {{{{set}}}}{here}/out/one {here}/expected && grep -q . {{{{set}}}}{here}/out/two\n\
+             reload_cmd: echo told >>{here}/told; ! grep -q refused {here}/out/two\n"
+        ),
+    );
+    setup
+}
+
+#[test]
+fn a_set_of_files_is_checked_switched_and_taken_back_as_one() {
+    let setup = set_up_a_set();
+    let rendered = || ["one", "two"].map(|name| setup.confdir.rendered(name).unwrap_or_default());
+    let files = |name: &str| [format!("{name}\n"), format!("{name} hunter-{name}\n")];
+    let told =
+        || std::fs::read_to_string(setup.path("told")).map_or(0, |text| text.lines().count());
+    let pass = |name: &str, expected: &str| {
+        setup.keys(name);
+        setup.confdir.write("expected", &format!("{expected}\n"));
+        setup.asked("--onetime")
+    };
+    let (code, text) = pass("first", "first");
+    assert_eq!(
+        (code, rendered(), told()),
+        (Some(0), files("first"), 1),
+        "{text}"
+    );
+    // Nothing to do, and nothing is told.
+    let (code, text) = pass("first", "first");
+    assert_eq!((code, told()), (Some(0), 1), "{text}");
+    // What the check of the whole refuses stays away, all of it.
+    let (code, text) = pass("second", "other");
+    assert_eq!(
+        (code, rendered(), told()),
+        (Some(1), files("first"), 1),
+        "{text}"
+    );
+    let (code, text) = setup.asked("diff both");
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.contains("+second") && text.contains("out/two"),
+        "{text}"
+    );
+    assert!(!text.contains("hunter-second"), "{text}");
+    // What the service refuses is taken back, all of it, and it is told once more.
+    let (code, text) = pass("refused", "refused");
+    assert_eq!(
+        (code, rendered(), told()),
+        (Some(1), files("first"), 3),
+        "{text}"
+    );
+    assert!(
+        text.contains("the last good one is back in place"),
+        "{text}"
+    );
+    let (code, text) = pass("third", "third");
+    assert_eq!(
+        (code, rendered(), told()),
+        (Some(0), files("third"), 4),
+        "{text}"
+    );
+    let (code, text) = setup.asked("rollback both");
+    assert_eq!(
+        (code, rendered(), told()),
+        (Some(0), files("first"), 5),
+        "{text}"
+    );
+    // One that cannot be put in place keeps all of them away.
+    std::fs::remove_file(setup.path("out/two")).expect("remove it");
+    std::fs::create_dir(setup.path("out/two")).expect("make a folder in its place");
+    let (code, text) = pass("fourth", "fourth");
+    assert_eq!(
+        (code, setup.confdir.rendered("one")),
+        (Some(1), Some("first\n".to_owned())),
+        "{text}"
+    );
+    std::fs::remove_dir(setup.path("out/two")).expect("remove the folder");
+    // Nothing is left beside the files.
+    let (code, text) = pass("fifth", "fifth");
+    assert_eq!((code, rendered()), (Some(0), files("fifth")), "{text}");
+    let left = std::fs::read_dir(setup.path("out")).expect("list the output");
+    assert_eq!(left.count(), 2);
 }
 
 #[test]

@@ -4,7 +4,11 @@
 //!
 //! Needs root, as itself or through sudo. `make torture MINUTES=10` repeats each scenario for so long. Packets are lost by
 //! rules and delayed by a token bucket, not by the kernel's netem, which not every kernel has. Power cannot be cut here: what
-//! a killed process has written is there afterwards. The simulator cuts it.
+//! a killed process has written is there afterwards. The simulator cuts it. What a confd makes of such a store is in
+//! `faults/files.rs`.
+
+#[path = "faults/files.rs"]
+mod files;
 
 use std::net::SocketAddr;
 use std::path::Path;

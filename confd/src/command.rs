@@ -103,6 +103,11 @@ fn said(output: &str) -> String {
 
 /// Puts paths into a command: `{{src}}` (the staged file) and `{{dest}}`, also in confd's spelling `{{.src}}`.
 pub fn expand(command: &str, src: &Path, dest: &Path) -> String {
+    expand_for_set(command, src, dest, None)
+}
+
+/// As [`expand`], and `{{set}}` is the folder in which the files of a set stand as they will below the root.
+pub fn expand_for_set(command: &str, src: &Path, dest: &Path, set: Option<&Path>) -> String {
     let mut out = String::with_capacity(command.len());
     let mut rest = command;
     while let Some(open) = rest.find("{{") {
@@ -114,6 +119,7 @@ pub fn expand(command: &str, src: &Path, dest: &Path) -> String {
         let path = inner.and_then(|(name, behind)| match name.trim_start_matches('.') {
             "src" => Some((src, behind)),
             "dest" => Some((dest, behind)),
+            "set" => set.map(|set| (set, behind)),
             _ => None,
         });
         match path {

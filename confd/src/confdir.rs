@@ -26,6 +26,18 @@ pub struct Unit {
     pub template: Arc<dyn Template>,
     /// Hash of the resource file and all template files behind it.
     pub version: ContentHash,
+    /// The files of a set, in the order of the resource's; empty for a single file.
+    pub files: Vec<Unit>,
+}
+
+impl Unit {
+    /// Its files, each as a unit: those of a set, or itself.
+    pub fn parts(&self) -> &[Self] {
+        match self.files.is_empty() {
+            true => std::slice::from_ref(self),
+            false => &self.files,
+        }
+    }
 }
 
 impl std::fmt::Debug for Unit {
@@ -102,6 +114,24 @@ fn unit(
     unreadable: &BTreeMap<String, String>,
 ) -> Result<Unit, Fault> {
     let resource = resource::parse(name, text, defaults)?;
+    for warning in &resource.warnings {
+        tracing::warn!(resource = name, "{warning}");
+    }
+    compiled(
+        resource,
+        &format!("{defaults:?}\0{text}"),
+        sources,
+        unreadable,
+    )
+}
+
+/// A resource with its template, or those of its files; `said` is what it was read from.
+fn compiled(
+    resource: Resource,
+    said: &str,
+    sources: &Sources,
+    unreadable: &BTreeMap<String, String>,
+) -> Result<Unit, Fault> {
     if let Some(problem) = unreadable.get(&resource.src) {
         return Err(Fault {
             message: format!("template {}: {problem}", resource.src),
@@ -116,20 +146,25 @@ fn unit(
         sources,
         &options,
     )?;
-    let mut all = format!("{defaults:?}\0{text}");
+    let mut all = said.to_owned();
     for file in template.files() {
         all.push('\0');
         all.push_str(file);
         all.push('\0');
         all.push_str(sources.get(file).map_or("", String::as_str));
     }
-    for warning in &resource.warnings {
-        tracing::warn!(resource = name, "{warning}");
+    let parts = resource.files.iter().cloned();
+    let files: Vec<Unit> = parts
+        .map(|part| compiled(part, said, sources, unreadable))
+        .collect::<Result<_, _>>()?;
+    for part in &files {
+        all.push_str(&part.version.to_string());
     }
     Ok(Unit {
         resource: Arc::new(resource),
         template: template.into(),
         version: ContentHash::of(all.as_bytes()),
+        files,
     })
 }
 

@@ -26,6 +26,8 @@ pub enum Staging {
 /// A staged file.
 #[derive(Debug, Clone)]
 pub struct Staged {
+    /// The destination it was staged for.
+    pub dest: PathBuf,
     /// The staged file.
     pub path: PathBuf,
     /// The file it will replace: the destination behind its links.
@@ -84,7 +86,10 @@ impl FileError {
     }
 }
 
-fn io_error<'a>(verb: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FileError + 'a {
+pub(crate) fn io_error<'a>(
+    verb: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> FileError + 'a {
     move |source| FileError::Io {
         verb,
         path: path.to_owned(),
@@ -237,6 +242,7 @@ pub fn stage(disk: &dyn Disk, resource: &Resource, content: &[u8]) -> Result<Sta
         }
     }
     Ok(Staging::Staged(Staged {
+        dest: resource.dest.clone(),
         path,
         target: target.path,
         attributes,
@@ -260,32 +266,45 @@ fn staged_path(target: &Path) -> PathBuf {
 /// in place it may be anything.
 pub fn replace(disk: &dyn Disk, staged: &Staged) -> Result<Vec<String>, FileError> {
     let mut notes = staged.notes.clone();
-    match disk.rename(&staged.path, &staged.target) {
-        Ok(()) => {}
+    if !move_over(disk, &staged.path, &staged.target, staged.attributes)? {
+        notes.push(format!(
+            "{} is a mount point: written in place, a reader may see it half written; mount its directory instead",
+            staged.target.display()
+        ));
+    }
+    Ok(notes)
+}
+
+/// Moves a file over another, durable; false if it had to be written in place instead, with these attributes.
+///
+/// # Errors
+/// As [`replace`].
+pub(crate) fn move_over(
+    disk: &dyn Disk,
+    from: &Path,
+    to: &Path,
+    attributes: Attributes,
+) -> Result<bool, FileError> {
+    let moved = match disk.rename(from, to) {
+        Ok(()) => true,
         Err(error)
             if matches!(
                 error.kind(),
                 io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices
             ) =>
         {
-            let content = disk
-                .read(&staged.path)
-                .map_err(io_error("read", &staged.path))?;
-            disk.overwrite(&staged.target, &content, staged.attributes)
-                .map_err(io_error("write", &staged.target))?;
-            disk.remove(&staged.path)
-                .map_err(io_error("remove", &staged.path))?;
-            notes.push(format!(
-                "{} is a mount point: written in place, a reader may see it half written; mount its directory instead",
-                staged.target.display()
-            ));
+            let content = disk.read(from).map_err(io_error("read", from))?;
+            disk.overwrite(to, &content, attributes)
+                .map_err(io_error("write", to))?;
+            disk.remove(from).map_err(io_error("remove", from))?;
+            false
         }
-        Err(error) => return Err(io_error("replace", &staged.target)(error)),
-    }
-    let directory = staged.target.parent().unwrap_or(Path::new("/"));
+        Err(error) => return Err(io_error("replace", to)(error)),
+    };
+    let directory = to.parent().unwrap_or(Path::new("/"));
     disk.sync_dir(directory)
         .map_err(io_error("sync directory", directory))?;
-    Ok(notes)
+    Ok(moved)
 }
 
 /// Removes a staged file that will not be used.

@@ -5,6 +5,7 @@
 //! its own fault and nobody else's.
 
 mod fields;
+mod files;
 mod guards;
 mod reloads;
 mod schema;
@@ -34,8 +35,10 @@ pub struct Resource {
     pub src: String,
     /// Language of the template; `None` lets its extension say.
     pub engine: Option<EngineName>,
-    /// File to write. Absolute.
+    /// File to write. Absolute. Of a set the first one, which also names it in the book.
     pub dest: PathBuf,
+    /// The files of a set, each with what it has for itself; empty for a single file.
+    pub files: Vec<Resource>,
     /// Where its keys come from, the later over the earlier; empty for where those of all come from.
     pub layers: Vec<Layer>,
     /// Paths (behind the prefix) that the template may read.
@@ -93,6 +96,25 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// Its files, each as a resource: those of a set, or itself.
+    pub fn parts(&self) -> &[Self] {
+        match self.files.is_empty() {
+            true => std::slice::from_ref(self),
+            false => &self.files,
+        }
+    }
+
+    /// Whether it is several files that are switched together.
+    pub fn is_set(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    /// Whether something must accept what is staged.
+    pub fn is_checked(&self) -> bool {
+        let whole = std::iter::once(self);
+        whole.chain(&self.files).any(|one| one.check_cmd.is_some())
+    }
+
     /// The space of keys that its backends fill, see [`Scope::within`].
     pub fn space(&self) -> String {
         if self.layers.is_empty() {
@@ -239,6 +261,7 @@ const KEYS: &[&str] = &[
     "src",
     "engine",
     "dest",
+    "files",
     "backends",
     "keys",
     "prefix",
@@ -373,17 +396,19 @@ pub fn duplicates(resources: &[Resource]) -> BTreeMap<String, ResourceError> {
     let mut first: BTreeMap<&Path, &str> = BTreeMap::new();
     let mut losers = BTreeMap::new();
     for resource in resources {
-        if let Some(owner) = first.get(resource.dest.as_path()) {
+        let dests = || resource.parts().iter().map(|part| part.dest.as_path());
+        let taken = dests().find_map(|dest| Some((dest, *first.get(dest)?)));
+        if let Some((dest, owner)) = taken {
             let error = ResourceError::new(
                 &resource.name,
                 format!(
                     "dest {} belongs to resource {owner:?} already",
-                    resource.dest.display()
+                    dest.display()
                 ),
             );
             losers.insert(resource.name.clone(), error);
         } else {
-            first.insert(&resource.dest, &resource.name);
+            first.extend(dests().map(|dest| (dest, resource.name.as_str())));
         }
     }
     losers

@@ -11,6 +11,7 @@ mod notice;
 pub(crate) mod preview;
 pub(crate) mod requests;
 pub(crate) mod services;
+pub(crate) mod staging;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -128,6 +128,18 @@ fn units(config: &Config) -> Result<Units, Fault> {
     }
 }
 
+/// Each file by itself: those of a set stand as `set/file`.
+fn single(units: Units) -> Units {
+    let each = units.into_iter().flat_map(|(name, unit)| match unit {
+        Ok(unit) if !unit.files.is_empty() => {
+            let named = |part: Unit| (part.resource.name.clone(), Ok(part));
+            unit.files.into_iter().map(named).collect()
+        }
+        unit => vec![(name, unit)],
+    });
+    each.collect()
+}
+
 /// All keys of some resources at one revision.
 async fn snapshot(config: &Config, units: &Units) -> Result<Snapshot, Fault> {
     let good = units.values().flatten();

@@ -57,6 +57,8 @@ pub struct Cluster {
     members: Vec<Member>,
     /// How members speak with each other: `http` or `https`.
     peer_scheme: &'static str,
+    /// Flags of every start.
+    options: Vec<String>,
     /// Last: taken away when the processes are gone.
     net: Option<Net>,
 }
@@ -95,6 +97,7 @@ impl Cluster {
             folder: tempfile::tempdir().expect("temporary folder"),
             members: (0..members).map(Member::new).collect(),
             peer_scheme: "http",
+            options: Vec::new(),
             net: None,
         }
     }
@@ -133,6 +136,13 @@ impl Cluster {
     #[must_use]
     pub fn over_tls(mut self) -> Self {
         self.peer_scheme = "https";
+        self
+    }
+
+    /// Adds a flag to every start.
+    #[must_use]
+    pub fn with_option(mut self, option: &str) -> Self {
+        self.options.push(option.to_owned());
         self
     }
 
@@ -194,6 +204,7 @@ impl Cluster {
             .args(["--listen-peer-urls", &peer_url])
             .args(["--initial-advertise-peer-urls", &peer_url])
             .args(["--initial-cluster", &self.initial_cluster()])
+            .args(&self.options)
             .current_dir(self.folder.path());
         command
     }

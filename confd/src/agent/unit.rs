@@ -385,7 +385,7 @@ impl Unit {
         match book.plan(&self.resource.dest, hash, same, self.reloads()) {
             Plan::Nothing => self.settle(now, hash, book),
             Plan::Reload => self.reload(now, hash, book),
-            Plan::Replace if self.resource.check_cmd.is_some() && !self.sync_only => {
+            Plan::Replace if self.resource.is_checked() && !self.sync_only => {
                 self.at = At::Check(hash);
                 Next::Do(Box::new(|name, pass| Effect::Check { name, pass }))
             }

@@ -25,6 +25,9 @@ pub(super) struct Fields<'a> {
 
 impl Fields<'_> {
     pub(super) fn resource(mut self, defaults: &Defaults) -> Result<Resource, ResourceError> {
+        if let Some(files) = self.map.remove("files") {
+            return self.set(files, defaults);
+        }
         let src = self.required("src")?;
         let dest = PathBuf::from(self.required("dest")?);
         if !dest.is_absolute() || dest.file_name().is_none() {
@@ -50,6 +53,7 @@ impl Fields<'_> {
             src,
             engine: self.engine()?,
             dest,
+            files: Vec::new(),
             layers: self.layers()?,
             keys: self.keys()?,
             prefix,

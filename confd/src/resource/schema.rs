@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::KEYS;
+use super::files::OF_ONE;
 use crate::format::Format;
 use crate::reload::{Driver, SIGNALS};
 
@@ -36,6 +37,15 @@ fn key(name: &str) -> Value {
     match name {
         "src" => text("Template, below templates/", "web.conf.tera"),
         "dest" => path("File to write, absolute", "/etc/nginx/conf.d/web.conf"),
+        "files" => json!({
+            "type": "array", "minItems": 1,
+            "description": "Several files that are checked and switched together, in place of src and dest",
+            "items": {
+                "type": "object", "additionalProperties": false, "required": ["src", "dest"],
+                "properties": OF_ONE.iter().map(|name| ((*name).to_owned(), key(name))).collect::<Map<_, _>>(),
+            },
+            "examples": [[{"src": "a.tera", "dest": "/etc/a"}, {"src": "b.tera", "dest": "/etc/b"}]],
+        }),
         "engine" => one_of(
             "Language of the template; without it .tmpl is a Go template and anything else Tera",
             &["tera", "gotmpl"],
@@ -263,7 +273,7 @@ pub fn schema() -> Value {
         "else": {"$ref": "#/$defs/resource"},
         "$defs": {"resource": {
             "type": "object",
-            "required": ["src", "dest"],
+            "oneOf": [{"required": ["src", "dest"]}, {"required": ["files"]}],
             "properties": keys,
             "additionalProperties": false,
         }},
@@ -281,6 +291,10 @@ mod tests {
         let mut resource = json!({"src": "a.tera", "dest": "/etc/a", "keys": ["/a"]});
         for (key, value) in keys {
             resource[*key] = (*value).clone();
+            if *key == "files" {
+                resource["src"].take();
+                resource["dest"].take();
+            }
         }
         parse("a.yaml", &resource.to_string(), &Defaults::default())
     }

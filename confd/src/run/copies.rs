@@ -1,10 +1,11 @@
 //! Copies of good content, taken before it goes and put back when it is wanted again.
 
-use std::path::Path;
+use std::io;
 
+use super::staging;
 use crate::agent::Fault;
+use crate::bundle::bundle;
 use crate::disk::Disk;
-use crate::files::{self, Staging};
 use crate::generations::Generations;
 use crate::plan::ContentHash;
 use crate::reload::Driver;
@@ -35,16 +36,42 @@ pub(super) fn guarded(disk: &dyn Disk, resource: &Resource, text: &str) -> Resul
 }
 
 /// Keeps what stands there. Without a copy there is nothing to go back to, which is no reason to stop.
-pub(super) fn keep(disk: &dyn Disk, generations: &Generations, path: &Path) -> Option<ContentHash> {
-    let content = disk.read(path).ok()?;
+pub(super) fn keep(
+    disk: &dyn Disk,
+    generations: &Generations,
+    resource: &Resource,
+) -> Option<ContentHash> {
+    let content = in_place(disk, resource)?;
     let hash = ContentHash::of(&content);
     match generations.keep(hash, &content) {
         Ok(()) => Some(hash),
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "no copy kept to go back to");
+            let path = resource.dest.display();
+            tracing::warn!(%path, %error, "no copy kept to go back to");
             None
         }
     }
+}
+
+/// What stands there, of a set as one text; `None` where nothing does, or something that cannot be kept.
+fn in_place(disk: &dyn Disk, resource: &Resource) -> Option<Vec<u8>> {
+    if !resource.is_set() {
+        return disk.read(&resource.dest).ok();
+    }
+    let mut texts = Vec::new();
+    for part in &resource.files {
+        texts.push(match disk.read(&part.dest) {
+            Ok(content) => Some(String::from_utf8(content).ok()?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(_) => return None,
+        });
+    }
+    if texts.iter().all(Option::is_none) {
+        return None;
+    }
+    let dests = resource.files.iter().map(|part| part.dest.as_path());
+    let texts = texts.iter().map(Option::as_deref);
+    Some(bundle(dests.zip(texts)).into_bytes())
 }
 
 /// Puts a copy in place; true if it stood there already.
@@ -59,11 +86,5 @@ pub(crate) fn restore(
         message: format!("the copy of the last good content cannot be read: {error}"),
         hint: None,
     })?;
-    match files::stage(disk, resource, &content)? {
-        Staging::Same => Ok(true),
-        Staging::Staged(staged) => {
-            before();
-            Ok(files::replace(disk, &staged).map(|_| false)?)
-        }
-    }
+    staging::restore(disk, resource, &content, before)
 }

@@ -80,6 +80,7 @@ impl Instances {
                     resource: each::resource(&base.resource, part, one).into(),
                     template: base.template.clone(),
                     version: ContentHash::of(version.as_bytes()),
+                    files: Vec::new(),
                 };
                 units.insert(part.clone(), Ok(unit));
             }

@@ -8,21 +8,22 @@ use std::time::{Duration, Instant};
 use store_client::mirror::Snapshot;
 use tokio::sync::mpsc;
 
-use super::copies::{goes_back, guarded, keep, restore};
+use super::copies::{goes_back, keep, restore};
 use super::preview::show_difference;
 use super::services::{self, Outcome};
+use super::staging::{self, render_all};
 use crate::agent::{Done, Effect, Fault, Output, Replaced};
 use crate::confdir::{Unit, Units};
 use crate::disk::Disk;
 use crate::engine::Globals;
 use crate::faults::chain;
-use crate::files::{self, Staged, Staging};
+use crate::files::{self, Staged};
 use crate::generations::Generations;
 use crate::plan::Book;
 use crate::reload::Driver;
-use crate::render::render;
 use crate::resource::Resource;
 use crate::state::StateFile;
+use crate::switch::{self, Found};
 
 /// Answers on their way. 16: twice the passes that can be under way, each with one step.
 const ANSWERS_MAX: usize = 16;
@@ -38,7 +39,7 @@ pub(super) struct Answer {
     pub(super) done: Done,
     /// What a failed command said.
     output: String,
-    staged: Option<Staged>,
+    staged: Vec<Staged>,
     /// Time the step took.
     took: Duration,
 }
@@ -48,7 +49,7 @@ struct Job {
     unit: Unit,
     /// The keys, where differences are shown.
     snapshot: Option<Snapshot>,
-    staged: Option<Staged>,
+    staged: Vec<Staged>,
 }
 
 pub(super) struct Jobs {
@@ -112,8 +113,32 @@ impl Jobs {
         self.units.retain(|name, _| units.contains_key(name));
         for (name, unit) in units {
             if let Ok(unit) = unit {
-                self.units.insert(name.clone(), unit.clone());
+                let before = self.units.insert(name.clone(), unit.clone());
+                if before.is_none() && unit.resource.is_set() && !self.shows {
+                    self.heal(&unit.resource);
+                }
             }
+        }
+    }
+
+    /// Makes up for a life that ended while it put the files of a set in place: a few small files, once.
+    fn heal(&self, resource: &Resource) {
+        let resource_name = &resource.name;
+        match switch::heal(&*self.disk, resource) {
+            Ok(Found::Nothing) => {}
+            Ok(Found::New) => tracing::warn!(
+                resource = resource_name,
+                "an earlier life ended between two files of the set: all new ones are in place now"
+            ),
+            Ok(Found::Old) => tracing::warn!(
+                resource = resource_name,
+                "an earlier life ended between two files of the set: all old ones are in place again"
+            ),
+            Err(error) => tracing::error!(
+                resource = resource_name,
+                error = %chain(&error),
+                "the files of the set may be of different times"
+            ),
         }
     }
 
@@ -155,10 +180,10 @@ impl Jobs {
                 self.quick.remove(&answer.name);
             }
         }
-        if let Some(staged) = answer.staged.take()
+        if !answer.staged.is_empty()
             && let Some(job) = self.jobs.get_mut(&answer.name)
         {
-            job.staged = Some(staged);
+            job.staged = std::mem::take(&mut answer.staged);
         }
         Some(answer)
     }
@@ -176,7 +201,7 @@ impl Jobs {
                 let job = Job {
                     unit: unit.clone(),
                     snapshot: self.shows.then(|| snapshot.clone()),
-                    staged: None,
+                    staged: Vec::new(),
                 };
                 self.jobs.insert(name.clone(), job);
                 if unit.resource.gone {
@@ -187,12 +212,12 @@ impl Jobs {
                         notes: Vec::new(),
                         waits_for: None,
                     };
-                    return self.here(name, pass, || (Done::Rendered(output), None));
+                    return self.here(name, pass, || (Done::Rendered(output), Vec::new()));
                 }
                 let globals = self.globals.clone();
                 let render = move || {
-                    let output = render(&unit.resource, &*unit.template, snapshot, &globals);
-                    (Done::Rendered(output), None)
+                    let output = render_all(&unit, &snapshot, &globals);
+                    (Done::Rendered(output), Vec::new())
                 };
                 if self.quick.contains(&name) {
                     self.here(name, pass, render);
@@ -209,30 +234,24 @@ impl Jobs {
                 if resource.is_removed() {
                     return self.blocking(name, pass, move || {
                         let gone = files::is_gone(&*disk, &resource.dest);
-                        (Done::Staged(gone.map_err(Fault::from)), None)
+                        (Done::Staged(gone.map_err(Fault::from)), Vec::new())
                     });
                 }
                 self.blocking(name, pass, move || {
-                    if let Err(fault) = guarded(&*disk, &resource, &text)
-                        && !accepts
-                    {
-                        return (Done::Staged(Err(fault)), None);
-                    }
-                    match files::stage(&*disk, &resource, text.as_bytes()) {
-                        Ok(Staging::Same) => (Done::Staged(Ok(true)), None),
-                        Ok(Staging::Staged(staged)) => (Done::Staged(Ok(false)), Some(staged)),
-                        Err(error) => (Done::Staged(Err(error.into())), None),
+                    match staging::stage(&*disk, &resource, &text, !accepts) {
+                        Ok(staged) => (Done::Staged(Ok(staged.is_empty())), staged),
+                        Err(fault) => (Done::Staged(Err(fault)), Vec::new()),
                     }
                 });
             }
             Effect::Check { name, pass } => {
                 let job = self.jobs.get(&name);
-                let found =
-                    job.and_then(|job| Some((job.unit.resource.clone(), job.staged.clone()?)));
+                let job = job.filter(|job| !job.staged.is_empty());
+                let found = job.map(|job| (job.unit.resource.clone(), job.staged.clone()));
                 let Some((resource, staged)) = found else {
                     return self.impossible(name, pass, "check");
                 };
-                let check = async move { services::check(&resource, &staged.path).await };
+                let check = async move { services::check(&resource, &staged).await };
                 self.beside(name, pass, Done::Checked, check);
             }
             Effect::Replace { name, pass, book }
@@ -250,27 +269,27 @@ impl Jobs {
                     let removed = files::remove(&*disk, &resource.dest)
                         .map(|()| Replaced::default())
                         .map_err(Fault::from);
-                    (Done::Replaced(removed), None)
+                    (Done::Replaced(removed), Vec::new())
                 });
             }
             Effect::Replace { name, pass, book } => {
-                let staged = self.jobs.get(&name).and_then(|job| job.staged.clone());
-                let Some(staged) = staged else {
+                let job = self.jobs.get(&name).filter(|job| !job.staged.is_empty());
+                let found = job.map(|job| (job.unit.resource.clone(), job.staged.clone()));
+                let Some((resource, staged)) = found else {
                     return self.impossible(name, pass, "replace");
                 };
                 let (disk, state, unsaved) =
                     (self.disk.clone(), self.state.clone(), self.unsaved.clone());
-                let generations = self.resource(&name).filter(|resource| goes_back(resource));
-                let generations = generations.map(|_| self.generations.clone());
+                let generations = goes_back(&resource).then(|| self.generations.clone());
                 self.blocking(name, pass, move || {
                     if let Some(book) = book {
                         save(&state, &book, &unsaved);
                     }
-                    let found = generations.and_then(|kept| keep(&*disk, &kept, &staged.target));
-                    let replaced = files::replace(&*disk, &staged)
+                    let found = generations.and_then(|kept| keep(&*disk, &kept, &resource));
+                    let replaced = staging::replace(&*disk, &resource, &staged)
                         .map(|notes| Replaced { notes, found })
                         .map_err(Fault::from);
-                    (Done::Replaced(replaced), None)
+                    (Done::Replaced(replaced), Vec::new())
                 });
             }
             Effect::Restore {
@@ -291,7 +310,7 @@ impl Jobs {
                         }
                     };
                     let restored = restore(&*disk, &generations, &resource, content, before);
-                    (Done::Restored(restored), None)
+                    (Done::Restored(restored), Vec::new())
                 });
             }
             Effect::Keep { name, kept, .. } => {
@@ -300,7 +319,7 @@ impl Jobs {
                     return;
                 };
                 // Reads and writes one small file; nothing waits for it.
-                keep(&*self.disk, &self.generations, &resource.dest);
+                keep(&*self.disk, &self.generations, &resource);
                 self.generations.retain(&kept);
             }
             Effect::Verify { name, pass } => {
@@ -319,7 +338,8 @@ impl Jobs {
                     return self.impossible(name, pass, "reload");
                 };
                 let compares = resource.reload.as_ref().is_some_and(Driver::compares);
-                let running = running.filter(|_| compares);
+                // A set's copy is of all its files.
+                let running = running.filter(|_| compares && !resource.is_set());
                 // A small file; who has no copy of it is told by a whole reload.
                 let running = running.and_then(|hash| self.generations.content(hash).ok());
                 let reload = async move { services::reload(&resource, running).await };
@@ -334,16 +354,20 @@ impl Jobs {
                 let disk = self.disk.clone();
                 self.blocking(name, pass, move || {
                     let shown = show_difference(&*disk, &unit, keys.as_ref(), &text);
-                    (Done::Compared(shown), None)
+                    (Done::Compared(shown), Vec::new())
                 });
             }
             Effect::Discard { name } => {
-                match self.jobs.get_mut(&name).and_then(|job| job.staged.take()) {
-                    Some(staged) if self.keep_staged => {
+                let job = self.jobs.get_mut(&name);
+                for staged in job
+                    .map(|job| std::mem::take(&mut job.staged))
+                    .unwrap_or_default()
+                {
+                    if self.keep_staged {
                         tracing::info!(resource = name, path = %staged.path.display(), "staged file kept");
+                    } else {
+                        files::discard(&*self.disk, &staged);
                     }
-                    Some(staged) => files::discard(&*self.disk, &staged),
-                    None => {}
                 }
             }
             // A small file that nobody syncs: as fast as handing it to a thread, and in order.
@@ -418,7 +442,7 @@ impl Jobs {
         &mut self,
         name: String,
         pass: u64,
-        work: impl FnOnce() -> (Done, Option<Staged>) + Send + 'static,
+        work: impl FnOnce() -> (Done, Vec<Staged>) + Send + 'static,
     ) {
         self.busy += 1;
         let tell = self.tell.clone();
@@ -428,7 +452,7 @@ impl Jobs {
         });
     }
 
-    fn here(&mut self, name: String, pass: u64, work: impl FnOnce() -> (Done, Option<Staged>)) {
+    fn here(&mut self, name: String, pass: u64, work: impl FnOnce() -> (Done, Vec<Staged>)) {
         self.busy += 1;
         self.ready.push_back(answer(name, pass, work));
     }
@@ -452,7 +476,7 @@ impl Jobs {
                     pass,
                     done: done(result),
                     output,
-                    staged: None,
+                    staged: Vec::new(),
                     took: Duration::ZERO,
                 })
                 .await;
@@ -481,11 +505,11 @@ impl Jobs {
                 waits_for: None,
             }),
         };
-        self.blocking(name, pass, || (done, None));
+        self.blocking(name, pass, || (done, Vec::new()));
     }
 }
 
-fn answer(name: String, pass: u64, work: impl FnOnce() -> (Done, Option<Staged>)) -> Answer {
+fn answer(name: String, pass: u64, work: impl FnOnce() -> (Done, Vec<Staged>)) -> Answer {
     let started = Instant::now();
     let (done, staged) = work();
     Answer {

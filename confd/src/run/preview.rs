@@ -5,6 +5,7 @@ use std::path::Path;
 use store_client::mirror::Snapshot;
 
 use crate::agent::Fault;
+use crate::bundle::split;
 use crate::confdir::Unit;
 use crate::disk::Disk;
 use crate::files;
@@ -17,13 +18,18 @@ pub(super) fn show_difference(
     snapshot: Option<&Snapshot>,
     text: &str,
 ) -> Result<bool, Fault> {
-    let difference = files::difference(disk, &unit.resource, text)?;
-    if let Some(difference) = &difference {
-        let secrets = snapshot.map(|snapshot| secrets(unit, snapshot));
-        let shown = secrets.unwrap_or_default().hide_in_difference(difference);
-        print_whole(&unit.resource.dest, &coloured(&shown, has_colours()));
+    let parts = split(&unit.resource, text).unwrap_or_default();
+    let mut changes = false;
+    for (part, text) in parts {
+        let difference = files::difference(disk, part, &text.unwrap_or_default())?;
+        if let Some(difference) = &difference {
+            let secrets = snapshot.map(|snapshot| secrets(unit, snapshot));
+            let shown = secrets.unwrap_or_default().hide_in_difference(difference);
+            print_whole(&part.dest, &coloured(&shown, has_colours()));
+            changes = true;
+        }
     }
-    Ok(difference.is_some())
+    Ok(changes)
 }
 
 /// The secrets among the keys a resource may see.

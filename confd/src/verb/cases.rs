@@ -51,7 +51,7 @@ pub(super) fn run(config: &Config) -> Result<u8, Fault> {
         only: None,
         ..config.clone()
     };
-    let units = super::units(&all)?;
+    let units = super::single(super::units(&all)?);
     let (mut passed, mut failed) = (0, 0);
     let mut out = String::new();
     for (file, text) in files(config)? {

@@ -9,7 +9,7 @@ use crate::{files, run};
 
 /// Shows all differences.
 pub(super) async fn run(config: &Config) -> Result<u8, Fault> {
-    let units = super::units(config)?;
+    let units = super::single(super::units(config)?);
     let snapshot = super::snapshot(config, &units).await?;
     let units = super::expanded(units, &snapshot);
     let (globals, colours) = (run::globals(), has_colours());

@@ -10,7 +10,7 @@ use crate::explain::remarks;
 
 /// Says what it finds, a line each.
 pub(super) fn run(config: &Config) -> Result<u8, Fault> {
-    let units = super::units(config)?;
+    let units = super::single(super::units(config)?);
     let (mut faults, mut doubts) = (0, 0);
     let mut out = String::new();
     let mut line = |name: &str, fault: bool, text: &str| {

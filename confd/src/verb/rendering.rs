@@ -16,7 +16,7 @@ use crate::{drivers, explain, run};
 
 /// Prints each resource that is asked for.
 pub(super) async fn run(config: &Config, explained: bool) -> Result<u8, Fault> {
-    let units = super::units(config)?;
+    let units = super::single(super::units(config)?);
     let snapshot = super::snapshot(config, &units).await?;
     let units = super::expanded(units, &snapshot);
     let globals = run::globals();

@@ -83,6 +83,7 @@ fn compile(edition: usize) -> BTreeMap<&'static str, Unit> {
                 .unwrap_or_else(|error| unreachable!("{name}: {error}"))
                 .into(),
             version: ContentHash::of(source.as_bytes()),
+            files: Vec::new(),
         };
         (*name, unit)
     });
