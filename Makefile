@@ -81,3 +81,8 @@ failover: deps ## how long nobody can write when a leader goes away, beside etcd
 bench: deps ## side by side with etcd, about ten minutes; writes docs/benchmarks.md
 	cargo build --release -p muster -p bench
 	target/release/bench --muster target/release/muster --json docs/benchmarks.json --document docs/benchmarks.md
+
+.PHONY: instructions
+instructions: deps ## instructions of the hot paths beside those kept in docs/instructions.json, about five minutes with the build
+	cargo build --release -p instructions
+	target/release/instructions
