@@ -9,10 +9,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use end_to_end::agents::Agent;
+use end_to_end::authority::{Authority, Holder};
 use end_to_end::confdir::Confdir;
 use end_to_end::etcdctl::Etcdctl;
 use end_to_end::haproxy::Haproxy;
 use end_to_end::nginx::Nginx;
+use end_to_end::process::{Process, Signal};
 use end_to_end::store::{Maker, Store};
 use end_to_end::{http, port, wait};
 
@@ -148,6 +150,59 @@ fn nginx_is_reloaded_under_load_without_a_failed_request() {
         }
     });
     agent.stop();
+}
+
+/// nginx over TLS, and a resource that has only a signal to reload it, and what the service says of itself to prove it.
+#[test]
+fn nginx_says_over_tls_which_configuration_it_runs_on() {
+    let scene = Scene::new();
+    let prefix = tempfile::tempdir().expect("a folder");
+    let here = prefix.path().display();
+    let mut authority = Authority::new(prefix.path(), "ca");
+    let pair = authority.issue("nginx", Holder::default());
+    let (port, plain) = (port::free(), port::free());
+    let head = format!(
+        "worker_processes 1;\npid nginx.pid;\nevents {{}}\nhttp {{\n  access_log off;\n  server {{\n    \
+         listen 127.0.0.1:{port} ssl;\n    listen 127.0.0.1:{plain};\n    ssl_certificate {};\n    ssl_certificate_key {};\n",
+        pair.certificate.display(),
+        pair.key.display(),
+    );
+    let template = "    location /hash { return 200 {{ config_hash() }}; }\n    \
+        location / { return 200 {{ getv(key='/name') | nginx_quote }}; }\n  }\n}\n";
+    scene
+        .confdir
+        .write("templates/nginx.tera", &format!("{head}{template}"));
+    let resource = format!(
+        "src: nginx.tera\ndest: {here}/nginx.conf\nkeys: [/name]\nquiet_min: 0s\nreload_cmd_timeout: 8s\n\
+         reload_cmd: \"test -e {here}/asleep || {}\"\nverify_url: https://127.0.0.1:{port}/up\n\
+         verify_hash: https://127.0.0.1:{port}/hash\n",
+        Nginx::reload_command(prefix.path()),
+    );
+    scene.confdir.write("conf.d/nginx.yaml", &resource);
+    let _nginx = Nginx::start(prefix.path(), &format!("{head}  }}\n}}\n"), plain);
+    scene.put("/name", "one");
+    let mut command = scene.agent().command();
+    command.env("SSL_CERT_FILE", prefix.path().join("ca.pem"));
+    let mut agent = Process::spawn("confd", &mut command);
+    let address = SocketAddr::from(([127, 0, 0, 1], plain));
+    serves(address, "one");
+    agent.wait_line("verified", wait::LONG);
+    // The command says that all is well, and nginx was never told.
+    let conf = || std::fs::read_to_string(prefix.path().join("nginx.conf")).expect("a file");
+    let good = conf();
+    std::fs::write(prefix.path().join("asleep"), "").expect("a file");
+    scene.put("/name", "two");
+    let line = agent.wait_line("does not stand in the file", wait::LONG);
+    assert!(line.contains("/hash"), "{line}");
+    wait::until("the old file to be back", wait::LONG, || match conf() {
+        text if text == good => Ok(()),
+        text => Err(text),
+    });
+    std::fs::remove_file(prefix.path().join("asleep")).expect("remove it");
+    scene.put("/name", "three");
+    serves(address, "three");
+    agent.signal(Signal::TERM);
+    assert!(agent.wait_exit(wait::LONG).success());
 }
 
 #[test]

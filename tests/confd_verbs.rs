@@ -179,6 +179,63 @@ fn fixtures_hold_or_show_the_difference() {
 }
 
 #[test]
+fn files_for_each_name_and_those_of_a_set_have_fixtures_too() {
+    let setup = set_up_a_set();
+    setup
+        .confdir
+        .write("templates/site.tera", "port {{ getv(key='/port') }}\n");
+    setup.confdir.write(
+        "conf.d/sites.yaml",
+        "src: site.tera\ndest: /nowhere/{{name}}.conf\nfor_each: /sites\nprefix: /sites/{{name}}\nkeys: [/port]\n",
+    );
+    std::fs::create_dir(setup.path("tests")).expect("make a folder");
+    let fixtures = "- resource: sites/a\n  keys: {/sites/a/port: '80', /sites/b/port: '81'}\n  expect: \"port 80\\n\"\n\
+        - resource: both/two\n  keys: {/name: x, /db/password: y}\n  expect: \"x y\\n\"\n";
+    setup.confdir.write("tests/all.yaml", fixtures);
+    assert_eq!(
+        setup.asked("test"),
+        (Some(0), "2 passed, 0 failed\n".to_owned())
+    );
+    assert_eq!(
+        setup.asked("test sites"),
+        (Some(0), "1 passed, 0 failed\n".to_owned())
+    );
+    setup.confdir.write(
+        "tests/all.yaml",
+        "- resource: sites\n  keys: {/sites/a/port: '80'}\n  expect: x\n",
+    );
+    let (code, text) = setup.asked("test");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("say which, like sites/a"), "{text}");
+    let (code, text) = setup.asked("lint sites");
+    assert_eq!(code, Some(0), "{text}");
+    setup
+        .confdir
+        .write("templates/site.tera", "{{ getv(key='/other') }}\n");
+    let (code, text) = setup.asked("lint sites");
+    assert_eq!(code, Some(1), "{text}");
+    // The agent's own file may be YAML, with the same words of advice.
+    setup.confdir.write("confd.yaml", "listn: 127.0.0.1:0\n");
+    let (code, text) = setup.asked("lint sites");
+    assert!(
+        code != Some(0) && text.contains("did you mean \"listen\"?"),
+        "{text}"
+    );
+    setup
+        .confdir
+        .write("confd.yaml", "# nothing but the level\nlog-level: debug\n");
+    let (_, text) = setup.asked("schema confd");
+    let schema: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert!(schema["properties"]["log-level"].is_object());
+    setup.confdir.write("confd.toml", "");
+    let (code, text) = setup.asked("lint sites");
+    assert!(
+        code != Some(0) && text.contains("stands beside confd.toml"),
+        "{text}"
+    );
+}
+
+#[test]
 fn dev_shows_each_edit_and_changes_nothing() {
     let setup = Setup::new();
     setup.applied("one");

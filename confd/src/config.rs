@@ -4,6 +4,7 @@
 mod access;
 mod exec;
 mod file;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use store_client::endpoint::{Endpoint, EndpointError};
 pub use self::access::Access;
 pub use self::exec::Exec;
 use self::file::File;
+pub(crate) use self::schema::schema;
 use crate::backends::{Consul, Files, Redis, Vault, ZooKeeper};
 use crate::defaults::{Defaults, PrefixRule};
 use crate::duration;
@@ -61,7 +63,7 @@ pub struct Args {
     /// Directory with conf.d/ and templates/ [default: /etc/confd]
     #[arg(long, value_name = "DIR", env = "CONFD_CONFDIR")]
     pub confdir: Option<PathBuf>,
-    /// Configuration file [default: confd.toml in that directory, if it exists]
+    /// Configuration file, TOML or YAML [default: confd.toml or confd.yaml in that directory, if it exists]
     #[arg(long, value_name = "FILE", env = "CONFD_CONFIG_FILE")]
     pub config_file: Option<PathBuf>,
     /// Files and directories of YAML for the backend file, separated by commas; later ones win

@@ -5,6 +5,12 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{XattrFlags, getxattr, listxattr, setxattr};
+use rustix::io::Errno;
+
+/// Most that the names of a file's extended attributes, or the value of one of them, take: the kernel's own bounds (xattr(7)).
+const EXTENDED_BYTES_MAX: usize = 64 << 10;
+
 /// What stands at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
@@ -79,6 +85,14 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As the system says; the file may hold anything then.
     fn overwrite(&self, path: &Path, content: &[u8], attributes: Attributes) -> io::Result<bool>;
+    /// Gives a file the extended attributes of another, and makes that durable. Lists of access (`system.posix_acl_…`),
+    /// which hold permission bits too, only if those are to stay as well.
+    ///
+    /// # Errors
+    /// As the system says; some may be set then.
+    fn copy_extended(&self, _from: &Path, _to: &Path, _with_access: bool) -> io::Result<()> {
+        Ok(())
+    }
     /// Moves a file over another, atomically.
     ///
     /// # Errors
@@ -149,6 +163,22 @@ impl Disk for OsDisk {
         fill(&mut file, content, attributes)
     }
 
+    fn copy_extended(&self, from: &Path, to: &Path, with_access: bool) -> io::Result<()> {
+        let names = extended(from)?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut value = vec![0; EXTENDED_BYTES_MAX];
+        for name in names {
+            if !with_access && name.starts_with(b"system.posix_acl_") {
+                continue;
+            }
+            let len = getxattr(from, &*name, &mut value[..])?;
+            setxattr(to, &*name, &value[..len], XattrFlags::empty())?;
+        }
+        File::open(to)?.sync_all()
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -163,6 +193,20 @@ impl Disk for OsDisk {
             _ => Ok(()),
         }
     }
+}
+
+/// Names of a file's extended attributes; none where the file system knows of none.
+fn extended(path: &Path) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = vec![0; EXTENDED_BYTES_MAX];
+    let len = match listxattr(path, &mut names[..]) {
+        Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        len => len?,
+    };
+    let names = names[..len].split(|byte| *byte == 0);
+    Ok(names
+        .filter(|name| !name.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect())
 }
 
 fn fill(file: &mut File, content: &[u8], attributes: Attributes) -> io::Result<bool> {

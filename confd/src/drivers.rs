@@ -74,16 +74,28 @@ async fn perform(
     }
 }
 
-/// Asks an address until it answers with a status of 200 to 299 or the time limit of the resource is over.
+/// Asks an address until it answers with a status of 200 to 299 and what is wanted, or the time limit of the resource is
+/// over.
 ///
 /// # Errors
 /// What it said last.
-pub(crate) async fn verify(resource: &Resource, url: &str) -> Result<(), Fault> {
+pub(crate) async fn verify(
+    resource: &Resource,
+    url: &str,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<(), Fault> {
     let mut last = fault("it was not asked");
     let asking = async {
         loop {
             match http::ask("GET", url).await {
-                Ok(_) => return,
+                Ok(answer) if is_wanted(&answer) => return,
+                Ok(answer) => {
+                    let said: String = answer.trim().chars().take(SHOWN_CHARS_MAX).collect();
+                    last = hinted(
+                        format!("{url}: {said:?} does not stand in the file"),
+                        "the service runs on an older one, or does not answer with config_hash()",
+                    );
+                }
                 Err(fault) => last = fault,
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -102,6 +114,9 @@ pub(crate) async fn verify(resource: &Resource, url: &str) -> Result<(), Fault> 
 pub(crate) async fn fetch(url: &str) -> Result<String, Fault> {
     http::ask("GET", url).await
 }
+
+/// Longest piece of an answer that is shown: a hash, and what is longer is none.
+const SHOWN_CHARS_MAX: usize = 80;
 
 /// Between two looks at a service that is on its way. 20 ms: a new generation of workers needs about that.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);

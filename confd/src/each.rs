@@ -106,6 +106,17 @@ pub fn wanted(base: &Resource, snapshot: &Snapshot, book: &Book) -> BTreeMap<Str
     wanted
 }
 
+/// The resource for a name that stands for any, to be looked at without keys.
+pub fn sample(base: &Resource) -> Resource {
+    const ANY: &str = "any";
+    let one = One {
+        name: ANY.to_owned(),
+        dest: filled(&base.dest.to_string_lossy(), ANY).into(),
+        gone: false,
+    };
+    resource(base, &base.name, &one)
+}
+
 /// The resource for one name.
 pub fn resource(base: &Resource, part: &str, one: &One) -> Resource {
     let fill = |text: &String| filled(text, &one.name);
@@ -118,6 +129,7 @@ pub fn resource(base: &Resource, part: &str, one: &One) -> Resource {
         reload_cmd: base.reload_cmd.as_ref().map(fill),
         verify_cmd: base.verify_cmd.as_ref().map(fill),
         verify_url: base.verify_url.as_ref().map(fill),
+        verify_hash: base.verify_hash.as_ref().map(fill),
         for_each: None,
         owner_of: Some(Owner {
             resource: base.name.clone(),

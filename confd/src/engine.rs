@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use self::gotmpl::GoTemplates;
-pub use self::outside::{Nowhere, Outside};
+pub use self::outside::{Nowhere, Outside, Service};
 pub(crate) use self::quote::shell_quote;
 pub use self::tera::Tera;
 use crate::reads::ReadSet;

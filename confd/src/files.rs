@@ -232,6 +232,14 @@ pub fn stage(disk: &dyn Disk, resource: &Resource, content: &[u8]) -> Result<Sta
         }
         written => written,
     };
+    if written.is_ok() && target.stat.is_some() {
+        let copied = disk.copy_extended(&target.path, &path, resource.mode.is_none());
+        if let Err(error) = copied {
+            notes.push(format!(
+                "extended attributes of the old file could not be kept: {error}"
+            ));
+        }
+    }
     match written {
         Ok(true) => {}
         Ok(false) => notes.push("the owner of the old file could not be kept".to_owned()),

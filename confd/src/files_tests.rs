@@ -83,6 +83,24 @@ fn mode_and_owner_are_kept_unless_set() {
 }
 
 #[test]
+fn extended_attributes_are_kept() {
+    use rustix::fs::{XattrFlags, getxattr, setxattr};
+    let home = tempfile::tempdir().unwrap();
+    let dest = home.path().join("a.conf");
+    std::fs::write(&dest, "old").unwrap();
+    for (name, value) in [("user.muster", "kept"), ("user.none", "")] {
+        setxattr(&dest, name, value.as_bytes(), XattrFlags::empty()).unwrap();
+    }
+    let notes = apply(&OsDisk, &resource(&dest, ""), "new").unwrap();
+    assert_eq!(notes, Some(vec![]));
+    for (name, value) in [("user.muster", "kept"), ("user.none", "")] {
+        let mut found = [0; 16];
+        let len = getxattr(&dest, name, &mut found[..]).unwrap();
+        assert_eq!(&found[..len], value.as_bytes(), "{name}");
+    }
+}
+
+#[test]
 fn missing_directories_are_created_with_a_note() {
     let home = tempfile::tempdir().unwrap();
     let dest = home.path().join("x/y/a.conf");

@@ -12,14 +12,30 @@ pub struct Guard {
     pub lose_max_percent: u8,
     /// A group that shrinks keeps at least so many. At least 1.
     pub keep_min: usize,
+    /// Largest share of the groups that may go whole at once, in percent, but never all of them. `None`: a group that goes
+    /// has lost all its servers, which is refused.
+    pub gone_max_percent: Option<u8>,
 }
 
 impl Guard {
     /// What is in the way of the new text; `None` if nothing is.
     pub fn objection(&self, old: &str, new: &str) -> Option<String> {
-        let now = groups(new);
-        groups(old).into_iter().find_map(|(group, before)| {
+        let (then, now) = (groups(old), groups(new));
+        if let Some(share) = self.gone_max_percent {
+            let (all, gone) = (
+                then.len(),
+                then.keys().filter(|name| !now.contains_key(*name)).count(),
+            );
+            if gone > 0 && (gone == all || gone * 100 > all * usize::from(share)) {
+                return Some(format!("{gone} of its {all} upstreams would go at once"));
+            }
+        }
+        then.into_iter().find_map(|(group, before)| {
             let after = now.get(&group).copied().unwrap_or_default();
+            if after == 0 && self.gone_max_percent.is_some() {
+                // Judged above.
+                return None;
+            }
             let lost = before.saturating_sub(after);
             let too_many = lost * 100 > before * usize::from(self.lose_max_percent);
             let too_few = lost > 0 && after < self.keep_min;
@@ -90,6 +106,7 @@ mod tests {
         let half = Guard {
             lose_max_percent: 50,
             keep_min: 1,
+            gone_max_percent: None,
         };
         for file in [nginx, haproxy] {
             for (before, after, refused) in [
@@ -110,6 +127,7 @@ mod tests {
         let last = Guard {
             lose_max_percent: 100,
             keep_min: 2,
+            gone_max_percent: None,
         };
         assert_eq!(last.objection(&nginx(9), &nginx(2)), None);
         assert_eq!(
@@ -121,10 +139,52 @@ mod tests {
     }
 
     #[test]
+    fn some_groups_may_go_but_not_too_many_and_never_all() {
+        let file = |names: &[&str], servers: usize| -> String {
+            let server = |_| "  server x:1;\n".to_owned();
+            let servers: String = (0..servers).map(server).collect();
+            let group = |name: &&str| format!("upstream {name} {{\n{servers}}}\n");
+            names.iter().map(group).collect()
+        };
+        let guard = |share| Guard {
+            lose_max_percent: 50,
+            keep_min: 1,
+            gone_max_percent: Some(share),
+        };
+        let all = ["a", "b", "c", "d"];
+        for (share, left, refused) in [
+            (50, &all[..], false),
+            (50, &all[..3], false),
+            (50, &all[..2], false),
+            (50, &all[..1], true),
+            (100, &all[..1], false),
+            (100, &[], true),
+            (50, &["x", "y", "z"], true),
+            (0, &all[..3], true),
+        ] {
+            let objection = guard(share).objection(&file(&all, 4), &file(left, 4));
+            assert_eq!(objection.is_some(), refused, "{share}: {left:?}");
+        }
+        // The servers of those that stay are judged as ever.
+        let objection = guard(50).objection(&file(&all, 4), &file(&all[..3], 1));
+        assert_eq!(
+            objection.as_deref(),
+            Some("upstream a would lose 3 of its 4 servers at once")
+        );
+        let objection = guard(50).objection(&file(&all, 1), "");
+        assert_eq!(
+            objection.as_deref(),
+            Some("4 of its 4 upstreams would go at once")
+        );
+        assert_eq!(guard(50).objection("", &file(&all, 1)), None);
+    }
+
+    #[test]
     fn a_group_that_is_gone_has_lost_all() {
         let guard = Guard {
             lose_max_percent: 100,
             keep_min: 1,
+            gone_max_percent: None,
         };
         assert_eq!(
             guard.objection(&haproxy(3), "").as_deref(),

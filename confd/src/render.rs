@@ -7,8 +7,30 @@ use store_client::mirror::Snapshot;
 
 use crate::agent::{Fault, Output};
 use crate::engine::{Globals, Template};
+use crate::plan::ContentHash;
 use crate::resource::{MissingKeys, Resource};
 use crate::tree::Reader;
+
+/// What `config_hash()` leaves in the text until that is whole. No text has it by chance, or from a key: NUL is no
+/// character of a configuration.
+pub(crate) const HASH_PLACE: &str = "\0config hash\0";
+
+/// Digits of a hash in a file: 128 bits, enough that no two files have the same.
+const HASH_DIGITS: usize = 32;
+
+/// Puts the hash of the text where the template wants it: whatever else changes in the file, the hash does.
+fn hashed(text: String) -> String {
+    if !text.contains(HASH_PLACE) {
+        return text;
+    }
+    let hash = ContentHash::of(text.as_bytes()).to_string();
+    text.replace(HASH_PLACE, &hash[..HASH_DIGITS])
+}
+
+/// Whether this looks like a hash in a file.
+pub(crate) fn is_hash(text: &str) -> bool {
+    text.len() == HASH_DIGITS && text.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
 
 /// Renders a resource from a snapshot; `globals` are those of the machine, without the resource's `vars`.
 pub fn render(
@@ -24,7 +46,7 @@ pub fn render(
         ..globals.clone()
     };
     let rendered = template.render(reader, &globals);
-    let result = rendered.result.map_err(Fault::from);
+    let result = rendered.result.map(hashed).map_err(Fault::from);
     let result =
         result.and_then(
             |text| match resource.output_format.map(|format| format.check(&text)) {
@@ -51,6 +73,17 @@ mod tests {
     use crate::defaults::Defaults;
     use crate::engine::{CompileOptions, for_file};
     use crate::resource::parse;
+
+    #[test]
+    fn a_hash_stands_for_the_text_around_it() {
+        let of = |tera: &str, go: &str| rendered("", tera, go).result.unwrap().to_string();
+        let one = of("a {{ config_hash() }}\n", "a {{configHash}}\n");
+        let hash = one.trim_start_matches("a ").trim_end();
+        assert!(is_hash(hash), "{one}");
+        let other = of("b {{ config_hash() }}\n", "b {{configHash}}\n");
+        assert!(!other.contains(hash) && !is_hash("x") && !is_hash(&"x".repeat(32)));
+        assert_eq!(of("a\n", "a\n"), "a\n");
+    }
 
     /// What a template without a single key comes to under this policy, in both languages.
     fn rendered(policy: &str, tera: &str, go: &str) -> Output {

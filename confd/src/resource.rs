@@ -61,6 +61,8 @@ pub struct Resource {
     pub verify_cmd: Option<String>,
     /// Address that answers with a status of 200 to 299 when the service runs on the new file.
     pub verify_url: Option<String>,
+    /// Address that answers with the hash that stands in the file the service runs on, see [`crate::render`].
+    pub verify_hash: Option<String>,
     /// Whether content that the service did not take is taken back.
     pub rollback: bool,
     /// Longest `check_cmd` may run.
@@ -142,7 +144,7 @@ impl Resource {
 
     /// Whether there is a proof that the service runs on the file, beside that it was told.
     pub fn is_verified(&self) -> bool {
-        self.verify_cmd.is_some() || self.verify_url.is_some()
+        self.verify_cmd.is_some() || self.verify_url.is_some() || self.verify_hash.is_some()
     }
 
     /// Whether there is a service whose state must be proven.
@@ -275,6 +277,7 @@ const KEYS: &[&str] = &[
     "reload",
     "verify_cmd",
     "verify_url",
+    "verify_hash",
     "rollback",
     "check_cmd_timeout",
     "reload_cmd_timeout",

@@ -104,6 +104,8 @@ pub fn all(
             Some(stat) => {
                 let copy = beside(&one.target, "before");
                 write(disk, &copy, &read(&one.target)?, of(stat))?;
+                // Without them it is still the old content; that is what counts on the way back.
+                let _ = disk.copy_extended(&one.target, &copy, true);
                 Some(copy)
             }
             None => None,

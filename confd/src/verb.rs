@@ -41,7 +41,7 @@ pub enum Verb {
     History,
     /// Say what of a set-up behaves differently here than under the original confd, and why
     Doctor,
-    /// Print the form of resource files as JSON Schema, for editors
+    /// Print the form of resource files as JSON Schema, for editors; with the name confd that of confd.yaml and confd.toml
     Schema,
     /// Show what would change whenever keys, templates or resources are saved, and change nothing
     Dev,
@@ -85,7 +85,11 @@ pub(crate) async fn run(request: &Request, config: &Config) -> ExitCode {
         Verb::Test => cases::run(config),
         Verb::Doctor => doctor::run(config),
         Verb::Schema => {
-            let schema = serde_json::to_string_pretty(&crate::resource::schema());
+            let schema = match config.only.as_deref() {
+                Some("confd") => crate::config::schema(),
+                _ => crate::resource::schema(),
+            };
+            let schema = serde_json::to_string_pretty(&schema);
             say(&(schema.unwrap_or_default() + "\n"));
             Ok(0)
         }

@@ -20,7 +20,7 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/tok
 /// 10 s: as old a secret may be, and a hundred of them are ten questions a second.
 const POLL_DEFAULT: Duration = Duration::from_secs(10);
 /// The backends there are.
-const BACKENDS: &[&str] = &[
+pub(super) const BACKENDS: &[&str] = &[
     "store",
     "etcd",
     "etcdv3",

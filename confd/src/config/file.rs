@@ -1,12 +1,12 @@
-//! `confd.toml`: read once, its keys asked for one by one.
+//! `confd.toml`, or `confd.yaml` with the same keys: read once, its keys asked for one by one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::ConfigError;
 use crate::spelling;
 
 /// Keys of `confd.toml` that are read, beside [`BACKEND_KEYS`]; those of the original that have no meaning here are refused by name.
-const FILE_KEYS: &[&str] = &[
+pub(super) const FILE_KEYS: &[&str] = &[
     "confdir",
     "prefix",
     "prefix_rule",
@@ -26,7 +26,7 @@ const FILE_KEYS: &[&str] = &[
 ];
 
 /// Those that say where keys come from; they stand in the file itself or in one of its `[backends.NAME]`.
-const BACKEND_KEYS: &[&str] = &[
+pub(super) const BACKEND_KEYS: &[&str] = &[
     "backend",
     "nodes",
     "endpoints",
@@ -52,7 +52,56 @@ const BACKEND_KEYS: &[&str] = &[
     "poll_interval",
 ];
 
-/// `confd.toml`.
+fn is_yaml(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    matches!(ending, Some("yaml" | "yml"))
+}
+
+/// The one there is of `confd.toml` and `confd.yaml`.
+fn default_path(confdir: &Path) -> Result<PathBuf, ConfigError> {
+    let toml = confdir.join("confd.toml");
+    let yaml = ["confd.yaml", "confd.yml"].map(|name| confdir.join(name));
+    match yaml.into_iter().find(|path| path.exists()) {
+        Some(yaml) if toml.exists() => Err(ConfigError::File {
+            place: yaml.display().to_string(),
+            message: "stands beside confd.toml".to_owned(),
+            hint: Some("keep one of them".to_owned()),
+        }),
+        Some(yaml) => Ok(yaml),
+        None => Ok(toml),
+    }
+}
+
+fn toml(name: &str, text: &str) -> Result<toml::Table, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| {
+            text.get(..span.start).unwrap_or("").matches('\n').count() + 1
+        });
+        ConfigError::File {
+            place: format!("{name}:{line}"),
+            message: format!("not TOML: {}", error.message()),
+            hint: None,
+        }
+    })
+}
+
+fn yaml(name: &str, text: &str) -> Result<toml::Table, ConfigError> {
+    // Without a key it is nothing.
+    let table: Option<toml::Table> = serde_yaml::from_str(text).map_err(|error| {
+        let place = match error.location() {
+            Some(at) => format!("{name}:{}:{}", at.line(), at.column()),
+            None => name.to_owned(),
+        };
+        ConfigError::File {
+            place,
+            message: format!("not YAML as expected: {error}"),
+            hint: None,
+        }
+    })?;
+    Ok(table.unwrap_or_default())
+}
+
+/// `confd.toml` or `confd.yaml`.
 pub(super) struct File {
     name: String,
     table: toml::Table,
@@ -61,7 +110,10 @@ pub(super) struct File {
 impl File {
     /// A file that was named must exist; the default one may be missing.
     pub(super) fn read(named: Option<&Path>, confdir: &Path) -> Result<Self, ConfigError> {
-        let path = named.map_or_else(|| confdir.join("confd.toml"), Path::to_owned);
+        let path = match named {
+            Some(path) => path.to_owned(),
+            None => default_path(confdir)?,
+        };
         let name = path.display().to_string();
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -70,16 +122,10 @@ impl File {
             }
             Err(source) => return Err(ConfigError::Unreadable { path, source }),
         };
-        let table: toml::Table = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| {
-                text.get(..span.start).unwrap_or("").matches('\n').count() + 1
-            });
-            ConfigError::File {
-                place: format!("{name}:{line}"),
-                message: format!("not TOML: {}", error.message()),
-                hint: None,
-            }
-        })?;
+        let table = match is_yaml(&path) {
+            true => yaml(&name, &text)?,
+            false => toml(&name, &text)?,
+        };
         Self { name, table }.knowing(&[FILE_KEYS, BACKEND_KEYS].concat())
     }
 

@@ -8,6 +8,7 @@
 
 use tera::{Error, Kwargs, Map, State, Tera, TeraResult, Value};
 
+use super::outside::{Service, sorted_services, srv_name};
 use super::tera::with_frame;
 use crate::tree::{Node, Pair, ReadError, Reader, Registration};
 
@@ -33,6 +34,9 @@ pub(super) const NAMES: &[&str] = &[
     "hostname",
     "file_exists",
     "lookup_ip",
+    "lookup_srv",
+    "interface_ip",
+    "config_hash",
     "revision",
     "services",
     "service_names",
@@ -56,6 +60,9 @@ pub(super) fn register(tera: &mut Tera) {
     tera.register_function("hostname", hostname);
     tera.register_function("file_exists", file_exists);
     tera.register_function("lookup_ip", lookup_ip);
+    tera.register_function("lookup_srv", lookup_srv);
+    tera.register_function("interface_ip", interface_ip);
+    tera.register_function("config_hash", config_hash);
     tera.register_function("revision", revision);
     tera.register_function("services", services);
     tera.register_function("service_names", service_names);
@@ -277,6 +284,50 @@ fn lookup_ip(kwargs: Kwargs, _: &State) -> TeraResult<Value> {
     texts.sort();
     texts.dedup();
     Ok(Value::from(texts))
+}
+
+/// SRV records (RFC 2782), sorted by target, port, priority and weight; none if they cannot be looked up.
+fn lookup_srv(kwargs: Kwargs, _: &State) -> TeraResult<Value> {
+    check("lookup_srv", &kwargs, &["service", "proto", "name"])?;
+    let service: &str = kwargs.get("service")?.unwrap_or_default();
+    let proto: &str = kwargs.get("proto")?.unwrap_or_default();
+    let name: &str = kwargs.must_get("name")?;
+    let found = with_frame(|frame| {
+        let record = srv_name(service, proto, name);
+        Ok(sorted_services(frame.globals.outside.services(&record)))
+    })?;
+    let value = |one: Service| {
+        map_of([
+            ("target", Value::from(one.target)),
+            ("port", Value::from(one.port)),
+            ("priority", Value::from(one.priority)),
+            ("weight", Value::from(one.weight)),
+        ])
+    };
+    Ok(Value::from(
+        found.into_iter().map(value).collect::<Vec<_>>(),
+    ))
+}
+
+/// The first address of an interface of this machine, of version 4 unless told otherwise.
+fn interface_ip(kwargs: Kwargs, _: &State) -> TeraResult<Value> {
+    check("interface_ip", &kwargs, &["name", "version"])?;
+    let name: &str = kwargs.must_get("name")?;
+    let version: u64 = kwargs.get("version")?.unwrap_or(4);
+    let found = with_frame(|frame| Ok(frame.globals.outside.interface(name)))?;
+    let mut wanted = found.iter().filter(|ip| ip.is_ipv4() == (version == 4));
+    match wanted.next() {
+        Some(ip) => Ok(Value::from(ip.to_string())),
+        None => Err(hinted(
+            format!("interface {name:?} has no address of version {version}"),
+            "env(name=…) reads one that is handed over",
+        )),
+    }
+}
+
+fn config_hash(kwargs: Kwargs, _: &State) -> TeraResult<Value> {
+    check("config_hash", &kwargs, &[])?;
+    Ok(Value::from(crate::render::HASH_PLACE))
 }
 
 fn revision(kwargs: Kwargs, _: &State) -> TeraResult<Value> {

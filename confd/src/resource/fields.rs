@@ -65,6 +65,7 @@ impl Fields<'_> {
             reload: self.reload()?,
             verify_cmd: self.command("verify_cmd")?,
             verify_url: self.url("verify_url")?,
+            verify_hash: self.url("verify_hash")?,
             rollback: self.flag("rollback")?.unwrap_or(true),
             check_cmd_timeout: self.timeout("check_cmd_timeout", defaults.check_cmd_timeout)?,
             reload_cmd_timeout: self.timeout("reload_cmd_timeout", defaults.reload_cmd_timeout)?,

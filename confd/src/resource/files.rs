@@ -34,6 +34,7 @@ const OF_ALL: &[&str] = &[
     "reload_cmd",
     "verify_cmd",
     "verify_url",
+    "verify_hash",
 ];
 
 impl Fields<'_> {

@@ -92,6 +92,10 @@ fn key(name: &str) -> Value {
             "type": "string", "pattern": "^https?://[^/]+", "examples": ["http://127.0.0.1:8080/health"],
             "description": "Answers with a status of 200 to 299 when the service runs on the new file",
         }),
+        "verify_hash" => json!({
+            "type": "string", "pattern": "^https?://[^/]+", "examples": ["http://127.0.0.1:8080/config-hash"],
+            "description": "Answers with the hash that config_hash() has put into the file when the service runs on it",
+        }),
         "rollback" => flag("Content that the service did not take is taken back", true),
         "check_cmd_timeout" => time("Longest check_cmd may run [30s]", "10s"),
         "reload_cmd_timeout" => time(
@@ -109,9 +113,10 @@ fn key(name: &str) -> Value {
                 "properties": {
                     "lose_max": {"type": ["string", "integer"], "description": "Largest share that may go, like 50%"},
                     "keep_min": {"type": "integer", "minimum": 1, "description": "Fewest servers that may be left"},
+                    "gone_max": {"type": ["string", "integer"], "description": "Largest share of the upstreams that may go whole, like 20%"},
                 },
             }],
-            "examples": [{"lose_max": "50%", "keep_min": 2}],
+            "examples": [{"lose_max": "50%", "keep_min": 2, "gone_max": "20%"}],
         }),
         "for_each" => text(
             "Path below which each name has a file of its own; dest then holds {{name}}",

@@ -8,6 +8,7 @@ use crate::agent::Fault;
 use crate::command::{self, CommandError};
 use crate::drivers;
 use crate::files::Staged;
+use crate::render::is_hash;
 use crate::resource::Resource;
 use crate::switch;
 
@@ -99,6 +100,16 @@ pub(crate) async fn reload(resource: &Resource, running: Option<Arc<[u8]>>) -> O
     }
 }
 
+/// Whether what a service says of its configuration stands in a file of the resource.
+fn stands_there(resource: &Resource, answer: &str) -> bool {
+    let hash = answer.trim();
+    is_hash(hash)
+        && resource.parts().iter().any(|part| {
+            let text = std::fs::read_to_string(&part.dest);
+            text.is_ok_and(|text| text.contains(hash))
+        })
+}
+
 /// Sees that the service runs on what is in place.
 pub(crate) async fn verify(resource: &Resource) -> Outcome {
     if let Some(command) = &resource.verify_cmd {
@@ -108,8 +119,14 @@ pub(crate) async fn verify(resource: &Resource) -> Outcome {
             return outcome;
         }
     }
-    match &resource.verify_url {
-        Some(url) => (drivers::verify(resource, url).await, String::new()),
-        None => DONE,
-    }
+    let asked = async {
+        if let Some(url) = &resource.verify_url {
+            drivers::verify(resource, url, |_| true).await?;
+        }
+        if let Some(url) = &resource.verify_hash {
+            drivers::verify(resource, url, |answer| stands_there(resource, answer)).await?;
+        }
+        Ok::<(), Fault>(())
+    };
+    (asked.await, String::new())
 }

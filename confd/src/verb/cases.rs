@@ -1,7 +1,7 @@
 //! `confd test`: fixtures in `tests/*.yaml` of the configuration directory, keys in and text out, without a store.
 //!
 //! ```yaml
-//! - resource: web            # the file in conf.d, without its ending
+//! - resource: web            # the file in conf.d, without its ending; of for_each and sets with the name: sites/a
 //!   name: two servers        # for the report
 //!   keys: {/services/a: "10.0.0.1:80"}
 //!   env: {REGION: eu}        # what the template sees of the environment
@@ -63,7 +63,7 @@ pub(super) fn run(config: &Config) -> Result<u8, Fault> {
             let other = config
                 .only
                 .as_ref()
-                .is_some_and(|only| *only != case.resource);
+                .is_some_and(|only| !is_of(&case.resource, only));
             if other {
                 continue;
             }
@@ -84,6 +84,12 @@ pub(super) fn run(config: &Config) -> Result<u8, Fault> {
     let _ = writeln!(out, "{passed} passed, {failed} failed");
     super::say(&out);
     Ok(if failed == 0 { 0 } else { FAILED })
+}
+
+/// Whether a resource is the one of that name, or a part of it.
+fn is_of(resource: &str, name: &str) -> bool {
+    let rest = resource.strip_prefix(name);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The files with fixtures by name.
@@ -108,11 +114,6 @@ fn files(config: &Config) -> Result<BTreeMap<String, String>, Fault> {
 impl Case {
     /// Nothing, or what is not as expected.
     fn outcome(&self, units: &Units) -> Result<(), String> {
-        let unit = match units.get(&self.resource) {
-            None => return Err("there is no such resource".to_owned()),
-            Some(Err(fault)) => return Err(fault.message.clone()),
-            Some(Ok(unit)) => unit,
-        };
         let entries = self.keys.iter().map(|(key, value)| {
             let entry = Entry {
                 value: Bytes::from(value.clone()),
@@ -122,6 +123,15 @@ impl Case {
             (Bytes::from(key.clone()), entry)
         });
         let snapshot = Snapshot::from_entries(1, entries.collect());
+        let made = super::expanded(units.clone(), &snapshot);
+        let unit = match made.get(&self.resource) {
+            None if units.contains_key(&self.resource) => {
+                return Err("it makes a file for each name: say which, like sites/a".to_owned());
+            }
+            None => return Err("there is no such resource".to_owned()),
+            Some(Err(fault)) => return Err(fault.message.clone()),
+            Some(Ok(unit)) => unit,
+        };
         let globals = Globals {
             env: Arc::new(self.env.clone()),
             hostname: "test".to_owned(),

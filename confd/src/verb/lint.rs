@@ -6,6 +6,7 @@ use super::FAILED;
 use super::rendering::calls_of;
 use crate::agent::Fault;
 use crate::config::Config;
+use crate::each;
 use crate::explain::remarks;
 
 /// Says what it finds, a line each.
@@ -33,7 +34,14 @@ pub(super) fn run(config: &Config) -> Result<u8, Fault> {
         for warning in &unit.resource.warnings {
             line(name, false, warning);
         }
-        for (fault, text) in remarks(&calls_of(&config.confdir, unit), &unit.resource.keys) {
+        // Of those with a file for each name one is looked at: all are alike.
+        let sample = unit
+            .resource
+            .for_each
+            .as_ref()
+            .map(|_| each::sample(&unit.resource));
+        let keys = &sample.as_ref().unwrap_or(&unit.resource).keys;
+        for (fault, text) in remarks(&calls_of(&config.confdir, unit), keys) {
             line(name, fault, &text);
         }
         if unit.resource.is_told() && unit.resource.check_cmd.is_none() {

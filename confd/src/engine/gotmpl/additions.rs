@@ -1,5 +1,7 @@
 //! Pure: The functions that confd's fork has beside the original's: defaults, JSON, text, regular expressions, maps.
 
+use std::net::IpAddr;
+
 use gotmpl::Value;
 use regex::Regex;
 use sha2::{Digest, Sha256};
@@ -19,8 +21,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("hostname", 0, 0, |_| {
         with_frame(|frame| string(frame.globals.hostname.as_str())).ok_or_else(Fault::outside)
     }),
-    function("lookupIfaceIPV4", 1, 1, interface),
-    function("lookupIfaceIPV6", 1, 1, interface),
+    function("configHash", 0, 0, |_| {
+        Ok(string(crate::render::HASH_PLACE))
+    }),
+    function("lookupIfaceIPV4", 1, 1, |args| {
+        interface(args, IpAddr::is_ipv4)
+    }),
+    function("lookupIfaceIPV6", 1, 1, |args| {
+        interface(args, IpAddr::is_ipv6)
+    }),
     function("default", 2, 2, |args| {
         let chosen = if args.value(1).is_truthy() { 1 } else { 0 };
         Ok(args.value(chosen).clone())
@@ -143,11 +152,18 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-fn interface(_: &Arguments<'_>) -> Result {
-    Err(
-        Fault::new("addresses of interfaces are not looked up by this version")
-            .hinted("hand the address over in the environment and read it with getenv"),
-    )
+/// The first address of an interface of one of the two versions.
+fn interface(args: &Arguments<'_>, wanted: fn(&IpAddr) -> bool) -> Result {
+    let name = args.text(0)?;
+    let found =
+        with_frame(|frame| frame.globals.outside.interface(name)).ok_or_else(Fault::outside)?;
+    match found.iter().find(|ip| wanted(ip)) {
+        Some(ip) => Ok(string(ip.to_string())),
+        None => Err(
+            Fault::new(format!("interface {name:?} has no such address"))
+                .hinted("hand the address over in the environment and read it with getenv"),
+        ),
+    }
 }
 
 fn regex(pattern: &str) -> Result<Regex> {

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use gotmpl::Value;
 
 use super::super::frame::with_frame;
+use super::super::outside::{Service, sorted_services, srv_name};
 use super::super::text;
 use super::arguments::{Arguments, Fault, Function, function};
 use super::{display, json};
@@ -119,10 +120,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("lookupIPV6", 1, 1, |args| {
         lookup(args, |ip| ip.contains(':'))
     }),
-    function("lookupSRV", 3, 3, |_| {
-        Err(Fault::new("SRV records are not looked up by this version")
-            .hinted("keep the instances as keys"))
-    }),
+    function("lookupSRV", 3, 3, services),
     function("reverse", 1, 1, |args| {
         Ok(match args.value(0) {
             Value::List(list) => Value::List(list.iter().rev().cloned().collect()),
@@ -276,6 +274,24 @@ fn base64_decode(args: &Arguments<'_>) -> Result {
 }
 
 /// Sorted texts; none where nothing was found.
+/// Records as Go's `net.SRV`.
+fn services(args: &Arguments<'_>) -> Result {
+    let record = srv_name(args.text(0)?, args.text(1)?, args.text(2)?);
+    let found = with_frame(|frame| sorted_services(frame.globals.outside.services(&record)))
+        .ok_or_else(Fault::outside)?;
+    let value = |one: Service| {
+        let fields = [
+            ("Target", string(one.target)),
+            ("Port", Value::Int(one.port.into())),
+            ("Priority", Value::Int(one.priority.into())),
+            ("Weight", Value::Int(one.weight.into())),
+        ];
+        let fields = fields.map(|(name, value)| (name.into(), value));
+        Value::Map(Arc::new(fields.into_iter().collect()))
+    };
+    Ok(Value::List(found.into_iter().map(value).collect()))
+}
+
 fn lookup(args: &Arguments<'_>, keep: fn(&String) -> bool) -> Result {
     let host = args.text(0)?;
     let found =
