@@ -40,6 +40,14 @@ fix: deps ## apply what clippy can repair, then format
 image: deps ## the image muster:latest, from scratch, with an inventory; under 25 MiB
 	$(WITH_DOCKER) scripts/image.sh
 
+.PHONY: package
+package: ## a Debian package with units, manual pages and completions: target/package/
+	scripts/package.sh
+
+.PHONY: release
+release: ## archives, package, inventory and checksums of this version: target/release-<version>/
+	scripts/release.sh
+
 ## Parts
 
 .PHONY: deps

@@ -65,6 +65,7 @@ consul_there() { [ -x "$CONSUL_DIR/consul" ]; }
 etcd_there() { [ -x "$ETCD_DIR/etcd" ] && [ -x "$ETCD_DIR/etcdctl" ] && [ -x "$ETCD_DIR/etcdutl" ]; }
 
 client_pins() { cat "$CLIENT_PINS"/*.txt "$CLIENT_PINS/package-lock.json" | sha256sum; }
+cargo_deb_there() { [ -x "$CACHE/tools/bin/cargo-deb" ]; }
 clients_there() { [ "$(cat "$CLIENTS/pins" 2>/dev/null)" = "$(client_pins)" ]; }
 
 # "up", "denied" (answers, but not to this user), "down" (dockerd installed, no answer) or "absent".
@@ -125,8 +126,10 @@ find_missing() {
     }
     consul_there || {
         missing+=("Consul 1.8.7 (Debian 11: consul)")
-        have dpkg-deb || need "dpkg-deb" dpkg
     }
+    cargo_deb_there || missing+=("cargo-deb (crates.io: cargo-deb)")
+    have dpkg-deb || need "dpkg-deb" dpkg
+    have deb-systemd-helper || need "deb-systemd-helper" init-system-helpers
     have node || need "Node.js" nodejs
     clients_there || {
         missing+=("Python and Node clients, Kubernetes' schemas (PyPI: etcd3, etcd3-py, aetcd, python-etcd, kubernetes-validate; npm: etcd3, node-etcd)")
@@ -262,6 +265,13 @@ install_clients() {
     mv "$new" "$CLIENTS"
 }
 
+install_cargo_deb() {
+    cargo_deb_there && return 0
+    say "compiling cargo-deb (from crates.io) into $CACHE/tools"
+    "$(dirname "$0")/package.sh" --fetch >"$log" 2>&1 </dev/null ||
+        { tail -n 20 "$log" >&2; fail "cargo could not install cargo-deb" "scripts/package.sh --fetch is the command"; }
+}
+
 wait_for_engine() {
     local deadline=$((SECONDS + $1)) state
     while [ $SECONDS -lt $deadline ]; do
@@ -326,6 +336,7 @@ install_packages
 install_etcd
 install_consul
 install_clients
+install_cargo_deb
 start_engine
 join_docker_group
 

@@ -6,6 +6,7 @@
 #                              (Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export PATH="${HOME:-/root}/.cargo/bin:$PATH"
 root=$PWD
 
 target=${1-$(rustc -vV | sed -n 's/^host: //p')}

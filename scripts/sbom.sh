@@ -3,6 +3,7 @@
 # Fetches cargo-cyclonedx, OWASP's own tool, into the cache when it is not there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export PATH="${HOME:-/root}/.cargo/bin:$PATH"
 : "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
 
 readonly VERSION=0.5.7

@@ -1,4 +1,5 @@
-//! What is shipped to run muster by: an image, files for Compose, units for systemd, manifests for Kubernetes. The programs
+//! What is shipped to run muster by: an image, a package, files for Compose, units for systemd, manifests for
+//! Kubernetes. The programs
 //! they are for read them, and the commands in them run as they stand there.
 
 #![expect(clippy::unwrap_used, reason = "a fault in a test ends it")]
@@ -6,6 +7,7 @@
 mod compose;
 mod images;
 mod kubernetes;
+mod package;
 mod project;
 mod systemd;
 
