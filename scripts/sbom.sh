@@ -17,4 +17,7 @@ fi
 name=sbom-$$
 trap 'find . -path ./target -prune -o -name "$name.json" -exec rm -f {} +' EXIT
 "$tools/bin/cargo-cyclonedx" cyclonedx --quiet --format json --override-filename "$name" >&2
-cat "$name.json"
+# Nothing in it is this machine's, or this moment's.
+made=$(date --utc --date "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
+sed -e "s|path+file://$PWD|path+file:///muster|g" -e '/^  "serialNumber": /d' \
+    -e "s|^    \"timestamp\": \".*\"|    \"timestamp\": \"$made\"|" "$name.json"
