@@ -11,8 +11,8 @@ use crate::failure::Failure;
 const FORMAT: &str = "log-format";
 const LEVEL: &str = "log-level";
 /// What libraries say below a warning helps nobody who did not ask for them by name.
-const LIBRARIES: &str =
-    "h2=warn,hyper=warn,hyper_util=warn,tower=warn,tonic=warn,bollard=warn,raft=warn,tera=warn";
+const LIBRARIES: &str = "h2=warn,hyper=warn,hyper_util=warn,tower=warn,tonic=warn,bollard=warn,raft=warn,tera=warn,\
+     zookeeper_client=warn";
 
 /// How much is said and in which form.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@
 //! `agent/report.rs` the picture for people.
 
 mod damping;
+mod decided;
 mod decision;
 mod effect;
 mod input;
@@ -19,11 +20,15 @@ mod inspection;
 mod monitoring;
 mod registry;
 mod report;
+mod seen;
+mod stored;
 mod timers;
 mod told;
 mod tracked;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 use store_client::backoff::Backoff;
 
@@ -33,11 +38,11 @@ pub use input::{Action, Event, Input, Inspected, Now, Summary, Token};
 use crate::container::Health;
 use crate::desired::Rules;
 use crate::latency::Latency;
-use crate::plan::Held;
 use crate::status::Counts;
 use inspection::Change;
 use monitoring::Monitor;
 use registry::Flight;
+use stored::Stored;
 use timers::{Timer, Timers};
 use told::note;
 use tracked::{Look, ToldToStop, Tracked};
@@ -58,7 +63,7 @@ pub struct Settings {
 pub struct Agent {
     rules: Rules,
     settings: Settings,
-    containers: BTreeMap<String, Tracked>,
+    containers: BTreeMap<Arc<str>, Box<Tracked>>,
     /// Why there is no event stream; `None` while there is one.
     engine_down: Option<String>,
     /// When the last stream ended, on the clock for waiting; `None` while there is one, and before the first.
@@ -76,7 +81,7 @@ pub struct Agent {
     unseen: Option<BTreeSet<String>>,
     /// Whether all of them were. From then on keys that nobody claims are left over.
     synced: bool,
-    to_inspect: VecDeque<String>,
+    to_inspect: VecDeque<Arc<str>>,
     /// Inspections under way. Invariant: the number of containers with [`Look::Asked`].
     asked: usize,
     /// The lease, while it is held.
@@ -84,18 +89,18 @@ pub struct Agent {
     /// Why the store is away; meaningful while `lease` is `None`.
     store_down: String,
     /// Everything on the lease, as last known.
-    held: BTreeMap<String, Held>,
+    held: BTreeMap<Arc<str>, Stored>,
     /// Containers on another one's network, with what they call that one.
     followers: BTreeMap<String, String>,
     /// Which container answers for a key.
-    owners: BTreeMap<String, String>,
+    owners: BTreeMap<Arc<str>, Arc<str>>,
     /// Containers that wait for a key which another one answers for, by key. Invariant: those whose
     /// `contested` has the key; no entry is empty.
-    contenders: BTreeMap<String, BTreeSet<String>>,
+    contenders: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// How often a container tried to take its keys.
     #[cfg(test)]
     claims_tried: usize,
-    to_write: VecDeque<String>,
+    to_write: VecDeque<Arc<str>>,
     flights: BTreeMap<Token, Flight>,
     /// The lease's keys should be read again as soon as no transaction is under way.
     reload_due: bool,
@@ -271,21 +276,22 @@ impl Agent {
             self.unseen = Some(listed.clone());
         }
         for summary in containers {
+            let shape = shape_of(&summary);
             let tracked = self.track(&summary.id);
             let changed = tracked.runs() != summary.running
-                || tracked.shape != summary.shape
+                || tracked.shape != shape
                 || tracked.name != summary.name;
             tracked.name = summary.name;
-            tracked.shape = summary.shape;
+            tracked.shape = shape;
             if full || changed {
                 self.look_again(&summary.id, Change::Content);
             }
         }
         // The list may be older than an event that came meanwhile, so absence only means "look".
-        let absent: Vec<String> = self
+        let absent: Vec<Arc<str>> = self
             .containers
             .keys()
-            .filter(|id| !id.is_empty() && !listed.contains(*id))
+            .filter(|id| !id.is_empty() && !listed.contains(&***id))
             .cloned()
             .collect();
         for id in absent {
@@ -437,7 +443,7 @@ impl Agent {
                 Timer::List => {}
                 Timer::Recheck => self.reload_due = true,
                 Timer::Retry(id) => {
-                    if let Some(tracked) = self.containers.get_mut(&id) {
+                    if let Some(tracked) = self.containers.get_mut(id.as_str()) {
                         if tracked.look == Look::Waiting {
                             tracked.look = Look::Rested;
                             self.look_again(&id, Change::Content);
@@ -449,7 +455,7 @@ impl Agent {
                     self.evaluate(now, &id, effects);
                     if self
                         .containers
-                        .get(&id)
+                        .get(id.as_str())
                         .is_some_and(|t| t.kept_until_ms.is_none() && !t.runs())
                     {
                         self.look_again(&id, Change::Content);
@@ -458,7 +464,7 @@ impl Agent {
                 Timer::Probe(instance) => self.probe(now, &instance, effects),
                 Timer::Relook(id) => self.look_again(&id, Change::Content),
                 Timer::Drained(id) => {
-                    if let Some(tracked) = self.containers.get_mut(&id) {
+                    if let Some(tracked) = self.containers.get_mut(id.as_str()) {
                         // It was told to stop and did not: look, and if it runs it is back.
                         tracked.told = None;
                         self.look_again(&id, Change::Content);
@@ -482,6 +488,14 @@ impl Agent {
 /// 200 ms, 10 s: a list is one cheap call, and readiness hangs on it.
 const LIST_RETRY_FLOOR: std::time::Duration = std::time::Duration::from_millis(200);
 const LIST_RETRY_CEILING: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What the list says about a container's ports, addresses and health, short enough to be kept. That two of 2^64 look the
+/// same is as good as never, and an event tells of most changes before.
+fn shape_of(summary: &Summary) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    summary.shape.hash(&mut hasher);
+    hasher.finish()
+}
 
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -134,11 +134,11 @@ fn a_thousand_containers_that_contend_for_one_key() {
     // The one that has it goes, and the next one gets it, again and again.
     for round in 0..100 {
         let owner = agent.owners.values().next().unwrap().clone();
-        containers.remove(&owner);
+        containers.remove(&*owner);
         let now = at(6_000 + round);
         let event = Input::Happened(Event {
             time_nanos: now.wall_nanos,
-            id: owner.clone(),
+            id: owner.to_string(),
             action: Action::Destroy,
         });
         let (_, transactions, _) = run(&mut agent, &containers, VecDeque::from([event]), now);

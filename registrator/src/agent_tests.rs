@@ -12,6 +12,7 @@ use registrator_catalog::record::State;
 use super::*;
 use crate::container::{Container, Network, NetworkMode, Port, Run};
 use crate::desired::evaluate;
+use crate::plan::Held;
 
 #[path = "agent_load.rs"]
 mod load;
@@ -490,7 +491,7 @@ impl Agent {
         for (key, id) in &self.owners {
             let owner = self.containers.get(id);
             assert!(
-                owner.is_some_and(|owner| owner.claims.contains(key)),
+                owner.is_some_and(|owner| owner.claims.contains_key(key)),
                 "{key} of {id}"
             );
         }
@@ -505,7 +506,7 @@ impl Agent {
             }
         }
         for (id, tracked) in &self.containers {
-            for key in &tracked.claims {
+            for key in tracked.claims.keys() {
                 assert_eq!(self.owners.get(key), Some(id), "{key}");
             }
             for key in &tracked.contested {

@@ -8,7 +8,6 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use registrator_catalog::prometheus::targets;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -121,10 +120,7 @@ fn answer(method: &Method, path: &str, sources: &Sources) -> Response<Full<Bytes
             TEXT,
             "the first look at all containers is not finished\n".to_owned(),
         ),
-        (&Method::GET | &Method::HEAD, "/prometheus/targets") => {
-            let records = status.records.iter().map(AsRef::as_ref);
-            (StatusCode::OK, "application/json", targets(records))
-        }
+        (&Method::GET | &Method::HEAD, "/prometheus/targets") => (StatusCode::OK, JSON, status.targets()),
         (&Method::GET | &Method::HEAD, _) => (
             StatusCode::NOT_FOUND,
             TEXT,

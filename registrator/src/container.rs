@@ -6,9 +6,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use registrator_catalog::record::Proto;
+use serde::{Deserialize, Serialize};
 
 /// One container, at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     /// Full id.
     pub id: String,
@@ -50,7 +51,7 @@ pub struct Container {
 pub const STOP_TIMEOUT_SECONDS_DEFAULT: u64 = 10;
 
 /// Whether the container can serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Run {
     /// Its process runs.
     Running,
@@ -63,7 +64,7 @@ pub enum Run {
 }
 
 /// Result of the engine's health check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Health {
     /// Neither passed nor failed since the start.
     Starting,
@@ -74,7 +75,7 @@ pub enum Health {
 }
 
 /// A port inside the container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Port {
     /// Its number, never zero.
     pub number: u16,
@@ -106,7 +107,7 @@ impl Port {
 }
 
 /// Where a published port is reachable on the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Binding {
     /// The host's address; unspecified when it listens on all of that family.
     pub address: IpAddr,
@@ -115,7 +116,7 @@ pub struct Binding {
 }
 
 /// How a container is attached to the network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkMode {
     /// Bridges and overlays: it has addresses of its own.
     Own,
@@ -128,7 +129,7 @@ pub enum NetworkMode {
 }
 
 /// One network of a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// Its name.
     pub name: String,
@@ -136,6 +137,13 @@ pub struct Network {
     pub v4: Option<Ipv4Addr>,
     /// The container's global IPv6 address there.
     pub v6: Option<Ipv6Addr>,
+}
+
+/// Whether a container with this id and name is called that.
+pub(crate) fn is_called((id, own_name): (&str, &str), name: &str) -> bool {
+    own_name == name.trim_start_matches('/')
+        || id == name
+        || (name.len() >= 12 && id.starts_with(name))
 }
 
 impl Container {
@@ -148,9 +156,7 @@ impl Container {
     /// Whether the engine or a person calls it that: by id, by the part of it that people see, or by name.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
-        self.name == name.trim_start_matches('/')
-            || self.id == name
-            || (name.len() >= 12 && self.id.starts_with(name))
+        is_called((&self.id, &self.name), name)
     }
 
     /// It with the network of `owner`, whose network it shares: addresses are the owner's, and of the owner's published

@@ -115,33 +115,6 @@ impl Evaluation {
             |outcome: &Outcome| matches!(outcome, Outcome::Skipped(why) if why == NOT_LISTENING);
         self.verdicts.iter().any(|verdict| waits(&verdict.outcome))
     }
-
-    /// Why keys that were wanted are not any more.
-    #[must_use]
-    pub fn why_fewer(&self) -> String {
-        let state = self
-            .verdicts
-            .iter()
-            .find_map(|verdict| match &verdict.outcome {
-                Outcome::Registered(record) if record.state != State::Up => Some(record.state),
-                _ => None,
-            });
-        match (&self.skipped, state) {
-            (Some(why), _) => why.clone(),
-            (None, Some(state)) => format!("it is {state}"),
-            (None, None) => {
-                // A port that was reached so far that its name and address were known.
-                let refused = self
-                    .verdicts
-                    .iter()
-                    .find_map(|verdict| match &verdict.outcome {
-                        Outcome::Skipped(why) if !verdict.because.is_empty() => Some(why.clone()),
-                        _ => None,
-                    });
-                refused.unwrap_or_else(|| "its settings changed".to_owned())
-            }
-        }
-    }
 }
 
 /// What was decided about one port, and why.

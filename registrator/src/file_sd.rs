@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use registrator_catalog::prometheus::targets;
 use tokio::sync::watch;
 
 use crate::status::Status;
@@ -21,9 +20,7 @@ pub(crate) async fn keep(path: Option<&Path>, mut status: watch::Receiver<Status
         // An agent that has not seen everything yet would empty the list.
         let text = {
             let status = status.borrow_and_update();
-            status
-                .synced
-                .then(|| targets(status.records.iter().map(AsRef::as_ref)))
+            status.synced.then(|| status.targets())
         };
         let Some(text) = text.filter(|text| written.as_ref() != Some(text)) else {
             continue;

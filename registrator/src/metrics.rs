@@ -164,8 +164,8 @@ pub(crate) fn metrics(status: &Status, lease: Option<Duration>) -> String {
         &status.actions,
     );
     let mut states: BTreeMap<String, u64> = BTreeMap::new();
-    for record in &status.records {
-        *states.entry(record.state.to_string()).or_default() += 1;
+    for instance in status.services.values().flatten() {
+        *states.entry(instance.state.to_string()).or_default() += 1;
     }
     labelled(
         "instances_by_state",

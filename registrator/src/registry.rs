@@ -9,6 +9,7 @@ pub mod consul;
 mod etcd;
 mod identity;
 mod upstreams;
+pub(crate) mod words;
 pub mod zookeeper;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +28,7 @@ pub(crate) use backend::Backend;
 use backend::{Opened, Outcome, Over, Session};
 pub(crate) use etcd::{Etcd, Presence};
 pub(crate) use upstreams::Upstreams;
+pub(crate) use words::Words;
 
 /// 5 s: a registry with a leader answers within milliseconds; etcd itself gives up after 7 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);

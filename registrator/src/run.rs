@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use registrator_catalog::layout::Layout;
+use registrator_catalog::layout::{Kind, Layout};
 use store_client::connect::Connector;
 use store_client::lease::lease_id;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -281,7 +281,10 @@ pub(crate) fn backend(config: &Config, id: &str, node: &str) -> Box<dyn Backend>
             let lease = lease_id(&format!("registrator/{id}"), config.ttl_seconds);
             let connector = Connector::new(config.store.clone());
             let presence = Presence::new(id, rand_seed(), config.takeover);
-            Box::new(Etcd::new(connector, (lease, config.ttl_seconds), presence))
+            let etcd = Etcd::new(connector, (lease, config.ttl_seconds), presence);
+            let upstreams_kind = |layout: &&Layout| layout.kind() == Kind::Registrator;
+            let roots = config.layouts.iter().filter(upstreams_kind);
+            Box::new(etcd.with_upstreams(upstreams, roots.map(Layout::root).collect()))
         }
         config::Registry::Consul(options) => {
             let services = ConsulServices::new(options.clone(), id, ttl);
@@ -489,7 +492,9 @@ pub fn main(args: &Args) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(2, &error, error.hint()),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
+    // One thread: what is to be done in a second takes milliseconds, and memory that one thread gave back is there for the
+    // next use, which that of several threads is not.
+    let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
     {

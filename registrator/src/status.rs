@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use registrator_catalog::prometheus::targets;
 use registrator_catalog::record::{Record, State};
 use serde::Serialize;
 
@@ -28,9 +29,9 @@ pub struct Status {
     pub pending: usize,
     /// What is registered or about to be, by name of the service.
     pub services: BTreeMap<String, Vec<Instance>>,
-    /// The records behind them, in any order.
+    /// The records behind them in their JSON form, in any order.
     #[serde(skip)]
-    pub records: Vec<Arc<Record>>,
+    pub records: Vec<Arc<[u8]>>,
     /// Containers and ports that run but are not registered, with the reason.
     pub skipped: Vec<Skipped>,
     /// What is wrong.
@@ -76,6 +77,15 @@ impl Status {
             whole.start_to_key = whole.latency.summary();
         }
         whole
+    }
+
+    /// What Prometheus is to scrape.
+    pub(crate) fn targets(&self) -> String {
+        let records = self.records.iter();
+        let records: Vec<Record> = records
+            .filter_map(|json| Record::from_json(json).ok())
+            .collect();
+        targets(&records)
     }
 
     /// Whether the registry holds what this agent would write, as far as the agent can know.

@@ -93,6 +93,16 @@ impl Process {
         self.status("VmRSS:")
     }
 
+    /// Of it, what is no file's: what it has allocated, and no program text.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[track_caller]
+    #[must_use]
+    pub fn anonymous_kib(&self) -> u64 {
+        self.status("RssAnon:")
+    }
+
     /// Most memory it has held since [`Process::forget_peak`], in KiB.
     ///
     /// # Panics

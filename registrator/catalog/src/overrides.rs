@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::record::State;
+use crate::timestamp;
 
 /// Where overrides stand.
 pub const PREFIX: &str = "/muster/overrides/";
@@ -80,6 +81,9 @@ pub struct Override {
     /// Why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// When it ends by itself, RFC 3339; for registries that end nothing. Absent: never, or with its lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }
 
 impl Override {
@@ -104,6 +108,29 @@ impl Overrides {
             Some((target, serde_json::from_slice(value).ok()?))
         };
         Self(entries.into_iter().filter_map(read).collect())
+    }
+
+    /// Those that hold at a time, in milliseconds since 1970, and how many milliseconds later the next of them ends.
+    #[must_use]
+    pub fn at(mut self, now_ms: u64) -> (Self, Option<u64>) {
+        let now_nanos = i64::try_from(now_ms)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000_000);
+        let mut next: Option<u64> = None;
+        self.0.retain(|_, over| {
+            // A time that is none ends nothing: better drained for too long than not at all.
+            let until = over.until.as_deref().and_then(timestamp::parse_nanos);
+            let Some(until) = until else {
+                return true;
+            };
+            let left_nanos = until.saturating_sub(now_nanos);
+            let left_ms = u64::try_from(left_nanos).unwrap_or(0).div_ceil(1_000_000);
+            if left_ms > 0 {
+                next = Some(next.map_or(left_ms, |next| next.min(left_ms)));
+            }
+            left_ms > 0
+        });
+        (self, next)
     }
 
     /// What holds for a container's instance of a service: the weight of the narrowest override that names one, and the
@@ -164,6 +191,33 @@ mod tests {
             "/muster/overrides/container/x",
         ] {
             assert_eq!(Target::of_key(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_ends_ends() {
+        let until = |seconds: u64| {
+            let at = timestamp::format_millis(seconds * 1_000);
+            format!(r#"{{"state":"draining","until":"{at}"}}"#).into_bytes()
+        };
+        let (soon, late) = (until(10), until(20));
+        let said = [
+            (
+                "/muster/overrides/node/never",
+                &br#"{"state":"draining"}"#[..],
+            ),
+            ("/muster/overrides/node/soon", &soon),
+            ("/muster/overrides/node/late", &late),
+            ("/muster/overrides/node/odd", br#"{"until":"some day"}"#),
+        ];
+        for (now_ms, count, next) in [
+            (0, 4, Some(10_000)),
+            (9_999, 4, Some(1)),
+            (10_000, 3, Some(10_000)),
+            (20_000, 2, None),
+        ] {
+            let (left, ends) = Overrides::read(said).at(now_ms);
+            assert_eq!((left.iter().count(), ends), (count, next), "{now_ms}");
         }
     }
 

@@ -1,14 +1,17 @@
 //! What a container should have, decided anew whenever something about it changed: rules, gate, crash loops, a stop that
 //! is under way, and the network it shares with another.
 
+use std::sync::Arc;
+
 use super::Agent;
 use super::damping::{Damping, Standing};
+use super::decided::Decided;
 use super::effect::{Effect, Level};
 use super::input::Now;
 use super::timers::Timer;
 use super::told::{note, tell_new};
 use crate::container::{Container, NetworkMode, Run};
-use crate::desired::{Evaluation, Moment, evaluate_at, labelled_ports};
+use crate::desired::{Moment, evaluate_at, labelled_ports};
 
 /// 1 s, for the first minute: what listens at all mostly does so within a second of its start.
 const LISTENER_MS: u64 = 1_000;
@@ -16,7 +19,7 @@ const YOUNG_NANOS: i64 = 60_000_000_000;
 
 impl Agent {
     pub(super) fn evaluate_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let ids: Vec<String> = self.containers.keys().cloned().collect();
+        let ids: Vec<Arc<str>> = self.containers.keys().cloned().collect();
         for id in ids {
             self.evaluate(now, &id, effects);
         }
@@ -28,7 +31,7 @@ impl Agent {
         let checks = self
             .containers
             .get(id)
-            .map(|tracked| tracked.evaluation.checks.clone());
+            .map(|tracked| tracked.decided.checks.clone());
         if self.monitor(now, id, &checks.unwrap_or_default()) {
             // An earlier process found the answer already.
             self.evaluate_one(now, id, effects);
@@ -40,11 +43,7 @@ impl Agent {
             .followers
             .iter()
             .filter(|(follower, owner)| {
-                let called = tracked
-                    .seen
-                    .as_ref()
-                    .is_some_and(|seen| seen.is_called(owner));
-                follower.as_str() != id && (called || owner.as_str() == id)
+                follower.as_str() != id && (tracked.is_called(owner) || owner.as_str() == id)
             })
             .map(|(follower, _)| follower.clone())
             .collect();
@@ -56,36 +55,25 @@ impl Agent {
     /// A container that shares another one's network as if it had that one's; itself when the other does not run.
     fn attached(&self, seen: &Container, owner: &str) -> Container {
         let mut all = self.containers.values();
-        let owner = all.find(|other| {
-            other.runs()
-                && other
-                    .seen
-                    .as_ref()
-                    .is_some_and(|other| other.is_called(owner))
-        });
-        match owner.and_then(|owner| owner.seen.as_ref()) {
-            Some(owner) => seen.on_network_of(owner, &labelled_ports(seen)),
+        let owner = all.find(|other| other.runs() && other.is_called(owner));
+        let owner = owner.and_then(|owner| owner.seen.as_ref()?.container());
+        match owner {
+            Some(owner) => seen.on_network_of(&owner, &labelled_ports(seen)),
             None => seen.clone(),
         }
     }
 
     /// Decides anew what a container should have, and queues what follows from it.
     fn evaluate_one(&mut self, now: Now, id: &str, effects: &mut Vec<Effect>) {
-        let seen = self
-            .containers
-            .get(id)
-            .and_then(|tracked| tracked.seen.as_ref());
-        let attached = match seen.map(|seen| (seen, &seen.network_mode)) {
-            Some((seen, NetworkMode::Container(owner))) => {
-                let attached = self.attached(seen, owner);
+        let seen = self.containers.get(id);
+        let mut seen = seen.and_then(|tracked| tracked.seen.as_ref()?.container());
+        match seen.as_ref().map(|seen| (seen, &seen.network_mode)) {
+            Some((own, NetworkMode::Container(owner))) => {
                 self.followers.insert(id.to_owned(), owner.clone());
-                Some(attached)
+                seen = Some(self.attached(own, owner));
             }
-            _ => {
-                self.followers.remove(id);
-                None
-            }
-        };
+            _ => drop(self.followers.remove(id)),
+        }
         let findings = self.findings(id);
         let Some(tracked) = self.containers.get_mut(id) else {
             return;
@@ -99,19 +87,15 @@ impl Agent {
             tracked.kept_until_ms = None;
             tracked.halted = Some("it failed");
         }
-        let skipped = |why: &str| Evaluation {
-            skipped: Some(why.to_owned()),
-            ..Evaluation::default()
-        };
         let mut again_ms = None;
-        let evaluation = match (&tracked.seen, tracked.halted) {
-            (_, Some(why)) => skipped(why),
+        let mut waits = false;
+        let decided = match (&seen, tracked.halted) {
+            (_, Some(why)) => Decided::skipped(why),
             (None, None) => return,
             (Some(_), None) if tracked.leaves_by_ms().is_some_and(|by| by > now.mono_ms) => {
-                skipped("it was told to stop")
+                Decided::skipped("it was told to stop")
             }
             (Some(seen), None) => {
-                let seen = attached.as_ref().unwrap_or(seen);
                 let wall_ms = u64::try_from(now.wall_nanos / 1_000_000).unwrap_or(0);
                 let stamp = registrator_catalog::timestamp::format_millis(wall_ms);
                 let passage = self.rules.gate.ask(seen, now.wall_nanos);
@@ -131,18 +115,21 @@ impl Agent {
                     note(effects, Level::Info, &tracked.name, text);
                 }
                 let mut warnings = passage.warnings;
-                let mut evaluation = match (standing, passage.closed) {
-                    _ if evaluation.skipped.is_some() => evaluation,
+                let mut decided = match (standing, passage.closed) {
+                    _ if evaluation.skipped.is_some() => evaluation.into(),
                     (Standing::Held(left_ms), _) => {
                         again_ms = Some(left_ms);
-                        skipped(&Damping::reason())
+                        Decided::skipped(&Damping::reason())
                     }
-                    (_, Some(why)) => skipped(why),
-                    (_, None) => evaluation,
+                    (_, Some(why)) => Decided::skipped(why),
+                    (_, None) => {
+                        waits = evaluation.waits_for_listener();
+                        Decided::from(evaluation)
+                    }
                 };
-                warnings.append(&mut evaluation.warnings);
-                evaluation.warnings = warnings;
-                evaluation
+                warnings.extend(decided.warnings);
+                decided.warnings = warnings.into();
+                decided
             }
         };
         match again_ms {
@@ -150,7 +137,7 @@ impl Agent {
             None => self.timers.clear(&again),
         }
         let relook = Timer::Relook(id.to_owned());
-        if evaluation.waits_for_listener() {
+        if waits {
             let young = tracked.seen.as_ref().and_then(|seen| seen.started_nanos);
             let ran_nanos = now.wall_nanos.saturating_sub(young.unwrap_or(0));
             let wait_ms = if ran_nanos < YOUNG_NANOS {
@@ -163,9 +150,9 @@ impl Agent {
             self.timers.clear(&relook);
         }
         if tracked.runs() {
-            tell_new(&tracked.name, &tracked.evaluation, &evaluation, effects);
+            tell_new(&tracked.name, &tracked.decided, &decided, effects);
         }
-        tracked.evaluation = evaluation;
+        tracked.decided = decided;
         self.claim(id);
         self.queue_write(id);
     }

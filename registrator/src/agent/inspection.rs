@@ -3,8 +3,11 @@
 //! contradicts a death the engine itself told of, unless it insists. A pause or a start from before the
 //! answer was asked for is in it already and only asks for another look.
 
+use std::sync::Arc;
+
 use super::effect::{Effect, Level};
 use super::input::{Inspected, Now, Token};
+use super::seen::Seen;
 use super::timers::Timer;
 use super::tracked::{Look, Tracked};
 use super::{Agent, millis, note};
@@ -90,7 +93,7 @@ impl Agent {
                 tracked.fault = None;
                 tracked.halted = None;
                 tracked.name.clone_from(&container.name);
-                tracked.seen = Some(*container);
+                tracked.seen = Some(Seen::new(&container));
                 tracked.seen_nanos = nanos;
                 if let Some(by_ms) = tracked.leaves_by_ms() {
                     self.timers.set(Timer::Drained(id.to_owned()), by_ms);
@@ -108,8 +111,8 @@ impl Agent {
         let seed = self.settings.seed;
         let count = self.containers.len() as u64;
         self.containers
-            .entry(id.to_owned())
-            .or_insert_with(|| Tracked::new(id, seed.wrapping_add(count)))
+            .entry(id.into())
+            .or_insert_with_key(|id| Box::new(Tracked::new(id, seed.wrapping_add(count))))
     }
 
     /// Marks a container dirty.
@@ -125,7 +128,7 @@ impl Agent {
             }
             Look::Rested | Look::Waiting => {
                 tracked.look = Look::Queued;
-                self.to_inspect.push_back(id.to_owned());
+                self.to_inspect.push_back(Arc::clone(&tracked.id));
             }
         }
     }
@@ -147,6 +150,7 @@ impl Agent {
             };
             self.asked += 1;
             self.counts.inspects += 1;
+            let id = id.to_string();
             effects.push(Effect::Inspect { token, id });
         }
     }

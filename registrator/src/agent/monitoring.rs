@@ -200,7 +200,7 @@ impl Agent {
         if changed {
             let subject = self
                 .containers
-                .get(&container)
+                .get(container.as_str())
                 .map_or(instance, |tracked| tracked.name.as_str());
             let (level, text) = match state {
                 State::Up => (Level::Info, format!("its {name} check passes")),

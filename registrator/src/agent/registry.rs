@@ -3,9 +3,12 @@
 //! (`held`) are corrected by every refused guard, so a wrong belief costs a round trip, never a key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::decided::Decided;
 use super::effect::{Effect, Level};
 use super::input::{Now, Token};
+use super::stored::Stored;
 use super::timers::Timer;
 use super::tracked::Look;
 use super::{Agent, COMMITS_MAX, millis, note};
@@ -51,14 +54,15 @@ impl Agent {
         }
         self.reload_due = false;
         self.lease = Some(lease);
-        self.held = held.into_iter().collect();
+        let held = held.into_iter();
+        self.held = held.map(|(key, held)| (key.into(), held.into())).collect();
         self.forget_flights();
         let owners = std::mem::take(&mut self.owners);
         for (key, id) in owners {
-            let wanted = |id| {
+            let wanted = |id: &Arc<str>| {
                 self.containers
                     .get(id)
-                    .is_some_and(|tracked| tracked.evaluation.wanted.contains_key(&key))
+                    .is_some_and(|tracked| tracked.decided.wanted.contains_key(&key))
             };
             if wanted(&id) || self.held.contains_key(&key) {
                 self.owners.insert(key, id);
@@ -70,7 +74,7 @@ impl Agent {
             self.claim_left_over();
         }
         self.adopt_findings(now, effects);
-        let ids: Vec<String> = self.containers.keys().cloned().collect();
+        let ids: Vec<Arc<str>> = self.containers.keys().cloned().collect();
         for id in ids {
             self.queue_write(&id);
         }
@@ -98,7 +102,7 @@ impl Agent {
 
     fn forget_flights(&mut self) {
         for flight in std::mem::take(&mut self.flights).into_values() {
-            if let Some(tracked) = self.containers.get_mut(&flight.container) {
+            if let Some(tracked) = self.containers.get_mut(flight.container.as_str()) {
                 tracked.commit = None;
             }
             self.queue_write(&flight.container);
@@ -110,7 +114,7 @@ impl Agent {
             && !tracked.queued
         {
             tracked.queued = true;
-            self.to_write.push_back(id.to_owned());
+            self.to_write.push_back(Arc::clone(&tracked.id));
         }
     }
 
@@ -123,43 +127,44 @@ impl Agent {
         {
             self.claims_tried += 1;
         }
-        let keys: Vec<String> = tracked.evaluation.wanted.keys().cloned().collect();
+        let own = Arc::clone(&tracked.id);
+        let keys: Vec<Arc<str>> = tracked.decided.wanted.keys().cloned().collect();
         let mut contested = BTreeSet::new();
         for key in keys {
-            let owner = self.owners.get(&key).map(String::as_str);
-            let taken = match owner {
-                Some(owner) if owner == id => continue,
+            let taken = match self.owners.get(&key) {
+                Some(owner) if *owner == own => continue,
                 None => false,
                 Some(owner) => self.containers.get(owner).is_some_and(|other| {
-                    other.commit.is_some() || other.evaluation.wanted.contains_key(&key)
+                    other.commit.is_some() || other.decided.wanted.contains_key(&key)
                 }),
             };
             if taken {
                 contested.insert(key);
                 continue;
             }
-            if let Some(former) = self.owners.insert(key.clone(), id.to_owned())
+            if let Some(former) = self.owners.insert(Arc::clone(&key), Arc::clone(&own))
                 && let Some(other) = self.containers.get_mut(&former)
             {
                 other.claims.remove(&key);
             }
             if let Some(tracked) = self.containers.get_mut(id) {
-                tracked.claims.insert(key);
+                tracked.claims.insert(key, ());
             }
         }
         self.wait_for(id, &contested);
     }
 
     /// Puts a container into the queues of those keys, and takes it out of all others.
-    fn wait_for(&mut self, id: &str, contested: &BTreeSet<String>) {
+    fn wait_for(&mut self, id: &str, contested: &BTreeSet<Arc<str>>) {
         let Some(tracked) = self.containers.get_mut(id) else {
             return;
         };
+        let own = Arc::clone(&tracked.id);
         let before = std::mem::take(&mut tracked.contested);
         tracked.contested.clone_from(contested);
         for key in contested.difference(&before) {
             let waiting = self.contenders.entry(key.clone()).or_default();
-            waiting.insert(id.to_owned());
+            waiting.insert(Arc::clone(&own));
         }
         for key in before.difference(contested) {
             if let Some(waiting) = self.contenders.get_mut(key) {
@@ -175,7 +180,7 @@ impl Agent {
 
     /// Puts keys of the lease that nobody answers for under the stand-in, which wants none.
     pub(super) fn claim_left_over(&mut self) {
-        let free: Vec<String> = self
+        let free: Vec<Arc<str>> = self
             .held
             .keys()
             .filter(|key| !self.owners.contains_key(*key))
@@ -187,10 +192,13 @@ impl Agent {
         let tracked = self.track(LEFT_OVER);
         "left over".clone_into(&mut tracked.name);
         tracked.halted = Some("no container of this host has it any more");
-        tracked.evaluation.skipped = tracked.halted.map(str::to_owned);
-        tracked.claims.extend(free.iter().cloned());
+        tracked.decided.skipped = tracked.halted.map(str::to_owned);
+        let own = Arc::clone(&tracked.id);
+        tracked
+            .claims
+            .extend(free.iter().cloned().map(|key| (key, ())));
         for key in free {
-            self.owners.insert(key, LEFT_OVER.to_owned());
+            self.owners.insert(key, Arc::clone(&own));
         }
         self.queue_write(LEFT_OVER);
     }
@@ -211,7 +219,7 @@ impl Agent {
         }
         let found: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
         let known = self.held.iter().filter(|(_, held)| held.leased);
-        let known: BTreeSet<&str> = known.map(|(key, _)| key.as_str()).collect();
+        let known: BTreeSet<&str> = known.map(|(key, _)| &**key).collect();
         self.reload_due |= found != known;
     }
 
@@ -249,14 +257,14 @@ impl Agent {
         };
         let held: BTreeMap<String, Held> = tracked
             .claims
-            .iter()
-            .filter_map(|key| self.held.get(key).map(|held| (key.clone(), held.clone())))
+            .keys()
+            .filter_map(|key| Some((key.to_string(), self.held.get(key)?.held())))
             .collect();
         let Some(txn) = plan(&tracked.wanted(), &held).into_iter().next() else {
             self.settle(now, id);
             return;
         };
-        let why = tracked.evaluation.why_fewer();
+        let why = tracked.decided.why_fewer();
         let token = self.token();
         self.ordered += 1;
         if let Some(tracked) = self.containers.get_mut(id) {
@@ -277,10 +285,11 @@ impl Agent {
         let Some(tracked) = self.containers.get_mut(id) else {
             return;
         };
-        let wanted = &tracked.evaluation.wanted;
-        let free: Vec<String> = tracked
+        share(&mut tracked.decided, &mut self.held);
+        let wanted = &tracked.decided.wanted;
+        let free: Vec<Arc<str>> = tracked
             .claims
-            .iter()
+            .keys()
             .filter(|key| {
                 let ours = self.held.get(*key).is_some_and(|held| held.leased);
                 !wanted.contains_key(*key) && !ours
@@ -322,7 +331,7 @@ impl Agent {
     /// A key became free, or its owner is not busy any more: the first who waits for it may try. The others need not:
     /// the next one's turn comes when that one lets go of it.
     fn wake(&mut self, key: &str) {
-        let first = self.contenders.get(key).and_then(BTreeSet::first);
+        let first = self.contenders.get(key).and_then(|waiting| waiting.first());
         if let Some(first) = first.cloned() {
             self.queue_write(&first);
         }
@@ -344,23 +353,19 @@ impl Agent {
         for write in flight.txn.writes {
             match write.value {
                 Some(value) => {
-                    let held = Held {
-                        value: value.into_bytes(),
-                        mod_revision: revision,
-                        leased: true,
-                    };
-                    self.held.insert(write.key.clone(), held);
+                    let stored = Stored::written(value.into_bytes().into(), revision);
+                    self.held.insert(write.key.as_str().into(), stored);
                     put.push(write.key);
                 }
                 None => {
-                    self.held.remove(&write.key);
+                    self.held.remove(write.key.as_str());
                     deleted.push(write.key);
                 }
             }
         }
         self.counts.puts += put.len() as u64;
         self.counts.deletes += deleted.len() as u64;
-        if let Some(tracked) = self.containers.get_mut(&flight.container) {
+        if let Some(tracked) = self.containers.get_mut(flight.container.as_str()) {
             tracked.fault = None;
             tracked.backoff.reset();
             if !put.is_empty() {
@@ -392,26 +397,26 @@ impl Agent {
         self.counts.conflicts += 1;
         let wanted = |key: &String| {
             self.containers
-                .get(&flight.container)
-                .is_some_and(|tracked| tracked.evaluation.wanted.contains_key(key))
+                .get(flight.container.as_str())
+                .is_some_and(|tracked| tracked.decided.wanted.contains_key(key.as_str()))
         };
         for (key, found) in actual {
             match found {
                 None => {
-                    self.held.remove(&key);
+                    self.held.remove(key.as_str());
                 }
                 Some(held) if held.leased => {
-                    self.held.insert(key, held);
+                    self.held.insert(key.into(), held.into());
                 }
                 // Another writer's. It is replaced when a container of ours should have it, and
                 // left alone when not.
                 Some(held) if wanted(&key) => {
                     let text = format!("{key} was written by somebody else, taking it over");
                     note(effects, Level::Warn, &flight.container, text);
-                    self.held.insert(key, held);
+                    self.held.insert(key.into(), held.into());
                 }
                 Some(_) => {
-                    self.held.remove(&key);
+                    self.held.remove(key.as_str());
                 }
             }
         }
@@ -432,7 +437,7 @@ impl Agent {
         // The transaction may have happened all the same; look at the lease once it cannot any more.
         self.timers
             .set(Timer::Recheck, now.mono_ms.saturating_add(RECHECK_MS));
-        if let Some(tracked) = self.containers.get_mut(&flight.container) {
+        if let Some(tracked) = self.containers.get_mut(flight.container.as_str()) {
             let wait = millis(tracked.backoff.delay());
             if tracked.fault.as_ref() != Some(&why) {
                 note(
@@ -449,12 +454,31 @@ impl Agent {
 
     fn land(&mut self, token: Token) -> Option<Flight> {
         let flight = self.flights.remove(&token)?;
-        if let Some(tracked) = self.containers.get_mut(&flight.container) {
+        if let Some(tracked) = self.containers.get_mut(flight.container.as_str()) {
             tracked.commit = None;
         }
         for write in &flight.txn.writes {
             self.wake(&write.key);
         }
         Some(flight)
+    }
+}
+
+/// Lets what is wanted and what the store holds share their memory where they say the same, which is where a container
+/// stays for most of its life.
+fn share(decided: &mut Decided, held: &mut BTreeMap<Arc<str>, Stored>) {
+    let keys: Vec<Arc<str>> = decided.wanted.keys().cloned().collect();
+    for key in keys {
+        let Some((_, stored)) = held.get_key_value(&key) else {
+            continue;
+        };
+        let same = decided.same(&key, &stored.value);
+        if same.is_none_or(|value| Arc::ptr_eq(value, &stored.value)) {
+            continue;
+        }
+        decided.agree(&key, &stored.value);
+        if let Some(stored) = held.remove(&key) {
+            held.insert(key, stored);
+        }
     }
 }

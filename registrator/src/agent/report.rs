@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Agent;
 use super::damping::Damping;
+use super::decided::Ruled;
 use super::tracked::Tracked;
-use crate::desired::Outcome;
 use crate::explain::Explanation;
 use crate::status::{Fault, Instance, Link, Skipped, Status};
 
@@ -82,18 +82,19 @@ impl Agent {
     /// Everything decided about the container a person calls `name`, if there is one.
     #[must_use]
     pub fn explain(&self, name: &str) -> Option<Explanation> {
-        let called = |(id, tracked): &(&String, &Tracked)| {
+        let called = |id: &str, tracked: &Tracked| {
             !id.is_empty()
                 && (tracked.name == name
-                    || id.as_str() == name
+                    || id == name
                     || (name.len() >= 12 && id.starts_with(name)))
         };
-        let (id, tracked) = self.containers.iter().find(called)?;
-        let stored = tracked.evaluation.wanted.keys();
+        let mut all = self.containers.iter();
+        let (id, tracked) = all.find(|(id, tracked)| called(id, tracked))?;
+        let stored = tracked.decided.wanted.keys();
         let stored =
-            stored.filter_map(|key| Some((key.clone(), self.held.get(key)?.value.clone())));
-        let mut explanation =
-            Explanation::new(&tracked.name, id, &tracked.evaluation, &stored.collect());
+            stored.filter_map(|key| Some((key.to_string(), self.held.get(key)?.value.to_vec())));
+        let evaluation = tracked.decided.evaluation();
+        let mut explanation = Explanation::new(&tracked.name, id, &evaluation, &stored.collect());
         explanation.last_error.clone_from(&tracked.fault);
         for key in &tracked.contested {
             explanation
@@ -129,43 +130,44 @@ impl Agent {
             port,
             why: why.clone(),
         };
-        for warning in &tracked.evaluation.warnings {
+        for warning in &tracked.decided.warnings {
             status.faults.push(fault(warning.clone(), None));
         }
-        if let Some(why) = &tracked.evaluation.skipped {
+        if let Some(why) = &tracked.decided.skipped {
             status.skipped.push(skipped(None, why));
         }
-        for verdict in &tracked.evaluation.verdicts {
-            match &verdict.outcome {
-                Outcome::Skipped(why) => {
+        let stored = tracked.commit.is_none()
+            && !tracked.queued
+            && tracked
+                .decided
+                .wanted
+                .keys()
+                .all(|key| self.held.contains_key(key));
+        for ruling in &tracked.decided.rulings {
+            match &ruling.outcome {
+                Ruled::Skipped(why) => {
                     status
                         .skipped
-                        .push(skipped(Some(verdict.port.to_string()), why));
+                        .push(skipped(Some(ruling.port.to_string()), why));
                 }
-                Outcome::Registered(record) => {
-                    status.records.push(Arc::clone(record));
+                Ruled::Offered(offer) => {
+                    status.records.push(Arc::clone(&offer.record));
                     let instance = Instance {
                         container: tracked.name.clone(),
-                        instance: record.instance.clone(),
-                        address: record.address,
-                        port: record.port,
-                        state: record.state,
-                        stored: tracked.commit.is_none()
-                            && !tracked.queued
-                            && tracked
-                                .evaluation
-                                .wanted
-                                .keys()
-                                .all(|key| self.held.contains_key(key)),
+                        instance: offer.instance.to_string(),
+                        address: offer.address,
+                        port: offer.port,
+                        state: offer.state,
+                        stored,
                     };
                     status
                         .services
-                        .entry(record.name.clone())
+                        .entry(offer.name.to_string())
                         .or_default()
                         .push(instance);
                 }
             }
-            for warning in &verdict.warnings {
+            for warning in &ruling.warnings {
                 status.faults.push(fault(warning.clone(), None));
             }
         }

@@ -1,15 +1,10 @@
 //! What the agent says about its decisions, each thing once.
 
+use super::decided::{Decided, Ruled};
 use super::effect::{Effect, Level, Note};
-use crate::desired::{Evaluation, Outcome};
 
 /// Says once what is odd or left out about a running container.
-pub(super) fn tell_new(
-    name: &str,
-    before: &Evaluation,
-    after: &Evaluation,
-    effects: &mut Vec<Effect>,
-) {
+pub(super) fn tell_new(name: &str, before: &Decided, after: &Decided, effects: &mut Vec<Effect>) {
     // What was registered is reported when it is deregistered, with the same reason.
     let known = |why: &&String| before.skipped.as_ref() == Some(*why) || !before.wanted.is_empty();
     if let Some(why) = after.skipped.as_ref().filter(|why| !known(why)) {
@@ -20,27 +15,28 @@ pub(super) fn tell_new(
             note(effects, Level::Warn, name, warning.clone());
         }
     }
-    for verdict in after
-        .verdicts
+    for ruling in after
+        .rulings
         .iter()
-        .filter(|verdict| !before.verdicts.contains(verdict))
+        .filter(|ruling| !before.rulings.contains(ruling))
     {
-        if matches!(verdict.outcome, Outcome::Skipped(_)) {
-            note(effects, Level::Info, name, verdict.to_string());
+        if let Ruled::Skipped(why) = &ruling.outcome {
+            let text = format!("port {}: skipped, {why}", ruling.port);
+            note(effects, Level::Info, name, text);
         }
         let told = |warning| {
             let mut of_port = before
-                .verdicts
+                .rulings
                 .iter()
-                .filter(|known| known.port == verdict.port);
+                .filter(|known| known.port == ruling.port);
             of_port.any(|known| known.warnings.contains(warning))
         };
-        for warning in verdict.warnings.iter().filter(|warning| !told(warning)) {
+        for warning in ruling.warnings.iter().filter(|warning| !told(warning)) {
             note(
                 effects,
                 Level::Warn,
                 name,
-                format!("port {}: {warning}", verdict.port),
+                format!("port {}: {warning}", ruling.port),
             );
         }
     }

@@ -1,14 +1,17 @@
 //! Everything the agent knows and wants about one container.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use litemap::LiteMap;
 use store_client::backoff::Backoff;
 
 use super::damping::Damping;
+use super::decided::Decided;
 use super::input::Token;
-use crate::container::{Container, Run};
-use crate::desired::Evaluation;
+use super::seen::Seen;
+use crate::container::{self, Run};
 use crate::signal;
 
 /// 200 ms, 30 s: what fails once mostly works at once; what fails for long is looked at twice a
@@ -19,16 +22,18 @@ const RETRY_CEILING: Duration = Duration::from_secs(30);
 /// One container.
 #[derive(Clone, Debug)]
 pub(super) struct Tracked {
+    /// Full id, shared with all who name it.
+    pub(super) id: Arc<str>,
     /// Last known name; the short id until one is known.
     pub(super) name: String,
     /// Where its inspection stands.
     pub(super) look: Look,
     /// The last answer that was believed.
-    pub(super) seen: Option<Container>,
+    pub(super) seen: Option<Seen>,
     /// When it was asked for, on the wall.
     pub(super) seen_nanos: i64,
     /// Shape of its last list entry.
-    pub(super) shape: String,
+    pub(super) shape: u64,
     /// Time of the latest event that changed its process; older ones are replays.
     pub(super) mark_nanos: i64,
     /// Its latest deaths, and whether they hold it back.
@@ -44,11 +49,11 @@ pub(super) struct Tracked {
     /// Answers in a row that contradicted an event.
     pub(super) doubts: u8,
     /// What it should have in the store, and why.
-    pub(super) evaluation: Evaluation,
+    pub(super) decided: Decided,
     /// Keys whose content this container answers for. Invariant: `Agent::owners` says the same.
-    pub(super) claims: BTreeSet<String>,
+    pub(super) claims: LiteMap<Arc<str>, ()>,
     /// Wanted keys that another container answers for.
-    pub(super) contested: BTreeSet<String>,
+    pub(super) contested: BTreeSet<Arc<str>>,
     /// The transaction under way.
     pub(super) commit: Option<Token>,
     /// Whether it stands in the queue for writing.
@@ -95,13 +100,14 @@ pub(super) struct ToldToStop {
 }
 
 impl Tracked {
-    pub(super) fn new(id: &str, seed: u64) -> Self {
+    pub(super) fn new(id: &Arc<str>, seed: u64) -> Self {
         Self {
+            id: Arc::clone(id),
             name: id.get(..12).unwrap_or(id).to_owned(),
             look: Look::Rested,
             seen: None,
             seen_nanos: i64::MIN,
-            shape: String::new(),
+            shape: 0,
             mark_nanos: i64::MIN,
             damping: Damping::default(),
             died_nanos: None,
@@ -109,8 +115,8 @@ impl Tracked {
             told: None,
             kept_until_ms: None,
             doubts: 0,
-            evaluation: Evaluation::default(),
-            claims: BTreeSet::new(),
+            decided: Decided::default(),
+            claims: LiteMap::new(),
             contested: BTreeSet::new(),
             commit: None,
             queued: false,
@@ -122,9 +128,12 @@ impl Tracked {
 
     /// Keys and values it should have, without those another container answers for.
     pub(super) fn wanted(&self) -> BTreeMap<String, String> {
-        let mut wanted = self.evaluation.wanted.clone();
-        wanted.retain(|key, _| !self.contested.contains(key));
-        wanted
+        self.decided.texts(|key| !self.contested.contains(key))
+    }
+
+    /// Whether the engine or a person calls it that, as far as it was seen.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.seen.is_some() && container::is_called((&self.id, &self.name), name)
     }
 
     /// Whether, as far as is known, its process runs.

@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::Beats;
+use super::{Beats, Words};
 use crate::agent::{Input, Token};
 use crate::plan::Txn;
 
@@ -26,6 +26,9 @@ pub(crate) trait Backend: Send + Sync {
         roots: &'a [String],
         wanted: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, String>>;
+
+    /// Where it keeps what people say over all rules.
+    fn words(&mut self) -> BoxFuture<'_, Result<Box<dyn Words>, String>>;
 }
 
 /// A session that began.

@@ -4,6 +4,7 @@
 mod api;
 mod kv;
 mod services;
+mod words;
 
 use std::path::PathBuf;
 use std::time::Duration;

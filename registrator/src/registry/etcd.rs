@@ -1,7 +1,9 @@
 //! The registry in etcd and in our own store: keys on the agent's lease, writes in guarded transactions, overrides from
 //! a watch. `etcd/presence.rs` sees to it that one agent at a time speaks for a node.
 
+mod left;
 mod presence;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,11 +23,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 
 use super::backend::{Backend, Opened, Outcome, Over, Session};
-use super::{Beats, CALL_TIMEOUT};
+use super::{Beats, CALL_TIMEOUT, Upstreams, Words};
 use crate::agent::{Input, Token};
 use crate::plan::{Held, OPS_MAX, Txn};
+use left::Left;
 pub(crate) use presence::Presence;
 use presence::Refused;
+use words::EtcdWords;
 
 /// The way to a store.
 pub(crate) struct Etcd {
@@ -33,6 +37,8 @@ pub(crate) struct Etcd {
     lease: LeaseId,
     ttl_seconds: i64,
     presence: Presence,
+    /// What is taken for its own beside what hangs on the lease.
+    left: Option<Arc<Left>>,
     /// Whether the connector's last connection was used and is so no more.
     used: bool,
 }
@@ -50,8 +56,20 @@ impl Etcd {
             lease,
             ttl_seconds,
             presence,
+            left: None,
             used: false,
         }
+    }
+
+    /// Takes these entries below `roots` for its own.
+    #[must_use]
+    pub(crate) fn with_upstreams(
+        mut self,
+        upstreams: Option<Upstreams>,
+        roots: Vec<String>,
+    ) -> Self {
+        self.left = upstreams.map(|by| Arc::new(Left::new(by, roots)));
+        self
     }
 
     async fn begin(&mut self) -> Result<Opened, Over> {
@@ -68,6 +86,7 @@ impl Etcd {
         let terms = Terms {
             lease: self.lease,
             ttl_seconds: self.ttl_seconds,
+            left: self.left.clone(),
         };
         // The lease first: the key that speaks for the node hangs on it. Nothing is kept alive before that key is ours.
         let (lease, _) = terms.take(&client, &self.presence).await?;
@@ -132,18 +151,29 @@ impl Backend for Etcd {
         }
         .boxed()
     }
+
+    fn words(&mut self) -> BoxFuture<'_, Result<Box<dyn Words>, String>> {
+        async {
+            let connection = self.connector.connect().await;
+            let client = connection.map_err(|error| error.to_string())?.client;
+            let words: Box<dyn Words> = Box::new(EtcdWords(client));
+            Ok(words)
+        }
+        .boxed()
+    }
 }
 
 /// Which lease, and for how long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Terms {
     lease: LeaseId,
     ttl_seconds: i64,
+    left: Option<Arc<Left>>,
 }
 
 impl Terms {
     async fn take(
-        self,
+        &self,
         client: &Client,
         presence: &Presence,
     ) -> Result<(Lease, (bool, Vec<Vec<u8>>)), String> {
@@ -155,9 +185,12 @@ impl Terms {
         Ok((taken.lease, (taken.adopted, keys)))
     }
 
-    async fn read(self, client: &Client, presence: &Presence) -> Result<(Lease, Input), String> {
+    async fn read(&self, client: &Client, presence: &Presence) -> Result<(Lease, Input), String> {
         let (lease, (adopted, keys)) = self.take(client, presence).await?;
-        let held = read_keys(client, self.lease, &keys).await?;
+        let mut held = read_keys(client, self.lease, &keys).await?;
+        if let Some(left) = &self.left {
+            held.extend(left.held(client).await?);
+        }
         let fact = Input::Leased {
             lease: lease.id,
             adopted,
@@ -407,9 +440,18 @@ async fn say(session: Arc<EtcdSession>, value: String) -> Outcome {
 async fn check(session: Arc<EtcdSession>) -> Outcome {
     let own = |key: &String| session.presence.is_own(key.as_bytes());
     let text = |key: Vec<u8>| String::from_utf8(key).ok().filter(|key| !own(key));
+    let left = match &session.terms.left {
+        Some(left) => left.keys(&session.client).await,
+        None => Ok(Vec::new()),
+    };
+    let left = match left {
+        Ok(left) => left,
+        Err(why) => return Outcome::Over(why),
+    };
     match session.lease.keys(&session.client).await {
         Ok(Some(keys)) => {
-            Outcome::Done(Input::OnLease(keys.into_iter().filter_map(text).collect()))
+            let keys = keys.into_iter().filter_map(text);
+            Outcome::Done(Input::OnLease(keys.chain(left).collect()))
         }
         Ok(None) => Outcome::Over("the lease expired".to_owned()),
         Err(error) => Outcome::Over(error.to_string()),

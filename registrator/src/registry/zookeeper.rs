@@ -5,6 +5,8 @@
 //! for its time to live, and a restarted agent meanwhile replaces them one by one with its own, each in one step, so
 //! that readers never see them missing. A connection that is lost is not the session's end.
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,9 +22,11 @@ use zookeeper_client::{
 
 use super::backend::{Backend, Opened, Outcome, Over, Session};
 use super::identity::{Identity, PREFIX};
-use super::{Beats, CALL_TIMEOUT};
+use super::{Beats, CALL_TIMEOUT, Words};
 use crate::agent::{Input, Token};
 use crate::plan::{Held, Txn, Write};
+use crate::registry::words::{begin, listening};
+use words::ZooKeeperWords;
 
 /// 3 tries for nodes whose parent somebody removed in between; each makes it anew.
 const PARENT_TRIES: usize = 3;
@@ -102,23 +106,31 @@ impl ZooKeeper {
         // Dropping the last client would take the nodes away, whatever the policy for that.
         let client = self.connect(true).await?;
         let presence = format!("{PREFIX}{}", self.node_id);
+        let words = ZooKeeperWords::new(client.clone(), self.acls());
         let mut session = ZooKeeperSession {
             client,
-            acls: match self.options.user {
-                Some(_) => Acls::new(&OWNED),
-                None => Acls::anyone_all(),
-            },
+            words,
+            acls: self.acls(),
             presence,
             present: 0,
             nodes: Mutex::default(),
         };
         session.present = self.speak(&session).await?;
+        let overrides = begin(&session.words).await?;
         let held = session.leased(false, Vec::new());
         Ok(Opened {
             session: Arc::new(session),
-            overrides: None,
+            overrides: Some(overrides),
             held,
         })
+    }
+
+    /// Who may do what with the nodes it makes.
+    fn acls(&self) -> Acls<'static> {
+        match self.options.user {
+            Some(_) => Acls::new(&OWNED),
+            None => Acls::anyone_all(),
+        }
     }
 
     /// Makes the node that names this process; returns its version.
@@ -179,6 +191,15 @@ impl Backend for ZooKeeper {
         }
         .boxed()
     }
+
+    fn words(&mut self) -> BoxFuture<'_, Result<Box<dyn Words>, String>> {
+        async {
+            let client = self.connect(false).await?;
+            let words: Box<dyn Words> = Box::new(ZooKeeperWords::new(client, self.acls()));
+            Ok(words)
+        }
+        .boxed()
+    }
 }
 
 /// Nodes two levels below `roots` that are of the same session as `presence`.
@@ -187,17 +208,28 @@ async fn nodes_of_owner(
     presence: &str,
     roots: &[String],
 ) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    match client.check_stat(presence).await? {
+        None => Ok(BTreeMap::new()),
+        Some(speaks) => nodes(client, roots, Some(speaks.ephemeral_owner)).await,
+    }
+}
+
+/// Nodes two levels below `roots`: those of one session, or of all.
+async fn nodes(
+    client: &Client,
+    roots: &[String],
+    owner: Option<i64>,
+) -> Result<BTreeMap<String, Vec<u8>>, Error> {
     let mut found = BTreeMap::new();
-    let Some(speaks) = client.check_stat(presence).await? else {
-        return Ok(found);
-    };
     for root in roots.iter().map(|root| root.trim_end_matches('/')) {
         for service in children(client, root).await? {
             let service = format!("{root}/{service}");
             for node in children(client, &service).await? {
                 let path = format!("{service}/{node}");
                 match client.get_data(&path).await {
-                    Ok((value, stat)) if stat.ephemeral_owner == speaks.ephemeral_owner => {
+                    Ok((value, stat))
+                        if owner.is_none_or(|owner| stat.ephemeral_owner == owner) =>
+                    {
                         found.insert(path, value);
                     }
                     Ok(_) | Err(Error::NoNode) => {}
@@ -220,6 +252,7 @@ async fn children(client: &Client, path: &str) -> Result<Vec<String>, Error> {
 
 struct ZooKeeperSession {
     client: Client,
+    words: ZooKeeperWords,
     /// Who may do what with the nodes it makes.
     acls: Acls<'static>,
     /// The node that names the process.
@@ -501,9 +534,9 @@ impl Session for ZooKeeperSession {
     fn hold<'a>(
         &'a self,
         beats: &'a Beats,
-        _: &'a UnboundedSender<Input>,
+        facts: &'a UnboundedSender<Input>,
     ) -> BoxFuture<'a, String> {
-        self.keep(beats).boxed()
+        listening(self.keep(beats), &self.words, facts).boxed()
     }
 
     fn leave(&self, revoke: bool) -> BoxFuture<'_, Result<(), String>> {

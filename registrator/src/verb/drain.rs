@@ -1,19 +1,21 @@
 //! Verbs that say something over all rules: drain, maintenance, weights, and taking them back. The agent concerned sees
 //! it in the store and does it; `--wait` watches the store until nobody is sent there any more.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use etcd_client::{Client, PutOptions};
 use registrator_catalog::overrides::{Override, Target};
 use registrator_catalog::record::{Record, State};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::look::{Look, all_overrides, below, store, values};
+use super::look::{Look, held, words};
 use super::show::print;
 use super::{DONE, Done};
-use crate::config::{Args, Config};
+use crate::config::{Args, Config, Registry};
 use crate::container::Container;
+use crate::registry::Words;
+use crate::registry::words::now;
 use crate::scheme::Scheme;
 use crate::span;
 
@@ -23,9 +25,10 @@ const PERIOD: Duration = Duration::from_millis(50);
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(config: &Config, args: &Args, verb: &str, operands: &[String]) -> Done {
-    let client = store(config).await?;
+    let words = words(config).await?;
+    let words = &*words;
     if verb == "overrides" {
-        return list(&client, args.json).await;
+        return list(words, args.json).await;
     }
     let (target, look) = target(config, &operands[0]).await?;
     if args
@@ -36,7 +39,7 @@ pub(super) async fn run(config: &Config, args: &Args, verb: &str, operands: &[St
         return Err("--then takes stop, and only for a container".to_owned());
     }
     if verb == "undrain" {
-        delete(&client, &target).await?;
+        words.erase(&target.key()).await?;
         print(
             args.json,
             &json!({"undrained": target.key()}),
@@ -44,12 +47,9 @@ pub(super) async fn run(config: &Config, args: &Args, verb: &str, operands: &[St
         );
         return Ok(DONE);
     }
-    let mut over = values(&client, [&target.key()])
-        .await?
-        .pop_first()
-        .map_or_else(Override::default, |(_, value)| {
-            serde_json::from_slice(&value).unwrap_or_default()
-        });
+    let (said, _) = now(&words.read().await?);
+    let said = said.iter().find(|(said, _)| **said == target);
+    let mut over = said.map_or_else(Override::default, |(_, over)| over.clone());
     match verb {
         "drain" => over.state = Some(State::Draining),
         "maintenance" => over.state = Some(State::Maintenance),
@@ -63,7 +63,9 @@ pub(super) async fn run(config: &Config, args: &Args, verb: &str, operands: &[St
     }
     over.reason = args.reason.clone().or(over.reason);
     let began = Instant::now();
-    put(&client, &target, &over, args.expires.as_deref()).await?;
+    let lasts = args.expires.as_deref().map(lasting).transpose()?;
+    words.write(&target.key(), &over, lasts).await?;
+    over.until = None;
     let mut text = format!("{target}: {}\n", over.to_json());
     if args.wait || args.then.is_some() {
         let limit = match &args.timeout {
@@ -71,7 +73,11 @@ pub(super) async fn run(config: &Config, args: &Args, verb: &str, operands: &[St
             Some(text) => span::parse(text)
                 .ok_or_else(|| format!("--timeout: {text:?} is not a time such as 30s"))?,
         };
-        await_gone(config, &client, &target, limit).await?;
+        let keys = look
+            .as_ref()
+            .map(|(look, container)| look.decide(container).wanted);
+        let keys = keys.unwrap_or_default().into_keys().collect();
+        await_gone(config, words, (&target, keys), limit).await?;
         text.push_str(&format!(
             "out of traffic after {} ms\n",
             began.elapsed().as_millis()
@@ -82,7 +88,7 @@ pub(super) async fn run(config: &Config, args: &Args, verb: &str, operands: &[St
         sleep(Duration::from_millis(delay)).await;
         look.engine.stop_now(&container.name).await?;
         // It is stopped; whoever starts it again wants it back.
-        delete(&client, &target).await?;
+        words.erase(&target.key()).await?;
         text.push_str(&format!(
             "stopped after {} ms\n",
             began.elapsed().as_millis()
@@ -124,61 +130,44 @@ async fn target(
     Ok((target, Some((look, container))))
 }
 
-async fn put(
-    client: &Client,
-    target: &Target,
-    over: &Override,
-    expires: Option<&str>,
-) -> Result<(), String> {
-    let mut options = PutOptions::new();
-    if let Some(text) = expires {
-        let ttl = span::parse(text)
-            .map(|ttl| ttl.as_secs())
-            .filter(|seconds| *seconds > 0);
-        let seconds = ttl.and_then(|seconds| i64::try_from(seconds).ok());
-        let seconds =
-            seconds.ok_or_else(|| format!("--for: {text:?} is not a time such as 10m"))?;
-        let lease = client.lease_client().grant(seconds, None).await;
-        options = options.with_lease(lease.map_err(|error| format!("grant lease: {error}"))?.id());
-    }
-    let put = client
-        .kv_client()
-        .put(target.key(), over.to_json(), Some(options))
-        .await;
-    put.map(drop)
-        .map_err(|error| format!("write {}: {error}", target.key()))
+/// For how long something is to hold.
+fn lasting(text: &str) -> Result<Duration, String> {
+    let found = span::parse(text).filter(|lasts| lasts.as_secs() > 0);
+    found.ok_or_else(|| format!("--for: {text:?} is not a time such as 10m"))
 }
 
-async fn delete(client: &Client, target: &Target) -> Result<(), String> {
-    let deleted = client.kv_client().delete(target.key(), None).await;
-    deleted
-        .map(drop)
-        .map_err(|error| format!("delete {}: {error}", target.key()))
-}
-
-/// Waits until no layout offers the target any more.
+/// Waits until no layout offers the target any more, which as a container would have these keys.
 async fn await_gone(
     config: &Config,
-    client: &Client,
-    target: &Target,
+    words: &dyn Words,
+    (target, keys): (&Target, BTreeSet<String>),
     limit: Duration,
 ) -> Result<(), String> {
     let deadline = Instant::now() + limit;
     loop {
         let mut offered = Vec::new();
+        let of_node = match target {
+            // There each entry says whose it is, as etcd's do by their ids.
+            Target::Node(node) if config.registry != Registry::Etcd => {
+                held(config, node, &BTreeMap::new()).await?
+            }
+            _ => BTreeMap::new(),
+        };
         for layout in &config.layouts {
-            for (key, value) in below(client, &layout.root()).await? {
+            for (key, value) in words.below(&layout.root()).await? {
                 let Ok(found) = layout.read(&key, &value) else {
                     continue;
                 };
                 let ours = match &found.record {
                     Some(record) => is_of(record, target) && record.state <= State::Up,
-                    // Layouts without states hold nothing else, and name node and container in the id.
+                    // Layouts without states hold nothing else. Many name node and container in the id.
                     None => match target {
                         Target::Service(name) => *name == found.name,
-                        Target::Node(node) => found.id.starts_with(&format!("{node}:")),
+                        Target::Node(node) => {
+                            of_node.contains_key(&key) || found.id.starts_with(&format!("{node}:"))
+                        }
                         Target::Container { node, name } => {
-                            found.id.starts_with(&format!("{node}:{name}:"))
+                            keys.contains(&key) || found.id.starts_with(&format!("{node}:{name}:"))
                         }
                     },
                 };
@@ -210,8 +199,8 @@ fn is_of(record: &Record, target: &Target) -> bool {
     }
 }
 
-async fn list(client: &Client, json: bool) -> Done {
-    let all = all_overrides(client).await?;
+async fn list(words: &dyn Words, json: bool) -> Done {
+    let (all, _) = now(&words.read().await?);
     let rows: Vec<_> = all
         .iter()
         .map(|(target, over)| json!({"target": target.to_string(), "override": over}))

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use etcd_client::{Client, GetOptions};
+use etcd_client::Client;
 use registrator_catalog::layout::Layout;
-use registrator_catalog::overrides::{self, Overrides};
 use registrator_catalog::timestamp;
 use store_client::connect::Connector;
 
@@ -12,7 +11,8 @@ use crate::config::{Config, Registry};
 use crate::container::{Container, NetworkMode, Run};
 use crate::desired::{Evaluation, Rules, evaluate, labelled_ports};
 use crate::docker::{Engine, wall_nanos};
-use crate::registry::Backend;
+use crate::registry::words::now;
+use crate::registry::{Backend, Words};
 use crate::run::{backend, rules};
 
 /// The engine, answering.
@@ -110,9 +110,7 @@ impl Look {
 
     /// Takes what people said over all rules from the registry, where it keeps that.
     pub(super) async fn read_overrides(&mut self, config: &Config) -> Result<(), String> {
-        if config.registry == Registry::Etcd {
-            self.rules.overrides = all_overrides(&store(config).await?).await?;
-        }
+        self.rules.overrides = now(&words(config).await?.read().await?).0;
         Ok(())
     }
 
@@ -139,12 +137,17 @@ pub(super) async fn held(
     registry.look(&roots, wanted).await
 }
 
+/// Where the registry keeps what people say over all rules.
+pub(super) async fn words(config: &Config) -> Result<Box<dyn Words>, String> {
+    // The node matters to nobody there.
+    let mut registry: Box<dyn Backend> = backend(config, "", "");
+    registry.words().await
+}
+
 /// A connection to the store.
 pub(super) async fn store(config: &Config) -> Result<Client, String> {
     if config.registry != Registry::Etcd {
-        return Err(
-            "the registry does not speak etcd's protocol, and keeps no overrides".to_owned(),
-        );
+        return Err("the registry does not speak etcd's protocol".to_owned());
     }
     let mut connector = Connector::new(config.store.clone());
     let connection = connector
@@ -152,19 +155,6 @@ pub(super) async fn store(config: &Config) -> Result<Client, String> {
         .await
         .map_err(|error| error.to_string())?;
     Ok(connection.client)
-}
-
-/// Keys and values below a prefix.
-pub(super) async fn below(
-    client: &Client,
-    prefix: &str,
-) -> Result<BTreeMap<String, Vec<u8>>, String> {
-    let options = GetOptions::new().with_prefix();
-    let answer = client.kv_client().get(prefix, Some(options)).await;
-    let answer = answer.map_err(|error| format!("read {prefix}: {error}"))?;
-    let text =
-        |kv: &etcd_client::KeyValue| Some((kv.key_str().ok()?.to_owned(), kv.value().to_vec()));
-    Ok(answer.kvs().iter().filter_map(text).collect())
 }
 
 /// Values of these keys, as far as they are there.
@@ -181,14 +171,4 @@ pub(super) async fn values(
         }
     }
     Ok(found)
-}
-
-/// What people said over all rules.
-pub(super) async fn all_overrides(client: &Client) -> Result<Overrides, String> {
-    let entries = below(client, overrides::PREFIX).await?;
-    Ok(Overrides::read(
-        entries
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_slice())),
-    ))
 }

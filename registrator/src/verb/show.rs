@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use super::look::{Look, below, held, store, values};
+use super::look::{Look, held, store, values, words};
 use super::{DONE, Done, FAILED, WOULD_CHANGE};
 use crate::agent::Input;
 use crate::config::{Config, Registry};
@@ -87,7 +87,7 @@ pub(super) async fn list(config: &Config, json: bool) -> Done {
     for layout in &config.layouts {
         let mut all = BTreeMap::new();
         if config.registry == Registry::Etcd {
-            all = below(&store(config).await?, &layout.root()).await?;
+            all = words(config).await?.below(&layout.root()).await?;
         } else {
             // These tell what one node has.
             for config in &engines {

@@ -1,6 +1,7 @@
 //! Consul's HTTP API: one request, one answer, over connections that are used again. Knows paths and no meaning.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -21,6 +22,8 @@ use crate::registry::CALL_TIMEOUT;
 const IDLE_MAX: usize = 8;
 /// 64 MiB: a list of 100,000 services.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Header with the number of the last change to what was asked for.
+const INDEX: &str = "x-consul-index";
 /// What may stand in a path as it is, slashes between its parts included.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
@@ -42,6 +45,8 @@ pub(super) struct Api {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
+    /// How far Consul was (`X-Consul-Index`); 0 where it does not say.
+    pub(super) index: u64,
 }
 
 impl Answer {
@@ -108,6 +113,16 @@ impl Api {
         self.call(Method::GET, path, Bytes::new()).await
     }
 
+    /// Reads what may not be there before `limit` is nearly over.
+    pub(super) async fn wait(&self, path: &str, limit: Duration) -> Result<Answer, String> {
+        self.within(limit, Method::GET, path, Bytes::new()).await
+    }
+
+    /// Removes.
+    pub(super) async fn delete(&self, path: &str) -> Result<Answer, String> {
+        self.call(Method::DELETE, path, Bytes::new()).await
+    }
+
     /// Writes.
     pub(super) async fn put(&self, path: &str, body: impl Into<Bytes>) -> Result<Answer, String> {
         self.call(Method::PUT, path, body.into()).await
@@ -115,6 +130,16 @@ impl Api {
 
     /// One request. An error is one of the way; what Consul refuses is an answer.
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, String> {
+        self.within(CALL_TIMEOUT, method, path, body).await
+    }
+
+    async fn within(
+        &self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer, String> {
         let said = |why: &dyn std::fmt::Display| format!("Consul: {method} {path}: {why}");
         let answer = async {
             loop {
@@ -133,18 +158,24 @@ impl Api {
                     Err(error) => return Err(error.error().to_string()),
                 };
                 let status = answer.status();
+                let index = answer.headers().get(INDEX);
+                let index = index.and_then(|text| text.to_str().ok()?.parse().ok());
                 let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect();
                 let body = body.await.map_err(|error| error.to_string())?.to_bytes();
                 let mut idle = self.lock();
                 if idle.len() < IDLE_MAX {
                     idle.push(sender);
                 }
-                return Ok(Answer { status, body });
+                return Ok(Answer {
+                    status,
+                    body,
+                    index: index.unwrap_or(0),
+                });
             }
         };
-        match timeout(CALL_TIMEOUT, answer).await {
+        match timeout(limit, answer).await {
             Ok(answer) => answer.map_err(|why: String| said(&why)),
-            Err(_) => Err(said(&format!("no answer within {CALL_TIMEOUT:?}"))),
+            Err(_) => Err(said(&format!("no answer within {limit:?}"))),
         }
     }
 

@@ -17,12 +17,14 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::api::{Api, quoted};
+use super::words::ConsulWords;
 use super::{Options, Refusal, stay_alive};
 use crate::agent::{Input, Token};
 use crate::plan::{Held, Txn, Write};
 use crate::registry::backend::{Backend, Opened, Outcome, Over, Session};
 use crate::registry::identity::{Identity, PREFIX};
-use crate::registry::{Beats, Upstreams};
+use crate::registry::words::{self, listening};
+use crate::registry::{Beats, Upstreams, Words};
 
 /// Consul takes at most 64 operations in a transaction: two for each write, one for the key that speaks for the node.
 const WRITES_MAX: usize = 31;
@@ -74,6 +76,7 @@ impl ConsulKv {
 
     async fn begin(&mut self) -> Result<Opened, Over> {
         let api = Api::new(&self.options)?;
+        let words = ConsulWords::new(&self.options, false)?;
         let presence = key_of(&format!("{PREFIX}{}", self.node_id)).to_owned();
         let found = read(&api, &presence).await?;
         let (earlier, guard) = match &found {
@@ -92,23 +95,25 @@ impl ConsulKv {
             }
         };
         let (id, adopted) = self.take(&api, earlier).await?;
-        let session = self.session(api, id, presence);
+        let session = self.session(api, words, id, presence);
         let present = session.speak(&self.own, guard).await?;
         let session = KvSession { present, ..session };
+        let overrides = words::begin(&session.words).await?;
         let mut held = session.read().await?;
         if let Input::Leased { adopted: found, .. } = &mut held {
             *found = adopted;
         }
         Ok(Opened {
             session: Arc::new(session),
-            overrides: None,
+            overrides: Some(overrides),
             held,
         })
     }
 
-    fn session(&self, api: Api, id: String, presence: String) -> KvSession {
+    fn session(&self, api: Api, words: ConsulWords, id: String, presence: String) -> KvSession {
         KvSession {
             api,
+            words,
             id,
             ttl: self.ttl,
             roots: self.roots.clone(),
@@ -177,13 +182,20 @@ impl Backend for ConsulKv {
                 return Ok(BTreeMap::new());
             };
             let presence = key_of(&format!("{PREFIX}{}", self.node_id)).to_owned();
-            let held = self.session(api, id, presence).ours().await?;
+            let words = ConsulWords::new(&self.options, false)?;
+            let held = self.session(api, words, id, presence).ours().await?;
             Ok(held
                 .into_iter()
                 .map(|(key, held)| (key, held.value))
                 .collect())
         }
         .boxed()
+    }
+
+    fn words(&mut self) -> BoxFuture<'_, Result<Box<dyn Words>, String>> {
+        let words = ConsulWords::new(&self.options, false);
+        let words = words.map(|words| Box::new(words) as Box<dyn Words>);
+        std::future::ready(words).boxed()
     }
 }
 
@@ -204,8 +216,8 @@ struct Listed {
 /// A key as Consul tells of it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Found {
-    key: String,
+pub(super) struct Found {
+    pub(super) key: String,
     /// Base64.
     #[serde(default)]
     value: Option<String>,
@@ -215,7 +227,7 @@ struct Found {
 }
 
 impl Found {
-    fn value(&self) -> Vec<u8> {
+    pub(super) fn value(&self) -> Vec<u8> {
         let text = self.value.as_deref().unwrap_or_default();
         // Consul writes it; what is no base64 is no value of ours.
         STANDARD.decode(text).unwrap_or_default()
@@ -245,7 +257,7 @@ struct Complaint {
 }
 
 /// A key of the agent's as Consul writes it: without the slash in front.
-fn key_of(key: &str) -> &str {
+pub(super) fn key_of(key: &str) -> &str {
     key.strip_prefix('/').unwrap_or(key)
 }
 
@@ -261,6 +273,7 @@ async fn read(api: &Api, key: &str) -> Result<Option<Found>, String> {
 
 struct KvSession {
     api: Api,
+    words: ConsulWords,
     id: String,
     ttl: Duration,
     roots: Vec<String>,
@@ -472,10 +485,10 @@ impl Session for KvSession {
     fn hold<'a>(
         &'a self,
         beats: &'a Beats,
-        _: &'a UnboundedSender<Input>,
+        facts: &'a UnboundedSender<Input>,
     ) -> BoxFuture<'a, String> {
-        let heard = |left| beats.hear(left);
-        stay_alive(self.ttl, heard, || self.sign().boxed()).boxed()
+        let alive = stay_alive(self.ttl, |left| beats.hear(left), || self.sign().boxed());
+        listening(alive, &self.words, facts).boxed()
     }
 
     fn leave(&self, revoke: bool) -> BoxFuture<'_, Result<(), String>> {

@@ -18,11 +18,13 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::api::{Api, quoted};
+use super::words::ConsulWords;
 use super::{Options, Refusal, stay_alive};
 use crate::agent::{Input, Token};
 use crate::plan::{Held, Txn, Write};
 use crate::registry::backend::{Backend, Opened, Outcome, Over, Session};
-use crate::registry::{Beats, Upstreams};
+use crate::registry::words::{self, listening};
+use crate::registry::{Beats, Upstreams, Words};
 
 /// Meta data that names the agent a service belongs to.
 const OWNER: &str = "muster-agent";
@@ -75,6 +77,7 @@ impl ConsulServices {
     fn session(&self) -> Result<ConsulSession, String> {
         Ok(ConsulSession {
             api: Api::new(&self.options)?,
+            words: ConsulWords::new(&self.options, true)?,
             owner: Arc::clone(&self.owner),
             ttl: self.ttl,
             known: Arc::clone(&self.known),
@@ -88,10 +91,11 @@ impl Backend for ConsulServices {
     fn open(&mut self) -> BoxFuture<'_, Result<Opened, Over>> {
         async {
             let session = self.session()?;
+            let overrides = words::begin(&session.words).await?;
             let held = session.read().await?;
             Ok(Opened {
                 session: Arc::new(session),
-                overrides: None,
+                overrides: Some(overrides),
                 held,
             })
         }
@@ -116,10 +120,17 @@ impl Backend for ConsulServices {
         }
         .boxed()
     }
+
+    fn words(&mut self) -> BoxFuture<'_, Result<Box<dyn Words>, String>> {
+        let words = ConsulWords::new(&self.options, true);
+        let words = words.map(|words| Box::new(words) as Box<dyn Words>);
+        std::future::ready(words).boxed()
+    }
 }
 
 struct ConsulSession {
     api: Api,
+    words: ConsulWords,
     owner: Arc<str>,
     ttl: Duration,
     known: Known,
@@ -170,9 +181,7 @@ enum Unwritten {
 impl ConsulSession {
     /// Everything this Consul agent has.
     async fn listed(&self) -> Result<BTreeMap<String, Listed>, String> {
-        const PATH: &str = "/v1/agent/services";
-        let answer = self.api.get(PATH).await?.good(PATH)?;
-        answer.json(PATH)
+        listed(&self.api).await
     }
 
     /// Everything of ours with this Consul agent, with its hash, and what counts as ours.
@@ -318,6 +327,23 @@ impl ConsulSession {
     }
 }
 
+/// Everything this Consul agent has.
+async fn listed(api: &Api) -> Result<BTreeMap<String, Listed>, String> {
+    const PATH: &str = "/v1/agent/services";
+    let answer = api.get(PATH).await?.good(PATH)?;
+    answer.json(PATH)
+}
+
+/// Everything this Consul agent has, as it would be registered.
+pub(super) async fn all(api: &Api) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let listed = listed(api).await?.into_iter();
+    let entry = |(id, service): (String, Listed)| {
+        let value = service.registration(&id).into_bytes();
+        (id, value)
+    };
+    Ok(listed.map(entry).collect())
+}
+
 /// Whether Consul took a write. What it refuses is about the service, unless it could not decide.
 fn accepted(status: StatusCode, refusal: String) -> Result<(), Unwritten> {
     if status.is_success() {
@@ -384,10 +410,10 @@ impl Session for ConsulSession {
     fn hold<'a>(
         &'a self,
         beats: &'a Beats,
-        _: &'a UnboundedSender<Input>,
+        facts: &'a UnboundedSender<Input>,
     ) -> BoxFuture<'a, String> {
-        let heard = |left| beats.hear(left);
-        stay_alive(self.ttl, heard, || self.sign().boxed()).boxed()
+        let alive = stay_alive(self.ttl, |left| beats.hear(left), || self.sign().boxed());
+        listening(alive, &self.words, facts).boxed()
     }
 
     fn leave(&self, revoke: bool) -> BoxFuture<'_, Result<(), String>> {
