@@ -1,6 +1,9 @@
 //! What nobody should send, and much of it: a real store gets it from many at once. It answers with an error of the
 //! protocol or cuts the connection, takes memory up to a bound, and serves everybody else meanwhile.
 
+#[path = "bad_input/answers.rs"]
+mod answers;
+
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

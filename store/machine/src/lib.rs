@@ -22,6 +22,7 @@ pub mod snapshot;
 mod tests;
 mod txn;
 mod varint;
+pub mod weigh;
 
 use std::sync::Arc;
 

@@ -144,6 +144,8 @@ pub enum Body {
     Range(RangeReply),
     /// Of a transaction without writes.
     Txn(TxnReply),
+    /// Bytes that the pairs in an answer would weigh.
+    Weight(u64),
     /// Of a keep-alive: seconds to live, 0 = there is no such lease.
     KeepAlive(i64),
     /// Of a time-to-live query; `None` = there is no such lease.

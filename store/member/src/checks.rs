@@ -158,7 +158,10 @@ impl Member {
 
     /// As [`Member::is_of_repair`]. Leases are the leader's business.
     pub(crate) fn is_of_state(read: &Read) -> bool {
-        matches!(read.bare(), Read::Range(_) | Read::Txn(_))
+        matches!(
+            read.bare(),
+            Read::Range(_) | Read::Txn(_) | Read::Weigh { .. }
+        )
     }
 
     /// The alarms may have changed.

@@ -94,6 +94,13 @@ pub enum Read {
     Range(RangeRequest),
     /// A transaction without writes.
     Txn(TxnRequest),
+    /// What the pairs in the answer to a transaction would weigh, which may write; nothing is written.
+    Weigh {
+        /// The transaction.
+        txn: TxnRequest,
+        /// How far to look, in bytes.
+        enough: u64,
+    },
     /// Renews a lease. A read to raft: nothing is replicated, but only a proven leader may do it
     /// (etcd issue 15247).
     KeepAlive(LeaseId),
@@ -158,7 +165,7 @@ impl Read {
     pub(crate) fn access(&self) -> Access<'_> {
         match self.bare() {
             Self::Range(range) => Access::Range(range),
-            Self::Txn(txn) => Access::Txn(txn),
+            Self::Txn(txn) | Self::Weigh { txn, .. } => Access::Txn(txn),
             Self::KeepAlive(id) => Access::LeaseRenew(*id),
             Self::LeaseLife { keys: false, .. } => Access::LeaseLife,
             Self::LeaseLife { id, keys: true } => Access::LeaseKeys(*id),

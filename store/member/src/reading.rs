@@ -84,6 +84,7 @@ impl Member {
                 let counted = reply.inspect(|reply| work.txn(reply));
                 counted.map(Body::Txn).map_err(Failure::Refused)
             }
+            Read::Weigh { txn, enough } => Ok(Body::Weight(self.machine.weigh_txn(&txn, enough))),
             Read::KeepAlive(id) => {
                 let deadline = now.plus_ms(self.config.request_timeout_ms());
                 match self.expiry.renew(now, id, asker, deadline) {

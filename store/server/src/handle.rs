@@ -161,6 +161,20 @@ impl Handle {
         .await
     }
 
+    /// What the pairs in the answer to a transaction would weigh in bytes, as this member sees it now; looks no further
+    /// than to `enough`.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub(crate) async fn weigh(&self, txn: TxnRequest, enough: u64) -> Result<u64, Failure> {
+        let read = Read::Weigh { txn, enough };
+        let weighed = self.read(read, Consistency::Serializable, |body| match body {
+            Body::Weight(bytes) => Some(bytes),
+            _ => None,
+        });
+        weighed.await.map(|answer| answer.body)
+    }
+
     /// Opens a watch stream.
     #[must_use]
     pub fn watch(&self) -> WatchStream {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use store_machine::reply::KeyValue;
 use store_machine::revision::LeaseId;
 
@@ -73,40 +73,92 @@ impl Node {
         }
     }
 
-    fn json(&self) -> Value {
-        let mut map = Map::new();
+    fn write(&self, out: &mut String) {
+        let mut fields = Fields::begin(out);
         if !self.key.is_empty() {
-            map.insert("key".into(), self.key.clone().into());
+            fields.put("key", &self.key.as_str().into());
         }
         if let Some(value) = &self.value {
-            map.insert("value".into(), String::from_utf8_lossy(value).into());
+            fields.put("value", &String::from_utf8_lossy(value).into());
             // JSON has no bytes: what is shown above is not all then.
             if std::str::from_utf8(value).is_err() {
-                map.insert("valueBase64".into(), STANDARD.encode(value).into());
+                fields.put("valueBase64", &STANDARD.encode(value).into());
             }
         }
         if self.dir {
-            map.insert("dir".into(), true.into());
+            fields.put("dir", &true.into());
         }
         if let Some((moment, seconds)) = &self.end {
-            map.insert("expiration".into(), moment.clone().into());
+            fields.put("expiration", &moment.as_str().into());
             if *seconds != 0 {
-                map.insert("ttl".into(), (*seconds).into());
+                fields.put("ttl", &(*seconds).into());
             }
         }
         if !self.nodes.is_empty() {
-            let nodes = self.nodes.iter().map(Self::json).collect();
-            map.insert("nodes".into(), Value::Array(nodes));
+            fields.name("nodes");
+            for (at, node) in self.nodes.iter().enumerate() {
+                fields.out.push(if at == 0 { '[' } else { ',' });
+                node.write(fields.out);
+            }
+            fields.out.push(']');
         }
         for (name, index) in [
             ("modifiedIndex", self.modified),
             ("createdIndex", self.created),
         ] {
             if index != 0 {
-                map.insert(name.into(), index.into());
+                fields.put(name, &index.into());
             }
         }
-        Value::Object(map)
+        fields.end();
+    }
+
+    /// About how long its text is.
+    fn bytes(&self) -> usize {
+        let value = self.value.as_ref().map_or(0, Bytes::len);
+        let nodes: usize = self.nodes.iter().map(Self::bytes).sum();
+        self.key.len() + value + nodes + FIELDS_BYTES
+    }
+}
+
+/// What the text of a node takes beside key and value: names, quotes, two revisions, a moment.
+const FIELDS_BYTES: usize = 192;
+
+/// An object that is written field by field: a listing is not in memory once more as a tree of JSON.
+struct Fields<'o> {
+    out: &'o mut String,
+    begun: bool,
+}
+
+impl<'o> Fields<'o> {
+    fn begin(out: &'o mut String) -> Self {
+        out.push('{');
+        Self { out, begun: false }
+    }
+
+    fn name(&mut self, name: &str) {
+        if std::mem::replace(&mut self.begun, true) {
+            self.out.push(',');
+        }
+        self.out.push('"');
+        self.out.push_str(name);
+        self.out.push_str("\":");
+    }
+
+    fn put(&mut self, name: &str, value: &Value) {
+        self.name(name);
+        escape(&value.to_string(), self.out);
+    }
+
+    fn node(&mut self, name: &str, node: Option<&Node>) {
+        if let Some(node) = node {
+            self.name(name);
+            node.write(self.out);
+        }
+    }
+
+    fn end(self) {
+        self.out.push('}');
     }
 }
 
@@ -150,26 +202,92 @@ impl Answer {
     /// The body, one line.
     #[must_use]
     pub fn json(&self) -> String {
-        let mut map = Map::new();
-        map.insert("action".into(), self.action.into());
-        if let Some(node) = &self.node {
-            map.insert("node".into(), node.json());
-        }
-        if let Some(prev) = &self.prev {
-            map.insert("prevNode".into(), prev.json());
-        }
-        line(&Value::Object(map))
+        let nodes = [&self.node, &self.prev].into_iter().flatten();
+        let bytes: usize = nodes.map(Node::bytes).sum();
+        let mut out = String::with_capacity(bytes + FIELDS_BYTES);
+        let mut fields = Fields::begin(&mut out);
+        fields.put("action", &self.action.into());
+        fields.node("node", self.node.as_ref());
+        fields.node("prevNode", self.prev.as_ref());
+        fields.end();
+        out.push('\n');
+        out
     }
 }
 
-/// JSON as Go writes it, with a newline: what HTML gives a meaning is escaped.
+/// JSON as Go writes it, with a newline.
 pub(crate) fn line(value: &Value) -> String {
-    value
-        .to_string()
-        .replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026")
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029")
-        + "\n"
+    let mut out = String::new();
+    escape(&value.to_string(), &mut out);
+    out.push('\n');
+    out
+}
+
+/// Adds JSON as Go writes it: what HTML gives a meaning is escaped.
+fn escape(json: &str, out: &mut String) {
+    for run in json.split_inclusive(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        let mut rest = run.chars();
+        let escaped = match rest.next_back() {
+            Some('<') => "\\u003c",
+            Some('>') => "\\u003e",
+            Some('&') => "\\u0026",
+            Some('\u{2028}') => "\\u2028",
+            Some('\u{2029}') => "\\u2029",
+            _ => {
+                out.push_str(run);
+                continue;
+            }
+        };
+        out.push_str(rest.as_str());
+        out.push_str(escaped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_written_as_etcd_2_writes_it() {
+        let file = |key: &str, value: &'static [u8]| Node {
+            key: key.to_owned(),
+            value: Some(Bytes::from_static(value)),
+            dir: false,
+            modified: 7,
+            created: 5,
+            ..Node::root()
+        };
+        let node = Node {
+            key: "/d".to_owned(),
+            end: Some(("2026-01-01T00:00:00Z".to_owned(), 9)),
+            nodes: vec![
+                file("/d/a", b"<b> & \"c\"\n"),
+                file("/d/b", "x\u{2028}y\u{2029}>".as_bytes()),
+                file("/d/c", b"\xff1"),
+                Node {
+                    key: "/d/e".to_owned(),
+                    ..Node::root()
+                },
+            ],
+            created: 3,
+            ..Node::root()
+        };
+        let answer = Answer {
+            action: "get",
+            node: Some(node),
+            prev: Some(file("/p", b"")),
+            created: false,
+            index: 7,
+        };
+        let wanted = [
+            r#"{"action":"get","node":{"key":"/d","dir":true,"expiration":"2026-01-01T00:00:00Z","ttl":9,"nodes":["#,
+            r#"{"key":"/d/a","value":"\u003cb\u003e \u0026 \"c\"\n","modifiedIndex":7,"createdIndex":5},"#,
+            r#"{"key":"/d/b","value":"x\u2028y\u2029\u003e","modifiedIndex":7,"createdIndex":5},"#,
+            "{\"key\":\"/d/c\",\"value\":\"\u{fffd}1\",\"valueBase64\":\"/zE=\",\"modifiedIndex\":7,\"createdIndex\":5},",
+            r#"{"key":"/d/e","dir":true}],"createdIndex":3},"#,
+            r#""prevNode":{"key":"/p","value":"","modifiedIndex":7,"createdIndex":5}}"#,
+            "\n",
+        ];
+        assert_eq!(answer.json(), wanted.concat());
+    }
 }

@@ -8,6 +8,7 @@ use crate::error::Refusal;
 use crate::reply::{KeyValue, RangeReply};
 use crate::request::{KeyRange, RangeEnd, RangeRequest};
 use crate::revision::Revision;
+use crate::weigh::Scale;
 
 /// What a walk brings.
 struct Collected {
@@ -75,17 +76,16 @@ impl Keyspace {
 
     /// Counts by weights and walks only as far as the limit.
     fn collect_latest(&self, request: &RangeRequest, limit: usize) -> Collected {
-        let keys = &request.keys;
         let mut collected = Collected {
             kvs: Vec::new(),
-            count: self.count(keys),
+            count: self.count(&request.keys),
         };
         if limit == 0 || collected.count == 0 {
             return collected;
         }
         let known = usize::try_from(collected.count).unwrap_or(usize::MAX);
         collected.kvs.reserve_exact(known.min(limit));
-        let mut take = |version: Version| {
+        self.walk_latest(request, |version| {
             if let Some(kv) = self.pair(version) {
                 collected.kvs.push(kv);
             }
@@ -94,56 +94,98 @@ impl Keyspace {
             } else {
                 ControlFlow::Continue(())
             }
-        };
+        });
+        collected
+    }
+
+    /// Visits the last version of each key of the range, deleted ones among them, from the side the request wants.
+    fn walk_latest(
+        &self,
+        request: &RangeRequest,
+        mut visit: impl FnMut(Version) -> ControlFlow<()>,
+    ) {
+        let keys = &request.keys;
         if let RangeEnd::Single = keys.end {
             let _ = self
                 .index
                 .get(&keys.start)
-                .map(|versions| take(versions.last()));
+                .map(|versions| visit(versions.last()));
         } else if request.descends() {
             self.index.walk_back(keys.end_key(), |key, versions| {
                 if key < &keys.start[..] {
                     return ControlFlow::Break(());
                 }
-                take(versions.last())
+                visit(versions.last())
             });
         } else {
             self.index.walk(&keys.start, |key, versions| {
                 if !keys.contains(key) {
                     return ControlFlow::Break(());
                 }
-                take(versions.last())
+                visit(versions.last())
             });
         }
-        collected
     }
 
     /// Walks over all keys of the range, because what existed then is not counted anywhere; no further than to the
     /// limit if nobody wants the count.
     fn collect_past(&self, request: &RangeRequest, limit: usize) -> Collected {
-        let (keys, revision) = (&request.keys, request.revision.0);
         let mut collected = Collected {
             kvs: Vec::new(),
             count: 0,
         };
-        self.index.walk(&keys.start, |key, versions| {
-            if !keys.contains(key) {
+        self.walk_past(request, |version| {
+            collected.count += 1;
+            if collected.kvs.len() < limit {
+                collected.kvs.extend(self.pair(version));
+            } else if request.uncounted {
                 return ControlFlow::Break(());
-            }
-            if let Some(version) = versions
-                .at(revision)
-                .filter(|version| !version.place.is_delete())
-            {
-                collected.count += 1;
-                if collected.kvs.len() < limit {
-                    collected.kvs.extend(self.pair(version));
-                } else if request.uncounted {
-                    return ControlFlow::Break(());
-                }
             }
             ControlFlow::Continue(())
         });
         collected
+    }
+
+    /// Visits what existed of the range at the revision of the request, in key order.
+    fn walk_past(&self, request: &RangeRequest, mut visit: impl FnMut(Version) -> ControlFlow<()>) {
+        let (keys, revision) = (&request.keys, request.revision.0);
+        self.index.walk(&keys.start, |key, versions| {
+            if !keys.contains(key) {
+                return ControlFlow::Break(());
+            }
+            match versions.at(revision) {
+                Some(version) if !version.place.is_delete() => visit(version),
+                _ => ControlFlow::Continue(()),
+            }
+        });
+    }
+
+    /// Weighs the pairs that a range would collect; nothing if it would be refused.
+    pub(crate) fn weigh(&self, request: &RangeRequest, scale: &mut Scale) {
+        if self.check(request.revision).is_err() {
+            return;
+        }
+        let past = request.revision.0 > 0 && request.revision < self.revision;
+        let mut left = request.walk_limit(past);
+        if left == 0 {
+            return;
+        }
+        let visit = |version| {
+            if let Some(kv) = self.pair(version) {
+                left -= 1;
+                scale.add(&kv)?;
+            }
+            if left == 0 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        if past {
+            self.walk_past(request, visit);
+        } else {
+            self.walk_latest(request, visit);
+        }
     }
 
     /// Keys of the range that exist now.

@@ -3,11 +3,13 @@
 use prost::Message;
 use store_machine::command::Command;
 use store_machine::reply::{Reply, TxnReply};
+use store_machine::request::{TxnOp, TxnRequest};
 use store_machine::revision::Revision;
 use store_proto::etcdserverpb as pb;
 use tonic::Status;
 
 use super::errors::{ApiError, status};
+use super::large::{self, Weighed};
 use super::{translate, txn};
 use crate::api::Api;
 use crate::call::Call;
@@ -27,21 +29,37 @@ pub(crate) async fn put(call: Call, request: pb::PutRequest) -> Result<pb::PutRe
 pub(crate) async fn delete_range(
     call: Call,
     request: pb::DeleteRangeRequest,
-) -> Result<pb::DeleteRangeResponse, Status> {
+) -> Result<Weighed<pb::DeleteRangeResponse>, Status> {
     let bytes = request.encoded_len();
     let request = translate::delete_request(request)?;
+    let part = if request.prev_kv {
+        let alone = TxnRequest {
+            success: vec![TxnOp::Delete(request.clone())],
+            ..TxnRequest::default()
+        };
+        large::admit(&call, &alone).await?
+    } else {
+        None
+    };
     let answer = propose(&call, bytes, Command::Delete(request)).await?;
     let header = translate::header(answer.header);
     match answer.body {
-        Reply::Delete(reply) => Ok(translate::delete_response(header, reply)),
+        Reply::Delete(reply) => {
+            let response = translate::delete_response(header, reply);
+            Ok(Weighed::new(response, part))
+        }
         other => Err(mismatch("delete", &other)),
     }
 }
 
-pub(crate) async fn txn(call: Call, request: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
+pub(crate) async fn txn(
+    call: Call,
+    request: pb::TxnRequest,
+) -> Result<Weighed<pb::TxnResponse>, Status> {
     let bytes = request.encoded_len();
     let route = txn::route(&request);
     let request = txn::txn_request(request, call.limits.txn_ops_max)?;
+    let part = large::admit(&call, &request).await?;
     let (header, reply): (_, TxnReply) = match route {
         txn::Route::Propose => {
             let answer = propose(&call, bytes, Command::Txn(request)).await?;
@@ -57,7 +75,8 @@ pub(crate) async fn txn(call: Call, request: pb::TxnRequest) -> Result<pb::TxnRe
             (answer.header, answer.body)
         }
     };
-    Ok(txn::txn_response(translate::header(header), reply))
+    let response = txn::txn_response(translate::header(header), reply);
+    Ok(Weighed::new(response, part))
 }
 
 /// `physical` asks to wait until the space is free. Here a compaction is complete for every reader

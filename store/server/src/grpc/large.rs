@@ -3,19 +3,21 @@
 //!
 //! The pieces are of one revision, that of the first, and in the order in which keys lie. What is asked for in another
 //! order, or by revisions, is chosen and sorted here. What is in memory meanwhile are the pairs, whose keys and values
-//! are the store's own. `budget.rs` says how many, `writing.rs` is their way out.
+//! are the store's own. `budget.rs` says how many, `writing.rs` is their way out. `weighed.rs` is what comes in one piece.
 
 mod budget;
+mod weighed;
 mod writing;
 
 use bytes::Bytes;
 use prost::Message as _;
 use store_machine::reply::{KeyValue, RangeReply};
-use store_machine::request::{RangeEnd, RangeRequest, SortTarget};
+use store_machine::request::{RangeEnd, RangeRequest, SortTarget, TxnOp, TxnRequest};
 use store_proto::etcdserverpb as pb;
 use tonic::Status;
 
-pub(crate) use self::budget::{Budget, Part};
+pub(crate) use self::budget::{Budget, PATIENCE, Part};
+pub(crate) use self::weighed::{Weighed, admit, held};
 pub(crate) use self::writing::{Writing, Written};
 use super::errors::{ApiError, status};
 use super::range_stream::after;
@@ -27,19 +29,29 @@ use crate::handle::{Answer, Consistency};
 const PIECE_PAIRS: usize = 4_096;
 
 /// Answers above this are written in pieces: what fits the window of a stream goes out at once anyway.
-const LARGE_BYTES: usize = 1 << 20;
+pub(crate) const LARGE_BYTES: usize = 1 << 20;
 
 /// Bytes of a piece that is written: tonic's size of a frame, doubled.
 pub(crate) const FRAME_BYTES: usize = 64 << 10;
-
-/// What a pair costs beside its key and value: its place in the answer, and in the list it is made from.
-const PAIR_BYTES: u64 = 256;
 
 /// Largest message that is sent: etcd's bound.
 const MESSAGE_BYTES_MAX: usize = i32::MAX as usize;
 
 /// Pairs that are sorted where the call is served: some two milliseconds. More have a thread that may block.
 const SORTED_HERE_MAX: usize = 2 * PIECE_PAIRS;
+
+/// Times a range is begun anew because a compaction has overtaken it, before it is read in one go.
+const OVERTAKEN_MAX: usize = 4;
+
+/// The bytes of a message, if they may be sent.
+fn sendable(bytes: usize) -> Result<usize, Status> {
+    if bytes > MESSAGE_BYTES_MAX {
+        return Err(Status::resource_exhausted(format!(
+            "grpc: trying to send message larger than max ({bytes} vs. {MESSAGE_BYTES_MAX})"
+        )));
+    }
+    Ok(bytes)
+}
 
 /// An answer, and its part of the budget.
 pub(crate) struct Ranged {
@@ -53,13 +65,7 @@ impl Ranged {
     /// # Errors
     /// What no client could take, in the words of etcd's gRPC.
     pub(crate) fn bytes(&self) -> Result<usize, Status> {
-        let bytes = self.response.encoded_len();
-        if bytes > MESSAGE_BYTES_MAX {
-            return Err(Status::resource_exhausted(format!(
-                "grpc: trying to send message larger than max ({bytes} vs. {MESSAGE_BYTES_MAX})"
-            )));
-        }
-        Ok(bytes)
+        sendable(self.response.encoded_len())
     }
 
     /// Whether one with so many bytes is to be written in pieces.
@@ -90,15 +96,59 @@ pub(crate) async fn range(call: Call, request: pb::RangeRequest) -> Result<Range
         let whole = call.handle().range(request, consistency).await;
         return Ok(ranged(whole.map_err(status)?, None));
     }
-    let first = piece(&request, PIECE_PAIRS);
-    let first = call.handle().range(first, consistency).await;
-    let mut first = first.map_err(status)?;
-    if first.body.more {
+    for _ in 0..OVERTAKEN_MAX {
+        let first = piece(&request, PIECE_PAIRS);
+        let first = call.handle().range(first, consistency).await;
+        let mut first = first.map_err(status)?;
+        if !first.body.more {
+            first.body.more = request.finish(&mut first.body.kvs);
+            return Ok(ranged(first, None));
+        }
         // In a box: few ranges come here, and all would be larger.
-        return Box::pin(rest(call, request, consistency, first)).await;
+        match Box::pin(rest(&call, &request, first)).await {
+            // Somebody compacted meanwhile. Who asked for the latest gets what is that now.
+            Err(Unread::Overtaken) => {}
+            Err(Unread::Refused(refused)) => return Err(refused),
+            Ok(ranged) => return Ok(ranged),
+        }
     }
-    first.body.more = request.finish(&mut first.body.kvs);
-    Ok(ranged(first, None))
+    Box::pin(in_one_go(call, request, consistency)).await
+}
+
+/// Why a range has not been read to its end.
+enum Unread {
+    /// What was the latest when it was begun is compacted now.
+    Overtaken,
+    Refused(Status),
+}
+
+impl From<Status> for Unread {
+    fn from(refused: Status) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<ApiError> for Unread {
+    fn from(refused: ApiError) -> Self {
+        Self::Refused(refused.into())
+    }
+}
+
+/// Reads a range in one turn of the driver, for whom compactions overtake again and again; what that takes is known
+/// before.
+async fn in_one_go(
+    call: Call,
+    request: RangeRequest,
+    consistency: Consistency,
+) -> Result<Ranged, Status> {
+    let txn = TxnRequest {
+        success: vec![TxnOp::Range(request.clone())],
+        ..TxnRequest::default()
+    };
+    let weight = call.handle().weigh(txn, u64::MAX).await.map_err(status)?;
+    let part = call.ranges.take(weight, PATIENCE).await?;
+    let whole = call.handle().range(request, consistency).await;
+    Ok(ranged(whole.map_err(status)?, Some(part)))
 }
 
 fn ranged(answer: Answer<RangeReply>, part: Option<Part>) -> Ranged {
@@ -127,19 +177,18 @@ fn piece(request: &RangeRequest, pairs: usize) -> RangeRequest {
 
 /// Reads on behind the first piece.
 async fn rest(
-    call: Call,
-    request: RangeRequest,
-    consistency: Consistency,
+    call: &Call,
+    request: &RangeRequest,
     first: Answer<RangeReply>,
-) -> Result<Ranged, Status> {
-    let bytes = estimate(&request, &first.body);
-    let mut part = call.ranges.take(bytes, budget::PATIENCE).await?;
+) -> Result<Ranged, Unread> {
+    let bytes = estimate(request, &first.body);
+    let mut part = call.ranges.take(bytes, PATIENCE).await?;
     let RangeReply {
         kvs,
         mut more,
         count,
     } = first.body;
-    let mut next = piece(&request, PIECE_PAIRS);
+    let mut next = piece(request, PIECE_PAIRS);
     next.uncounted = true;
     if next.revision.0 <= 0 {
         next.revision = first.header.revision;
@@ -161,18 +210,14 @@ async fn rest(
                 last = piece.body.kvs.last().map(|kv| kv.key.clone());
                 chosen.add(piece.body.kvs);
             }
-            // Somebody compacted meanwhile. Who asked for the latest gets it, in one piece.
-            Err(ApiError::Compacted) if request.revision.0 <= 0 => {
-                let again = call.handle().range(request, consistency).await;
-                return Ok(ranged(again.map_err(status)?, Some(part)));
-            }
+            Err(ApiError::Compacted) if request.revision.0 <= 0 => return Err(Unread::Overtaken),
             Err(refused) => return Err(refused.into()),
         }
         if chosen.kvs.len() > chosen.kept_max() {
             chosen = chosen.cut().await?;
         }
         // Those behind may be larger than the first.
-        let grown = call.ranges.grow(&mut part, chosen.bytes, budget::PATIENCE);
+        let grown = call.ranges.grow(&mut part, chosen.bytes, PATIENCE);
         grown.await?;
     }
     let chosen = chosen.cut().await?;
@@ -210,7 +255,7 @@ impl Chosen {
         if self.request.filters() {
             kvs.retain(|kv| self.request.passes(kv));
         }
-        self.bytes += kvs.iter().map(taken_by).sum::<u64>();
+        self.bytes += kvs.iter().map(KeyValue::weight).sum::<u64>();
         if self.kvs.is_empty() {
             self.kvs = kvs;
         } else {
@@ -242,7 +287,7 @@ impl Chosen {
     fn cut_here(mut self) -> Self {
         if self.request.sort_and_cut(&mut self.kvs) {
             self.more = true;
-            self.bytes = self.kvs.iter().map(taken_by).sum();
+            self.bytes = self.kvs.iter().map(KeyValue::weight).sum();
         }
         self
     }
@@ -266,15 +311,10 @@ fn kept_max(request: &RangeRequest) -> usize {
     }
 }
 
-/// What a pair takes in memory.
-fn taken_by(kv: &KeyValue) -> u64 {
-    (kv.key.len() + kv.value.len()) as u64 + PAIR_BYTES
-}
-
 /// Bytes the pairs will take, by what those of the first piece take. Of how many revisions let through nobody knows
 /// before: as if they were all.
 fn estimate(request: &RangeRequest, first: &RangeReply) -> u64 {
-    let read: u64 = first.kvs.iter().map(taken_by).sum();
+    let read: u64 = first.kvs.iter().map(KeyValue::weight).sum();
     let kept = kept_max(request).saturating_add(PIECE_PAIRS);
     let pairs = request.walk_limit(true).min(kept) as u64;
     let of_first = (first.kvs.len() as u64).max(1);
@@ -285,6 +325,7 @@ fn estimate(request: &RangeRequest, first: &RangeReply) -> u64 {
 mod tests {
     use store_machine::request::SortOrder;
     use store_machine::revision::Revision;
+    use store_machine::weigh::PAIR_BYTES;
 
     use super::*;
 

@@ -40,6 +40,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::Status;
 
+use self::large::Weighed;
 use self::method::Method;
 use self::reflection::Reflection;
 use self::services::{Answer, Arrival};
@@ -71,7 +72,8 @@ pub(crate) fn serve(
             Either::Left(Either::Right(unary(api, method, request, kv::put)))
         }
         Some(method @ Method::Txn) => {
-            Either::Right(Either::Left(unary(api, method, request, kv::txn)))
+            let served = unary_written(api, method, request, kv::txn, Weighed::written);
+            Either::Right(Either::Left(served))
         }
         Some(method) => {
             let arrival = Arrived {
@@ -124,6 +126,16 @@ impl Arrival for Arrived {
         F: Future<Output = Result<R, Status>> + Send,
     {
         unary(self.api, self.method, self.request, serve).await
+    }
+
+    async fn weighed<C, M, R, F>(self, serve: impl FnOnce(C, M) -> F + Send) -> Response<Body>
+    where
+        C: From<Call> + Send,
+        M: Message + Default + DeserializeOwned + Send,
+        R: Message + Serialize,
+        F: Future<Output = Result<Weighed<R>, Status>> + Send,
+    {
+        unary_written(self.api, self.method, self.request, serve, Weighed::written).await
     }
 
     async fn range(self) -> Response<Body> {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use tonic::Status;
 use tonic::codec::Encoder;
 
+use super::large::Weighed;
 use super::method::Method;
 use super::stream::{Answers, Messages};
 use super::{
@@ -32,6 +33,17 @@ pub(crate) trait Arrival: Sized + Send {
         M: Message + Default + DeserializeOwned + Send,
         R: Message + Serialize,
         F: Future<Output = Result<R, Status>> + Send;
+
+    /// One message each way, with an answer that may have a part of the budget.
+    fn weighed<C, M, R, F>(
+        self,
+        serve: impl FnOnce(C, M) -> F + Send,
+    ) -> impl Future<Output = Response<Body>> + Send
+    where
+        C: From<Call> + Send,
+        M: Message + Default + DeserializeOwned + Send,
+        R: Message + Serialize,
+        F: Future<Output = Result<Weighed<R>, Status>> + Send;
 
     /// A read of a range, whose answer may be large.
     fn range(self) -> impl Future<Output = Response<Body>> + Send;
@@ -92,8 +104,8 @@ pub(crate) async fn serve(arrival: impl Arrival, method: Method) -> Response<Bod
         M::Range => arrival.range().await,
         M::RangeStream => arrival.server(range_stream::range_stream).await,
         M::Put => arrival.unary(kv::put).await,
-        M::DeleteRange => arrival.unary(kv::delete_range).await,
-        M::Txn => arrival.unary(kv::txn).await,
+        M::DeleteRange => arrival.weighed(kv::delete_range).await,
+        M::Txn => arrival.weighed(kv::txn).await,
         M::Compact => arrival.unary(kv::compact).await,
         M::Watch => arrival.bidi(watch::watch).await,
         M::LeaseGrant => arrival.unary(lease::grant).await,

@@ -192,7 +192,7 @@ pub(crate) fn whole(message: &impl Message) -> (Body, usize) {
 
 /// A message with its prefix. One over 4 GiB cannot be said in gRPC; the store's quota and the
 /// request limits keep far below it.
-fn framed(message: &impl Message) -> Bytes {
+pub(crate) fn framed(message: &impl Message) -> Bytes {
     let bytes = message.encoded_len();
     let mut out = BytesMut::with_capacity(PREFIX_BYTES + bytes);
     out.put_u8(0);

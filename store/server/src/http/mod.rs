@@ -21,9 +21,13 @@ use crate::api::Api;
 use crate::body::Body;
 use crate::config::Serves;
 use crate::connection::Way;
+use crate::grpc::large::{Part, held};
 use crate::version;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// What most answers fit into.
+const JSON_BYTES_MIN: usize = 128;
+
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Answers one plain HTTP request.
@@ -148,8 +152,19 @@ fn not_found() -> Response<Body> {
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
-    match serde_json::to_string(body) {
-        Ok(body) => response(status, JSON, body),
+    json_held(status, body, 0, None)
+}
+
+/// The same of so many bytes, about, which hold a part of the budget until they have been taken.
+fn json_held(
+    status: StatusCode,
+    body: &impl Serialize,
+    bytes: usize,
+    part: Option<Part>,
+) -> Response<Body> {
+    let mut out = Vec::with_capacity(bytes.max(JSON_BYTES_MIN));
+    match serde_json::to_writer(&mut out, body) {
+        Ok(()) => response(status, JSON, held(out.into(), part)),
         Err(error) => {
             // Only a map with keys that are no strings could do this; there is none.
             tracing::error!(%error, "an answer could not be written as JSON");

@@ -8,7 +8,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use prost::Message as _;
 use store_proto::etcdserverpb as pb;
 use store_proto::mvccpb::KeyValue;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,10 +19,10 @@ use super::running::{Running, bytes, refusal, start, start_with};
 use super::strangers::post;
 
 /// Several pieces' worth.
-const KEYS: usize = 10_000;
+pub(crate) const KEYS: usize = 10_000;
 
 /// Puts `KEYS` keys with values of `value_bytes`; returns the revision.
-async fn fill(store: &Running, value_bytes: usize) -> i64 {
+pub(crate) async fn fill(store: &Running, value_bytes: usize) -> i64 {
     use pb::request_op::Request as Op;
     let value = bytes(&"v".repeat(value_bytes));
     let mut revision = 0;
@@ -46,7 +45,7 @@ async fn fill(store: &Running, value_bytes: usize) -> i64 {
     revision
 }
 
-fn all() -> pb::RangeRequest {
+pub(crate) fn all() -> pb::RangeRequest {
     pb::RangeRequest {
         key: bytes("k"),
         range_end: bytes("l"),
@@ -66,7 +65,11 @@ fn by_value() -> pb::RangeRequest {
 const ALL_JSON: &str = r#"{"key":"aw==","range_end":"bA=="}"#;
 
 /// An answer that is not read.
-async fn unread(store: &Running, request: &pb::RangeRequest) -> Incoming {
+pub(crate) async fn unread(
+    store: &Running,
+    method: &str,
+    request: &impl prost::Message,
+) -> Incoming {
     let stream = TcpStream::connect(store.address()).await.unwrap();
     let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(65_535)
@@ -79,7 +82,8 @@ async fn unread(store: &Running, request: &pb::RangeRequest) -> Incoming {
     body.put_u8(0);
     body.put_u32(u32::try_from(message.len()).unwrap());
     body.put_slice(&message);
-    let request = Request::post(format!("http://{}/etcdserverpb.KV/Range", store.address()))
+    let uri = format!("http://{}/etcdserverpb.KV/{method}", store.address());
+    let request = Request::post(uri)
         .header("content-type", "application/grpc")
         .body(Full::<Bytes>::new(body.freeze()))
         .unwrap();
@@ -166,12 +170,12 @@ async fn holds_up_large_ranges_alone<H>(hold: impl AsyncFnOnce(&Running) -> H) {
 
 #[tokio::test]
 async fn who_does_not_read_holds_up_large_ranges_alone() {
-    holds_up_large_ranges_alone(async |store| unread(store, &all()).await).await;
+    holds_up_large_ranges_alone(async |store| unread(store, "Range", &all()).await).await;
 }
 
 #[tokio::test]
 async fn who_does_not_read_in_order_holds_up_large_ranges_alone() {
-    holds_up_large_ranges_alone(async |store| unread(store, &by_value()).await).await;
+    holds_up_large_ranges_alone(async |store| unread(store, "Range", &by_value()).await).await;
 }
 
 #[tokio::test]

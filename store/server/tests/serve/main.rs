@@ -27,3 +27,4 @@ mod streams;
 mod tls;
 mod turns;
 mod watch;
+mod weighed;

@@ -11,7 +11,7 @@ use crate::grpc::errors::ApiError;
 const UNIT_BYTES: u64 = 1 << 10;
 
 /// How long a large range waits for others to be done. Longer, and its client gives up first.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Memory that answers to large ranges may take together.
 pub(crate) struct Budget {
@@ -31,13 +31,18 @@ impl Budget {
         }
     }
 
+    /// All of it.
+    pub(super) fn bytes(&self) -> u64 {
+        u64::from(self.units) * UNIT_BYTES
+    }
+
     /// A part of it; one that is larger than all is all.
-    pub(super) async fn take(&self, bytes: u64, patience: Duration) -> Result<Part, ApiError> {
+    pub(crate) async fn take(&self, bytes: u64, patience: Duration) -> Result<Part, ApiError> {
         self.take_units(self.units(bytes), patience).await.map(Part)
     }
 
     /// Makes a part at least as large as `bytes`.
-    pub(super) async fn grow(
+    pub(crate) async fn grow(
         &self,
         part: &mut Part,
         bytes: u64,

@@ -21,13 +21,13 @@ use crate::auth::Admission;
 use crate::body::Body;
 use crate::call::Call;
 use crate::grpc::account::{StreamAccount, Tally};
-use crate::grpc::large::{self, Ranged};
+use crate::grpc::large::{self, Ranged, Weighed};
 use crate::grpc::metadata::{self, Wanted};
 use crate::grpc::method::Method;
 use crate::grpc::services::{Answer, Arrival};
 use crate::grpc::stream::{Messages, led};
 use crate::grpc::txn::crowd;
-use crate::http::{JSON, json, response};
+use crate::http::{JSON, json, json_held, response};
 
 /// Headers of the gRPC answer that the gateway passes on come under this name.
 const OF_GRPC: HeaderName = HeaderName::from_static("grpc-metadata-content-type");
@@ -167,6 +167,23 @@ impl Arrival for Arrived {
         F: Future<Output = Result<R, Status>> + Send,
     {
         let written = |answer: R| Ok((json(StatusCode::OK, &answer), answer.encoded_len()));
+        self.unary_written(serve, written).await
+    }
+
+    async fn weighed<C, M, R, F>(self, serve: impl FnOnce(C, M) -> F + Send) -> Response<Body>
+    where
+        C: From<Call> + Send,
+        M: Message + Default + DeserializeOwned + Send,
+        R: Message + Serialize,
+        F: Future<Output = Result<Weighed<R>, Status>> + Send,
+    {
+        let written = |weighed: Weighed<R>| {
+            let (answer, part) = weighed.into_parts();
+            let bytes = answer.encoded_len();
+            // Base64 makes bytes a third longer; a buffer that grows is there twice meanwhile.
+            let text = bytes + bytes / 2;
+            Ok((json_held(StatusCode::OK, &answer, text, part), bytes))
+        };
         self.unary_written(serve, written).await
     }
 

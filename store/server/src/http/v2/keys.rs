@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use store_machine::auth::{Actor, Need};
 use store_machine::command::Command;
 use store_machine::error::Refusal;
-use store_machine::reply::Reply;
+use store_machine::reply::{KeyValue, RangeReply, Reply};
 use store_machine::request::RangeEnd;
 use store_machine::revision::LeaseId;
 use store_v2::{
@@ -19,6 +18,7 @@ use store_v2::{
 use super::{Guest, failed, is_read, not_allowed, now_ms, refused, watch, with_index};
 use crate::api::Api;
 use crate::body::Body;
+use crate::grpc::large::{Budget, LARGE_BYTES, PATIENCE, Part, held};
 use crate::handle::{Consistency, Failure, Handle};
 use crate::http::{JSON, response};
 
@@ -28,6 +28,15 @@ const ATTEMPTS_MAX: usize = 64;
 
 /// Times a request is judged anew because users or roles have changed since: those who change them do so by hand.
 const JUDGEMENTS_MAX: usize = 8;
+
+/// Times a listing is begun anew because a compaction has overtaken it.
+const LISTINGS_MAX: usize = 8;
+
+/// How often the bytes of a pair are in memory while it is listed: as they are stored, and as text.
+const COPIES: u64 = 2;
+
+/// What a pair takes beside them: its place in the tree, its path as a node, and its fields in the text.
+const NODE_BYTES: u64 = 1_024;
 
 /// Leases of others whose time to live one answer asks the leader for.
 const LIVES_MAX: usize = 256;
@@ -75,7 +84,7 @@ async fn attempt(api: &Arc<Api>, guest: &Guest, params: &Params) -> Result<Respo
     if params.verb == Verb::Get {
         let answer = get(api, guest, params).await;
         api.v2.count("get", answer.is_ok());
-        return answer.map(|answer| told(api, &answer));
+        return answer.map(|(answer, part)| told(api, &answer, part));
     }
     let answer = write(api, guest, params).await;
     let action = match &answer {
@@ -83,7 +92,7 @@ async fn attempt(api: &Arc<Api>, guest: &Guest, params: &Params) -> Result<Respo
         Err(_) => failed_action(params),
     };
     api.v2.count(action, answer.is_ok());
-    answer.map(|answer| told(api, &answer))
+    answer.map(|answer| told(api, &answer, None))
 }
 
 /// The fields of the body, if it is a form.
@@ -138,7 +147,52 @@ async fn look(handle: &Handle, path: Path, consistency: Consistency) -> Result<L
     Look::of(path, answer.body, revision).ok_or_else(|| failed(Failure::Stopped))
 }
 
-async fn get(api: &Api, guest: &Guest, params: &Params) -> Result<Answer, Error> {
+/// An answer, and its part of the budget for large ranges.
+type Listed = (Answer, Option<Part>);
+
+/// What a listing has of that budget while it grows.
+struct Room<'b> {
+    budget: &'b Budget,
+    part: Option<Part>,
+    bytes: u64,
+    /// All that its pages count will be kept, so that room for it can be made at once.
+    keeps_all: bool,
+}
+
+impl<'b> Room<'b> {
+    const fn of(budget: &'b Budget, keeps_all: bool) -> Self {
+        Self {
+            budget,
+            part: None,
+            bytes: 0,
+            keeps_all,
+        }
+    }
+
+    /// Makes room for one page more.
+    async fn add(&mut self, page: &RangeReply) -> Result<(), Error> {
+        let taken = |kv: &KeyValue| COPIES * (kv.key.len() + kv.value.len()) as u64 + NODE_BYTES;
+        let bytes: u64 = page.kvs.iter().map(taken).sum();
+        self.bytes += bytes;
+        if self.bytes <= LARGE_BYTES as u64 {
+            return Ok(());
+        }
+        let full = |_| failed(Failure::TooManyRequests);
+        match &mut self.part {
+            Some(part) => self.budget.grow(part, self.bytes, PATIENCE).await,
+            None => {
+                let pairs = (page.kvs.len() as u64).max(1);
+                let all = (bytes / pairs).saturating_mul(page.count);
+                let wanted = if self.keeps_all { all } else { 0 };
+                let part = self.budget.take(wanted.max(self.bytes), PATIENCE).await;
+                part.map(|part| self.part = Some(part))
+            }
+        }
+        .map_err(full)
+    }
+}
+
+async fn get(api: &Api, guest: &Guest, params: &Params) -> Result<Listed, Error> {
     let consistency = if params.quorum {
         Consistency::Linearizable
     } else {
@@ -146,9 +200,9 @@ async fn get(api: &Api, guest: &Guest, params: &Params) -> Result<Answer, Error>
     };
     let handle = guest.handle(api);
     if let Some(nameless) = Nameless::of(&params.path) {
-        return get_nameless(&handle, nameless, consistency).await;
+        return get_nameless(api, &handle, nameless, consistency).await;
     }
-    loop {
+    for _ in 0..LISTINGS_MAX {
         let look = look(&handle, params.path.clone(), consistency).await?;
         look.found()?;
         if look.is_dir() {
@@ -157,10 +211,14 @@ async fn get(api: &Api, guest: &Guest, params: &Params) -> Result<Answer, Error>
             guest.require(api, &Need::Read(&below.start, &below.end))?;
         }
         let mut listing = Listing::new(look, params.recursive);
+        let mut room = Room::of(&api.ranges, params.recursive);
         let mut whole = true;
         while let Some(page) = listing.request() {
             match handle.range(page, Consistency::Serializable).await {
-                Ok(page) => listing.take(page.body),
+                Ok(page) => {
+                    room.add(&page.body).await?;
+                    listing.take(page.body);
+                }
                 // Compacted while it was read: what there is now is read instead.
                 Err(Failure::Refused(Refusal::Compacted)) => {
                     whole = false;
@@ -171,23 +229,28 @@ async fn get(api: &Api, guest: &Guest, params: &Params) -> Result<Answer, Error>
         }
         if whole {
             let lives = lives(&handle, &listing.foreign_leases()).await;
-            return Ok(listing.done(&lives, now_ms()));
+            return Ok((listing.done(&lives, now_ms()), room.part));
         }
     }
+    Err(failed(Failure::TooManyRequests))
 }
 
 async fn get_nameless(
+    api: &Api,
     handle: &Handle,
     mut nameless: Nameless,
     mut consistency: Consistency,
-) -> Result<Answer, Error> {
+) -> Result<Listed, Error> {
+    let mut room = Room::of(&api.ranges, false);
     while let Some(page) = nameless.request() {
         let page = handle.range(page, consistency).await.map_err(failed)?;
+        room.add(&page.body).await?;
         nameless.take(page.body, page.header.revision.0);
         // What follows is read at the same revision.
         consistency = Consistency::Serializable;
     }
-    nameless.done(&Lives::new(), now_ms())
+    let answer = nameless.done(&Lives::new(), now_ms())?;
+    Ok((answer, room.part))
 }
 
 async fn write(api: &Api, guest: &Guest, params: &Params) -> Result<Answer, Error> {
@@ -273,13 +336,13 @@ async fn lives(handle: &Handle, leases: &[LeaseId]) -> Lives {
     lives
 }
 
-fn told(api: &Api, answer: &Answer) -> Response<Body> {
+fn told(api: &Api, answer: &Answer, part: Option<Part>) -> Response<Body> {
     let status = if answer.created {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    let mut told = response(status, JSON, Bytes::from(answer.json()));
+    let mut told = response(status, JSON, held(answer.json().into(), part));
     with_index(api, &mut told, answer.index);
     told
 }
