@@ -146,6 +146,8 @@ pub enum ConfigError {
         setting: String,
         /// What it asks for.
         what: &'static str,
+        /// What to do instead.
+        instead: &'static str,
     },
 }
 
@@ -227,7 +229,7 @@ impl ConfigError {
             Self::File { .. } => {
                 "it is YAML: a line `name: value` for each flag, without its dashes".into()
             }
-            Self::NotYet { .. } => "leave the setting out".into(),
+            Self::NotYet { instead, .. } => (*instead).into(),
         })
     }
 }

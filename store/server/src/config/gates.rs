@@ -51,6 +51,7 @@ impl Gates {
                     return Err(ConfigError::NotYet {
                         setting: format!("--feature-gates={gate}"),
                         what: "this gate",
+                        instead: "leave it out",
                     });
                 }
                 _ => return Err(unknown()),

@@ -109,6 +109,7 @@ impl JournalArgs {
             return Err(ConfigError::NotYet {
                 setting: "--log-rotation-config-json".into(),
                 what: "compress or localtime",
+                instead: "leave them out: files are kept as they are, and times are UTC",
             });
         }
         Ok(Some(rotation))

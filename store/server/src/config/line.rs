@@ -110,8 +110,8 @@ impl Said {
             let settings = file::settings(&path, &mut warnings)?;
             // An empty value is none, as in the environment.
             for (name, value) in settings.into_iter().filter(|(_, value)| !value.is_empty()) {
-                let Some(name) = taken(&name, &value, &format!("{path}: {name}"), &mut warnings)?
-                else {
+                let setting = format!("{path}: {name}");
+                let Some((name, value)) = taken(&name, &value, &setting, &mut warnings)? else {
                     continue;
                 };
                 sources.insert(name.clone(), Source::File);
@@ -171,14 +171,18 @@ fn config_file(flags: &[OsString], environment: &[(String, String, String)]) -> 
     (!path.is_empty()).then_some(path)
 }
 
-/// The name under which a setting of a file is taken; `None` if it changes nothing.
+/// The name and value with which a setting of a file is taken; `None` if it changes nothing.
 fn taken(
     name: &str,
     value: &str,
     setting: &str,
     warnings: &mut Vec<String>,
-) -> Result<Option<String>, ConfigError> {
+) -> Result<Option<(String, String)>, ConfigError> {
     let stable = stable_name(name, warnings);
+    if later::FORMER.contains(&stable) {
+        let today = later::former(stable, value, warnings);
+        return Ok(today.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
     if let Some(later) = later::find(stable) {
         refuse_unless_moot(later, value, &format!("{setting}: {value}"))?;
         return Ok(None);
@@ -186,7 +190,7 @@ fn taken(
     let known = Args::command();
     let names = || known.get_arguments().filter_map(clap::Arg::get_long);
     if names().any(|known| known == stable) {
-        return Ok(Some(stable.to_owned()));
+        return Ok(Some((stable.to_owned(), value.to_owned())));
     }
     let near = names().max_by(|a, b| {
         let like = |name: &str| strsim::jaro_winkler(name, stable);
@@ -206,6 +210,8 @@ fn flags_of_line(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<OsString>, ConfigError> {
     let mut line = Vec::new();
+    // These win over the flag of today, whichever comes first, as in etcd 3.4.
+    let mut of_former = Vec::new();
     let mut flags = flags.into_iter().peekable();
     while let Some(flag) = flags.next() {
         let Some((name, value)) = flag.to_str().and_then(long_flag) else {
@@ -214,23 +220,33 @@ fn flags_of_line(
         };
         let stable = stable_name(name, warnings);
         given.insert(stable.to_owned());
-        let Some(later) = later::find(stable) else {
+        let is_former = later::FORMER.contains(&stable);
+        let later = later::find(stable);
+        if later.is_none() && !is_former {
             line.push(match value {
                 Some(value) => format!("--{stable}={value}").into(),
                 None => format!("--{stable}").into(),
             });
             continue;
-        };
+        }
         let value = match value {
             Some(value) => value.to_owned(),
-            None if later.switch => "true".to_owned(),
+            None if later.is_some_and(|later| later.switch) || stable == later::DEBUG => {
+                "true".to_owned()
+            }
             None => flags
                 .next_if(|next| next.to_str().and_then(long_flag).is_none())
                 .map(|value| value.to_string_lossy().into_owned())
                 .unwrap_or_default(),
         };
-        refuse_unless_moot(later, &value, &format!("--{stable}={value}"))?;
+        if let Some(later) = later {
+            refuse_unless_moot(later, &value, &format!("--{stable}={value}"))?;
+        } else if let Some((name, value)) = later::former(stable, &value, warnings) {
+            given.insert(name.to_owned());
+            of_former.push(format!("--{name}={value}").into());
+        }
     }
+    line.extend(of_former);
     Ok(line)
 }
 
@@ -261,6 +277,10 @@ fn flags_of_environment(
             warnings.push(format!(
                 "{variable} is overridden by the flag --{name} and not used"
             ));
+        } else if later::FORMER.contains(&name) {
+            let today = later::former(name, &value, warnings);
+            let today = today.filter(|(name, _)| !given.contains(*name));
+            line.extend(today.map(|(name, value)| (variable, name.to_owned(), value.to_owned())));
         } else if let Some(later) = later::find(name) {
             refuse_unless_moot(later, &value, &format!("{variable}={value}"))?;
         } else if is_flag(name) {
@@ -280,6 +300,7 @@ fn refuse_unless_moot(later: &later::Later, value: &str, setting: &str) -> Resul
     Err(ConfigError::NotYet {
         setting: setting.to_owned(),
         what: "this setting",
+        instead: later.instead,
     })
 }
 

@@ -141,9 +141,51 @@ fn flags_not_acted_on_are_refused_when_they_ask_for_something() {
         match read(flags, environment) {
             Err(LineError::Config(error @ ConfigError::NotYet { .. })) => {
                 assert!(error.to_string().starts_with(setting), "{error}");
+                let hint = error.hint().unwrap();
+                assert!(hint.starts_with("leave it out"), "{hint}");
             }
             other => panic!("{flags:?}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn flags_of_etcd_3_4_say_what_others_say_today() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |text: &str| {
+        let path = folder.path().join(text.len().to_string());
+        std::fs::write(&path, text).unwrap();
+        format!("--config-file={}", path.display())
+    };
+    let (debug, packages) = (file("debug: true\n"), file("log-package-levels: a=B\n"));
+    for (flags, environment, level, warnings) in [
+        (&["--debug"][..], &[][..], "debug", 1),
+        (&["--debug=true", "--log-level=warn"], &[], "debug", 1),
+        (&["--debug=false", "--log-level=warn"], &[], "warn", 1),
+        (
+            &["--log-package-levels", "etcdserver=DEBUG"],
+            &[],
+            "info",
+            1,
+        ),
+        (&["--log-package-levels=a=B"], &[], "info", 1),
+        (&[], &[("ETCD_DEBUG", "true")], "debug", 1),
+        (
+            &["--log-level=error"],
+            &[("ETCD_DEBUG", "true")],
+            "error",
+            1,
+        ),
+        (&[], &[("ETCD_LOG_PACKAGE_LEVELS", "a=B")], "info", 1),
+        (&[&debug], &[], "debug", 1),
+        (&[&debug, "--log-level=warn"], &[], "warn", 1),
+        (&[&packages], &[], "info", 1),
+    ] {
+        let said = read(flags, environment).unwrap();
+        let of = said.effective.iter().find(|of| of.name == "log-level");
+        assert_eq!(of.unwrap().value, level, "{flags:?} {environment:?}");
+        assert_eq!(said.warnings.len(), warnings, "{:?}", said.warnings);
+        assert!(said.warnings[0].contains("3.4"), "{:?}", said.warnings);
     }
 }
 
