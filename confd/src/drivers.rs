@@ -42,7 +42,7 @@ async fn perform(
             pid_file,
             may_be_absent: true,
             ..
-        } if !pid_file.exists() => Ok(()),
+        } if process::is_blank(pid_file) => Ok(()),
         Driver::Signal {
             pid_file, signal, ..
         } => process::signal(pid_file, signal).map(drop),

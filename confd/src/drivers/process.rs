@@ -47,6 +47,11 @@ pub(super) fn signal(pid_file: &Path, signal: &str) -> Result<Pid, Fault> {
     Ok(pid)
 }
 
+/// Whether a file is not there or has nothing in it: `nginx -t` makes an empty one when there is none.
+pub(super) fn is_blank(pid_file: &Path) -> bool {
+    !pid_file.exists() || std::fs::metadata(pid_file).is_ok_and(|file| file.len() == 0)
+}
+
 fn read_pid(pid_file: &Path) -> Result<Pid, Fault> {
     let text = std::fs::read_to_string(pid_file).map_err(|error| {
         hinted(
@@ -133,6 +138,17 @@ fn child(pid: u32, parent: i32) -> Option<Child> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_that_does_not_run_has_no_file_or_an_empty_one() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("pid");
+        assert!(is_blank(&file));
+        std::fs::write(&file, "").unwrap();
+        assert!(is_blank(&file));
+        std::fs::write(&file, "x").unwrap();
+        assert!(!is_blank(&file));
+    }
 
     #[test]
     fn a_file_without_a_number_and_a_process_that_is_gone_are_told_of() {
