@@ -1,12 +1,12 @@
-//! What is shipped to run muster by: an image, a package, files for Compose, units for systemd, manifests for
-//! Kubernetes. The programs
-//! they are for read them, and the commands in them run as they stand there.
+//! What is shipped to run muster by: an image, a package, files for Compose, units for systemd, manifests for Kubernetes,
+//! alerts and dashboards. The programs they are for read them, and the commands in them run as they stand there.
 
 #![expect(clippy::unwrap_used, reason = "a fault in a test ends it")]
 
 mod compose;
 mod images;
 mod kubernetes;
+mod monitoring;
 mod package;
 mod project;
 mod systemd;
