@@ -58,6 +58,10 @@ deps: ## install what is missing on Debian or Ubuntu (protoc, Docker engine, ngi
 build: deps ## the muster binary, optimised: target/release/muster
 	cargo build --release -p muster
 
+.PHONY: book
+book: ## the guides as a book in target/book, where mdbook is installed (cargo install mdbook)
+	mdbook build
+
 .PHONY: simulate
 simulate: ## the store in 600 simulated worlds that try to break it (more: target/release/simulate --minutes 60)
 	cargo build --release --quiet -p store-sim

@@ -211,6 +211,9 @@ fn written(folder: &Path) -> std::io::Result<ExitCode> {
 }
 
 #[cfg(test)]
+mod documents;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

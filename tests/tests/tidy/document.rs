@@ -37,6 +37,35 @@ pub(crate) fn link_faults(tree: &Tree) -> Vec<String> {
     faults
 }
 
+/// Pages of the book that its list of contents leaves out, and links of its pages that lead out of it: they would be
+/// broken there.
+pub(crate) fn book_faults(tree: &Tree) -> Vec<String> {
+    const CONTENTS: &str = "docs/SUMMARY.md";
+    let mut faults = Vec::new();
+    let listed: Vec<String> = links(tree.text(CONTENTS))
+        .into_iter()
+        .filter_map(|(_, target)| resolve(CONTENTS, &target))
+        .collect();
+    for (path, text) in tree.ending(".md") {
+        if !path.starts_with("docs/") || path == CONTENTS {
+            continue;
+        }
+        match listed.iter().filter(|page| *page == path).count() {
+            1 => {}
+            times => faults.push(format!("{CONTENTS} lists {path} {times} times")),
+        }
+        for (line, target) in links(text) {
+            let within = target.contains("://")
+                || target.starts_with('#')
+                || resolve(path, &target).is_some_and(|file| file.starts_with("docs/"));
+            if !within {
+                faults.push(format!("{path}:{line}: {target} is not in the book"));
+            }
+        }
+    }
+    faults
+}
+
 /// Paths in back quotes in the document at `path` that do not exist. A path is one from the root, or
 /// from a folder (or its `src`) named on the same line or in the heading above.
 pub(crate) fn path_faults(tree: &Tree, path: &str) -> Vec<String> {
@@ -197,6 +226,25 @@ fn links_that_lead_nowhere_are_faults() {
             "{fault}"
         );
     }
+}
+
+#[test]
+fn pages_nobody_is_led_to_are_faults() {
+    let tree = Tree::of(&[
+        ("docs/SUMMARY.md", "- [a](a.md)\n- [b](b.md)\n- [b](b.md)\n"),
+        ("docs/a.md", "[b](b.md#x) [c](https://c.d) [e](#e)\n"),
+        ("docs/b.md", "[r](../README.md)\n"),
+        ("docs/c.md", ""),
+        ("README.md", ""),
+    ]);
+    assert_eq!(
+        book_faults(&tree),
+        [
+            "docs/SUMMARY.md lists docs/b.md 2 times",
+            "docs/b.md:1: ../README.md is not in the book",
+            "docs/SUMMARY.md lists docs/c.md 0 times",
+        ]
+    );
 }
 
 #[test]

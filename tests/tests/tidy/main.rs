@@ -76,6 +76,11 @@ fn links_in_documents_resolve() {
 }
 
 #[test]
+fn the_book_has_every_page() {
+    expect_none(&document::book_faults(&Tree::read()));
+}
+
+#[test]
 fn paths_in_the_architecture_exist() {
     let tree = Tree::read();
     expect_none(&document::path_faults(&tree, "ARCHITECTURE.md"));
