@@ -19,9 +19,10 @@ const ANYTHING: char = '…';
 /// Begins the line that ends a block's output.
 const END_OF_BLOCK: &str = "--- end of block";
 
-/// Reads what to run from the pipe that is its first argument.
+/// Reads what to run from the pipe that is its first argument. A command that fails ends it; of a pipe the last one counts,
+/// as in a reader's shell.
 const SHELL: &str = r#"
-set -eo pipefail
+set -e
 exec 3<>"$1" 2>&1
 trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
 while read -r kind block <&3; do
