@@ -24,7 +24,8 @@ pub struct Holder<'a> {
     pub name: &'a str,
     /// Names and addresses it is for.
     pub hosts: &'a [&'a str],
-    /// Days until its end; negative for one past it.
+    /// Days until its end, less half an hour: who counts whole days counts one less from the first second on. Negative
+    /// for one past it.
     pub days: i64,
     /// Days until its begin; negative for one that has begun.
     pub begins: i64,
@@ -97,7 +98,7 @@ impl Authority {
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         let now = OffsetDateTime::now_utc();
-        params.not_after = now + Duration::days(holder.days);
+        params.not_after = now + Duration::days(holder.days) - Duration::minutes(30);
         let begins = now + Duration::days(holder.begins);
         params.not_before = begins.min(params.not_after - Duration::days(1));
         let key = KeyPair::generate().expect("a key");
